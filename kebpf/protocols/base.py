@@ -1,0 +1,167 @@
+"""What every protocol gives the other stages: detection, pairing, serving, identity.
+
+Everything here is sans-IO: bytes and plain values in, plain values out.  A *document* is a tree
+of ``dict``, ``list``, ``str``, ``bytes``, ``int``, ``float``, ``bool`` and ``None``, which is what
+the store writes, the matcher compares and the provenance walks; no protocol hides state in
+objects that another stage would have to know.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+
+
+class ProtocolError(Exception):
+    """The bytes do not follow the protocol; the text says what was wrong, without the bytes."""
+
+
+class Sender(enum.Enum):
+    """Which end of a connection sent some bytes."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Detection(enum.Enum):
+    """What a protocol says of the head of a stream."""
+
+    YES = "yes"
+    NO = "no"
+    NEED_MORE = "need more"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where and when a piece of a stream was seen.
+
+    ``time_ns`` is nanoseconds since the Unix epoch, ``tid`` the thread that moved the bytes,
+    ``offset`` the position of the piece's first byte in its stream.
+    """
+
+    time_ns: int
+    tid: int = 0
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request with its whole response, as one protocol saw it on one connection.
+
+    ``is_session`` marks what a responder answers from session state (authentication, PING,
+    BEGIN …) and what is therefore never asserted.  ``transaction`` is equal for exchanges of the
+    same database transaction on this connection.  ``problem`` says in a few words why the
+    exchange cannot be replayed (bytes lost, unknown statement name, cut off), or is ``None``.
+    ``calls`` is the number of calls the server's own statistics count for it.
+    """
+
+    protocol: str
+    request: Document
+    response: Document | None
+    request_start: Mark
+    request_end: Mark
+    response_start: Mark | None = None
+    response_end: Mark | None = None
+    is_session: bool = False
+    transaction: int | None = None
+    problem: str | None = None
+    calls: int = 1
+
+
+class Pairer(Protocol):
+    """Watches both directions of one connection and gives the exchanges as they complete.
+
+    It never raises for what the peers sent: bytes that are not the protocol's end as exchanges
+    with a ``problem``, after which it resynchronises if it can.  ``broken`` says why it could
+    not, or is ``None``.  Buffers have named caps.
+    """
+
+    broken: str | None
+
+    def receive_data(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
+        """Takes the next bytes of one direction; gives what they completed."""
+
+    def receive_gap(self, sender: Sender, size: int, mark: Mark) -> list[Exchange]:
+        """Takes ``size`` bytes (0: an unknown number) known to be missing in one direction."""
+
+    def receive_eof(self, sender: Sender, mark: Mark) -> list[Exchange]:
+        """The sender closed its direction."""
+
+    def finish(self, mark: Mark) -> list[Exchange]:
+        """The recording or the connection ended: gives what is unfinished, with its problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """No recorded answer; ``reason`` is one line for the protocol's own error message."""
+
+    reason: str
+
+
+class Answerer(Protocol):
+    """Where a server session finds its answers (the matcher, or a test's dictionary)."""
+
+    def answer(self, request: Document) -> Document | Miss:
+        """The recorded response to a call."""
+
+    def session(self, request: Document) -> Document | None:
+        """Told of a session call; its recorded response if there is one, else ``None``."""
+
+
+class ServerSession(Protocol):
+    """Is the server of one connection: bytes in, bytes out, answers from an `Answerer`."""
+
+    is_closed: bool
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes what the client sent and gives what to send back (maybe nothing yet)."""
+
+    def receive_eof(self) -> bytes:
+        """The client closed its direction."""
+
+
+class ProtocolSpec(Protocol):
+    """One protocol, as the registry hands it to the other stages."""
+
+    name: str
+
+    def detect(self, client: bytes, server: bytes) -> Detection:
+        """Judges the first bytes of both directions of a connection seen from its start."""
+
+    def make_pairer(self, joined: bool = False) -> Pairer:
+        """A pairer; ``joined`` when the connection was open before anything was seen."""
+
+    def resynchronise(self, client: bytes, server: bytes) -> Detection:
+        """Judges bytes from the middle of a connection (does a message start at byte 0?)."""
+
+    def make_server(self, answerer: Answerer, facts: Sequence[Document]) -> ServerSession:
+        """A server session; ``facts`` are the recorded session exchanges of the destination,
+
+        each ``{"request": …, "response": …}``, from which greetings and parameters are taken.
+        """
+
+    def identity(self, request: Document) -> Document:
+        """The parts in which two calls must agree to be the same call.
+
+        Always holds ``operation`` (a short string: the SQL text, the command name, the method
+        and path), by which near misses are looked for.
+        """
+
+    def describe(self, request: Document) -> str:
+        """The call in one line for people, at most some 100 characters."""
+
+    def view(self, message: Document) -> Any:
+        """A request or response decoded as far as it goes (JSON bodies parsed …).
+
+        What people read, what is compared path by path, and where provenance looks for values.
+        """
+
+    def write_request(self, request: Document) -> bytes:
+        """The request as bytes on the wire."""
+
+    def write_response(self, response: Document) -> bytes:
+        """The response as bytes on the wire."""

@@ -1,0 +1,175 @@
+"""The things a recording holds: connections' ends, recorded exchanges, test cases and mocks."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from kebpf.protocols.base import Document, Exchange
+
+FORMAT_VERSION = 1
+
+
+class Role(enum.Enum):
+    """The target's part on a connection."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of a connection; ``transport`` is ``tcp``, ``udp`` or ``unix``.
+
+    ``host`` is a numeric address (v4-mapped ones written as IPv4) or, for ``unix``, the path.
+    """
+
+    transport: str
+    host: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        if self.transport == "unix":
+            return f"unix:{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.transport == "tcp" else f"{host}:{self.port}/udp"
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """The reverse of ``str()``.  Raises ``ValueError``."""
+        if text.startswith("unix:"):
+            return cls("unix", text[5:])
+        transport = "udp" if text.endswith("/udp") else "tcp"
+        host, _, port = text.removesuffix("/udp").rpartition(":")
+        return cls(transport, host.strip("[]"), int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedExchange:
+    """An exchange with the connection it was seen on: what recording takes from the capture.
+
+    ``local`` is the target's end, ``remote`` the other.  ``connection`` numbers the connections
+    of one recording from 1.
+    """
+
+    exchange: Exchange
+    role: Role
+    connection: int
+    local: Endpoint
+    remote: Endpoint
+    pid: int = 0
+
+
+class Tier(enum.Enum):
+    """To what part of a run a mock belongs."""
+
+    CASE = "case"
+    STARTUP = "startup"
+    BACKGROUND = "background"
+    SESSION = "session"
+
+
+class Evidence(enum.Enum):
+    """Why a call is held to have been caused by a request, strongest first."""
+
+    THREAD = "thread"
+    CHECKOUT = "checkout"
+    LINEAGE = "lineage"
+    TIME = "time"
+    NONE = "none"
+
+
+@dataclass(slots=True)
+class Timing:
+    """Nanoseconds since the Unix epoch."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(slots=True)
+class Mock:
+    """A recorded outbound exchange to answer with.
+
+    ``case`` is the test case that caused it; ``candidates`` are the cases among which the
+    evidence could not decide (then ``case`` is ``None`` and the call is asserted once over all
+    of them).  ``generated`` maps JSON-pointer paths into ``identity(request)`` to the class of
+    the value there (``uuid4``, ``time:<format>``, ``hex:32`` …); all other values are exact.
+    """
+
+    name: str
+    protocol: str
+    destination: Endpoint
+    request: Document
+    response: Document | None
+    timing: Timing
+    tier: Tier
+    connection: int
+    case: str | None = None
+    candidates: list[str] = field(default_factory=list)
+    evidence: Evidence = Evidence.NONE
+    generated: dict[str, str] = field(default_factory=dict)
+    calls: int = 1
+
+
+@dataclass(slots=True)
+class Strength:
+    """How many scalars of a case are compared, and how."""
+
+    exact: int = 0
+    by_class: int = 0
+    not_compared: int = 0
+
+
+@dataclass(slots=True)
+class TestCase:
+    """A recorded inbound exchange to send again.
+
+    ``generated`` is as in `Mock`, with paths into ``view(response)``; ``calls`` names its mocks
+    in the order they were made; ``order`` is its place in the recording, from 1.
+    """
+
+    __test__ = False
+
+    name: str
+    protocol: str
+    request: Document
+    response: Document
+    endpoint: Endpoint
+    timing: Timing
+    order: int
+    calls: list[str] = field(default_factory=list)
+    generated: dict[str, str] = field(default_factory=dict)
+    strength: Strength = field(default_factory=Strength)
+
+
+@dataclass(slots=True)
+class Losses:
+    """What a recording did not get, all zero in a good one."""
+
+    lost_events: int = 0
+    lost_bytes: int = 0
+    unparsed_connections: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)  # reason → exchanges kept out
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The head of a test set."""
+
+    name: str
+    created_ns: int
+    kebpf_version: str
+    kernel: str
+    command: list[str]
+    executable: str
+    ports: list[int]  # where the target listened, in the order it was seen
+    test_cases: int = 0
+    mocks: int = 0
+    events: int = 0
+    captured_bytes: int = 0
+    seconds: float = 0.0
+    losses: Losses = field(default_factory=Losses)
+    version: int = FORMAT_VERSION
+    extra: dict[str, Any] = field(default_factory=dict)

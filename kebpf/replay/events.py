@@ -1,0 +1,122 @@
+"""Run events: what the runner yields and the reports are made of, in the order they happen."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Verdict(enum.Enum):
+    """How one case ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERRORED = "errored"
+    SKIPPED = "skipped"
+
+
+class MissKind(enum.Enum):
+    """Why a call found no mock."""
+
+    NEVER_RECORDED = "never recorded"
+    DIFFERENT = "recorded but different"
+    USED_UP = "recorded and used up"
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One difference in a response: JSON-pointer ``path``, what was recorded, what came.
+
+    ``kind`` is ``changed``, ``missing`` (recorded, did not come), ``extra`` or ``order``.
+    """
+
+    path: str
+    kind: str
+    expected: Any = None
+    actual: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinding:
+    """An outgoing call that is not as recorded.
+
+    ``kind`` is ``missing``, ``extra``, ``changed`` or ``repeated``; ``call`` and ``nearest`` are
+    one-line descriptions; ``fields`` are the differing parts between them.
+    """
+
+    kind: str
+    protocol: str
+    destination: str
+    call: str
+    miss: MissKind | None = None
+    nearest: str | None = None
+    fields: list[Mismatch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    test_sets: list[str]
+    cases: int
+    command: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationReady:
+    test_set: str
+    pid: int
+    ports: list[int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFinished:
+    test_set: str
+    case: str
+    request: str
+    verdict: Verdict
+    seconds: float
+    mismatches: list[Mismatch] = field(default_factory=list)
+    calls: list[CallFinding] = field(default_factory=list)
+    error: str | None = None
+    curl: str = ""
+    repeat: str = ""
+    exact: int = 0
+    by_class: int = 0
+    not_compared: int = 0
+    expected: Any = None
+    actual: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Every mock of a run: used, unused; and calls that found none."""
+
+    used: int = 0
+    unused: list[str] = field(default_factory=list)
+    misses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """The environment or the application failed; ``output`` is the application's last lines."""
+
+    reason: str
+    output: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    passed: int
+    failed: int
+    errored: int
+    skipped: int
+    misses: int
+    unused_mocks: int
+    seconds: float
+    findings: list[CallFinding] = field(default_factory=list)  # those that belong to no one case
+    failed_cases: list[str] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+RunEvent = RunStarted | ApplicationReady | CaseFinished | RunFailed | RunFinished
