@@ -53,6 +53,10 @@ static inline void read_path(char *path, u64 sk) {
     bpf_probe_read_kernel(path, size, (void *)(address + OFF_UNIX_ADDRESS_NAME + 2));
 }
 
+static inline int has_name(const char *path) {
+    return path[0] || path[1]; /* an abstract name begins with a zero byte */
+}
+
 static inline void read_unix_ends(struct kebpf_open *open, u64 sk) {
     u64 peer = 0;
     read_path(open->local_path, sk);
@@ -60,9 +64,10 @@ static inline void read_unix_ends(struct kebpf_open *open, u64 sk) {
     if (peer)
         read_path(open->remote_path, peer);
     /* an accepted socket carries its listener's name, a connecting one usually none */
-    if (open->role == KEBPF_ROLE_UNKNOWN)
-        open->role =
-            open->local_path[0] || open->local_path[1] ? KEBPF_ROLE_SERVER : KEBPF_ROLE_CLIENT;
+    if (open->role == KEBPF_ROLE_UNKNOWN && has_name(open->local_path))
+        open->role = KEBPF_ROLE_SERVER;
+    else if (open->role == KEBPF_ROLE_UNKNOWN && has_name(open->remote_path))
+        open->role = KEBPF_ROLE_CLIENT;
 }
 
 static inline void read_inet_ends(struct kebpf_open *open, u64 sk) {

@@ -80,6 +80,12 @@ class Btf:
             return False
         return True
 
+    def has_function_type(self, name: str) -> bool:
+        """Whether a typedef of this name exists (each raw tracepoint has one, ``btf_trace_…``)."""
+        wanted = name.encode() + b"\0"
+        strings = self._data.find(b"\0" + wanted, self._strings)
+        return strings >= 0
+
     def _index(self, position: int, end: int) -> None:
         data, types, structs, unpack = self._data, self._types, self._structs, _TYPE.unpack_from
         while position < end:
