@@ -21,6 +21,7 @@ _LINK_CREATE = 28
 
 RAW_TRACEPOINT = 17
 CGROUP_SOCK_ADDR = 18
+CGROUP_SKB = 8
 SOCK_OPS = 13
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -43,6 +43,10 @@ class RingBuffer:
         self._poll.register(descriptor, select.EPOLLIN)
         self._position = _POSITION.unpack_from(self._consumer)[0]
 
+    def fileno(self) -> int:
+        """Readable once the kernel forced a wakeup: for an event loop."""
+        return self._descriptor
+
     def wait(self, seconds: float) -> None:
         """Returns when the kernel forces a wakeup, or after ``seconds``."""
         self._poll.poll(seconds)
