@@ -79,8 +79,7 @@ def result_bytes(result: Document) -> bytes:
     columns = result.get("columns")
     copy = result.get("copy")
     if columns is not None:
-        if not any(int(c["type_oid"]) == 0 for c in columns):
-            out += description_bytes(columns, [])
+        out += description_bytes(columns, [])
         out += row_bytes(columns, result["rows"], [])
     elif copy is not None and copy["direction"] == "out":
         out += copy_bytes(copy)
