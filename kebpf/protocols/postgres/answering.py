@@ -138,9 +138,10 @@ class Answers:
     def _run_statement(self, statement: Statement, recorded: Document, index: int) -> Answered:
         results = recorded.get("results", [])
         error = recorded.get("error")
-        is_refused = error and index >= len(results) and error.get("code") != FAILED_BLOCK.code
+        code = str(error.get("code")) if error else ""
+        is_refused = bool(code) and index >= len(results) and code != FAILED_BLOCK.code
         if is_refused and not is_transaction_statement(statement):
-            raise SessionError(str(error.get("code")), str(error.get("message")))
+            raise SessionError(code, str((error or {}).get("message")))
         result = results[index] if index < len(results) else None
         answered = self.state.answer(statement, result)
         if statement.verb == "set" and recorded.get("parameters"):

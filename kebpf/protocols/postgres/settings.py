@@ -123,7 +123,7 @@ def _startup_settings(options: dict[str, str]) -> dict[str, str]:
     """Settings of a StartupMessage, those in ``options`` (``-c name=value``) among them."""
     found = {}
     words = options.get("options", "").replace("\\ ", "\0").split()
-    for flag, word in zip(words, [*words[1:], ""], strict=True):
+    for flag, word in zip(words, [*words[1:], ""], strict=False):
         text = word if flag == "-c" else flag.removeprefix("-c").removeprefix("--")
         name, equals, value = text.partition("=")
         if equals and flag.startswith("-"):
