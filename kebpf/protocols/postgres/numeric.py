@@ -54,21 +54,12 @@ def decode_float4(raw: bytes) -> str:
 
 
 def _shortest_float4(value: float, raw: bytes) -> str:
-    for precision in range(6, 9):
+    """Few digits do for subnormals and round values, so look from the short end."""
+    for precision in range(1, 9):
         text = f"{value:.{precision - 1}e}"
         if _pack_float4(text) == raw:
-            return _shorter_float4(text, precision, raw)
+            return text
     return f"{value:.8e}"
-
-
-def _shorter_float4(text: str, precision: int, raw: bytes) -> str:
-    """Subnormals have fewer digits than six, so look below too."""
-    value = float(text)
-    for fewer in range(1, precision):
-        shorter = f"{value:.{fewer - 1}e}"
-        if _pack_float4(shorter) == raw:
-            return shorter
-    return text
 
 
 def _pack_float4(text: str) -> bytes | None:
