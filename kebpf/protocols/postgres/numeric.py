@@ -56,10 +56,19 @@ def decode_float4(raw: bytes) -> str:
 def _shortest_float4(value: float, raw: bytes) -> str:
     """Few digits do for subnormals and round values, so look from the short end."""
     for precision in range(1, 9):
-        text = f"{value:.{precision - 1}e}"
-        if _pack_float4(text) == raw:
-            return text
+        nearest = f"{value:.{precision - 1}e}"
+        for text in (nearest, _next_away(nearest)):
+            if _pack_float4(text) == raw:
+                return text
     return f"{value:.8e}"
+
+
+def _next_away(text: str) -> str:
+    """One more in the last digit: above a power of two the floats lie wider apart than below."""
+    mantissa, _, exponent = text.partition("e")
+    sign, digits = mantissa.startswith("-"), mantissa.lstrip("-").replace(".", "")
+    shifted = int(exponent) - len(digits) + 1
+    return f"{'-' if sign else ''}{int(digits) + 1}e{shifted}"
 
 
 def _pack_float4(text: str) -> bytes | None:

@@ -42,7 +42,15 @@ SAMPLES: dict[str, list[str]] = {
     "interval": ["0", "1 day", "-1 day +02:03:04", "1 year 2 mons -3 days -00:00:00.5", "-13 mons"],
     "json": ['{"a" : 1}', "null"],
     "jsonb": ['{"a": [1, 2]}'],
-    "inet": ["10.0.0.1", "10.0.0.0/8", "::1", "::ffff:1.2.3.4", "2001:db8::1/64", "::1.2.3.4", "::"],
+    "inet": [
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "::1",
+        "::ffff:1.2.3.4",
+        "2001:db8::1/64",
+        "::1.2.3.4",
+        "::",
+    ],
     "cidr": ["10.0.0.0/8", "2001:db8::/32"],
     "int4[]": ["{}", "{1,NULL,-3}", "{{1,2},{3,4}}", "[0:1]={5,6}", "[2:2][-1:0]={{1,2}}"],
     "text[]": ['{a,"b c",NULL,"NULL","","q\\"","b\\\\",null1}', '{"{",","}'],
@@ -111,7 +119,7 @@ BINARY: dict[str, st.SearchStrategy[bytes]] = {
     "timestamp": st.integers(-2_000_000 * DAY_US, 5_000_000 * DAY_US).map(
         lambda n: struct.pack("!q", n)
     ),
-    "timestamptz": st.integers(-10**17, 10**18).map(lambda n: struct.pack("!q", n)),
+    "timestamptz": st.integers(-(10**17), 10**18).map(lambda n: struct.pack("!q", n)),
     "interval": st.builds(
         lambda a, b, c: struct.pack("!qii", a, b, c),
         st.integers(-(10**17), 10**17),
