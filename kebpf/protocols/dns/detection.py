@@ -29,7 +29,10 @@ def is_tcp_start(data: bytes) -> bool:
     """Whether the first bytes of a connection are a TCP stream's rather than a datagram."""
     if len(data) < HEADER_SIZE:
         return True
-    return not _is_datagram(data) and _judge_prefix(data[2:]) is not Detection.NO
+    if _is_datagram(data):
+        return False
+    size = int.from_bytes(data[:2], "big")
+    return _is_datagram(data[2 : 2 + size]) or _judge_prefix(data[2:]) is not Detection.NO
 
 
 def _is_datagram(data: bytes) -> bool:

@@ -1,6 +1,7 @@
 """DNS messages between wire and document (RFC 1035, 4; RFC 6891 for EDNS).
 
-Own code and not dpkt's: dpkt joins labels without escaping the dots in them, and has no EDNS.
+Own code and not dpkt's: dpkt joins labels without escaping the dots in them, raises
+``UnicodeDecodeError`` for a TXT record that is not UTF-8, and has no EDNS.
 """
 
 from __future__ import annotations
