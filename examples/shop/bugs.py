@@ -56,9 +56,7 @@ BUGS: dict[str, Bug] = {
     "array_order": Bug(
         "found products come in reverse", "GET", "/products/search", Difference.BODY
     ),
-    "doubled_call": Bug(
-        "the rate is asked for twice", "POST", "/orders", Difference.EXTRA_CALL
-    ),
+    "doubled_call": Bug("the rate is asked for twice", "POST", "/orders", Difference.EXTRA_CALL),
     "stale_cache": Bug(
         "a changed stock leaves the old product in the cache (no DEL)",
         "PUT",
