@@ -21,7 +21,7 @@ STOP_SECONDS = 20.0
 KEPT_LINES = 20_000
 
 
-class ProcessFailed(Exception):
+class ProcessError(Exception):
     """A process did not become ready, or did not stop in time; the text has its last lines."""
 
 
@@ -77,7 +77,7 @@ class Process:
             self._news.notify_all()
 
     def wait_for(self, is_wanted: Callable[[str], bool], seconds: float = READY_SECONDS) -> str:
-        """The first line that is wanted.  Raises `ProcessFailed` at the end of output or time."""
+        """The first line that is wanted.  Raises `ProcessError` at the end of output or time."""
 
         def find() -> str | None:
             return next(filter(is_wanted, self.lines), None)
@@ -86,7 +86,7 @@ class Process:
             self._news.wait_for(lambda: find() is not None or self._is_ended, seconds)
             line = find()
         if line is None:
-            raise ProcessFailed(f"{self.name} did not become ready:\n{self.tail()}")
+            raise ProcessError(f"{self.name} did not become ready:\n{self.tail()}")
         return line
 
     def tail(self, count: int = 20) -> str:
@@ -94,11 +94,11 @@ class Process:
         return "\n".join(list(self.lines)[-count:])
 
     def wait(self, seconds: float) -> int:
-        """The exit status, once all output is read.  Raises `ProcessFailed` after ``seconds``."""
+        """The exit status, once all output is read.  Raises `ProcessError` after ``seconds``."""
         try:
             status = self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise ProcessFailed(f"{self.name} still runs:\n{self.tail()}") from None
+            raise ProcessError(f"{self.name} still runs:\n{self.tail()}") from None
         self._reader.join(STOP_SECONDS)
         return status
 
@@ -108,7 +108,7 @@ class Process:
             self._popen.send_signal(number)
         try:
             return self.wait(STOP_SECONDS)
-        except ProcessFailed:
+        except ProcessError:
             self._popen.kill()
             return self.wait(STOP_SECONDS)
         finally:
@@ -117,14 +117,14 @@ class Process:
 
 
 def run_to_end(name: str, arguments: Sequence[str | Path], *, user: str | None) -> None:
-    """Runs a program that ends by itself.  Raises `ProcessFailed` unless its status is 0."""
+    """Runs a program that ends by itself.  Raises `ProcessError` unless its status is 0."""
     process = Process(name, arguments, user=user)
     try:
         status = process.wait(READY_SECONDS)
     finally:
         process.stop()
     if status != 0:
-        raise ProcessFailed(f"{name} failed with status {status}:\n{process.tail()}")
+        raise ProcessError(f"{name} failed with status {status}:\n{process.tail()}")
 
 
 def _guard(user: str | None) -> list[str]:
@@ -153,14 +153,14 @@ def find_free_port() -> int:
 
 
 def find_program(name: str, *patterns: str) -> Path:
-    """A program: the newest that fits a pattern, else from PATH.  Raises `ProcessFailed`."""
+    """A program: the newest that fits a pattern, else from PATH.  Raises `ProcessError`."""
     for pattern in patterns:
         found = sorted(Path("/").glob(pattern), key=lambda path: [int(n) for n in _digits(path)])
         if found:
             return found[-1]
     on_path = shutil.which(name)
     if on_path is None:
-        raise ProcessFailed(f"{name} is not installed (make setup installs it)")
+        raise ProcessError(f"{name} is not installed (make setup installs it)")
     return Path(on_path)
 
 

@@ -18,6 +18,12 @@ from typing import Self
 
 import psycopg
 
+from examples.oracle import (
+    count_http_requests,
+    count_postgres_calls,
+    count_redis_calls,
+    flush_redis,
+)
 from examples.processes import (
     Process,
     exiting_on_signals,
@@ -25,12 +31,6 @@ from examples.processes import (
     find_program,
     find_unprivileged_user,
     run_to_end,
-)
-from examples.oracle import (
-    count_http_requests,
-    count_postgres_calls,
-    count_redis_calls,
-    flush_redis,
 )
 
 EXAMPLES = Path(__file__).parent
@@ -104,7 +104,16 @@ class Services:
     def _start_postgres(self, user: str | None) -> Process:
         programs = find_program("initdb", "usr/lib/postgresql/*/bin/initdb").parent
         data = self.scratch / "postgres"
-        initdb = [programs / "initdb", "-D", data, "-U", "owner", "--no-sync", "-E", "UTF8"]
+        initdb: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "owner",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
         security = ["--auth-local=trust", "--auth-host=scram-sha-256", "--locale=C.UTF-8"]
         run_to_end("initdb", [*initdb, *security], user=user)
         settings = {
