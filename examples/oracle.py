@@ -8,7 +8,7 @@ import socket
 import httpx
 import psycopg
 
-OWN_COMMANDS = frozenset({"info", "flushall", "monitor"})
+OWN_COMMANDS = frozenset({"info", "flushall", "monitor", "echo"})
 
 
 def count_postgres_calls(connection: psycopg.Connection, role: str) -> dict[str, int]:
@@ -32,11 +32,10 @@ def count_redis_calls(port: int) -> dict[str, int]:
     return {name: int(calls) for name, calls in found if name not in OWN_COMMANDS}
 
 
-def count_http_requests(base_url: str) -> dict[str, int]:
-    """Requests the rates service has served, by method and path."""
+def list_http_requests(base_url: str) -> list[tuple[str, str, str]]:
+    """What the rates service was asked: method, target and body (the last 10,000)."""
     with httpx.Client(base_url=base_url) as client:
-        counts: dict[str, int] = client.get("/-/statistics").json()
-    return counts
+        return [(method, target, body) for method, target, body in client.get("/-/requests").json()]
 
 
 def flush_redis(port: int) -> None:

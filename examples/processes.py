@@ -26,7 +26,7 @@ class ProcessError(Exception):
 
 
 class Process:
-    """A child whose output is read as it comes; by `line` events others can wait for a line.
+    """A child whose output is read as it comes; others can `wait_for` a line.
 
     The kernel ends it (``SIGTERM``) when the thread that started it dies, however that happens.
     """
@@ -39,8 +39,10 @@ class Process:
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         user: str | None = None,
+        on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
+        self._on_line = on_line
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._news = threading.Condition()
         self._is_ended = False
@@ -72,6 +74,8 @@ class Process:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+            if self._on_line is not None:
+                self._on_line(line.rstrip("\n"))
         with self._news:
             self._is_ended = True
             self._news.notify_all()
@@ -102,12 +106,12 @@ class Process:
         self._reader.join(STOP_SECONDS)
         return status
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ends it, by force when it will not; gives the exit status."""
+    def stop(self, number: int = signal.SIGTERM, seconds: float = STOP_SECONDS) -> int:
+        """Ends it, by force when it will not in ``seconds``; gives the exit status."""
         if self._popen.poll() is None:
             self._popen.send_signal(number)
         try:
-            return self.wait(STOP_SECONDS)
+            return self.wait(seconds)
         except ProcessError:
             self._popen.kill()
             return self.wait(STOP_SECONDS)

@@ -19,10 +19,10 @@ from typing import Self
 import psycopg
 
 from examples.oracle import (
-    count_http_requests,
     count_postgres_calls,
     count_redis_calls,
     flush_redis,
+    list_http_requests,
 )
 from examples.processes import (
     Process,
@@ -38,6 +38,10 @@ SHOP = EXAMPLES / "shop"
 ROLE = "shop"
 PASSWORD = "shop"  # of a private server that lives for minutes
 TABLES = "payments, order_items, orders, products, customers"
+INITDB_OPTIONS = (
+    *("--username=owner", "--auth-local=trust", "--auth-host=scram-sha-256"),
+    *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
+)
 POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "shared_preload_libraries": "pg_stat_statements",
@@ -191,8 +195,12 @@ class Services:
             "SHOP_PORT": str(self.shop_port),
             "SHOP_DATABASE_URL": f"postgresql://{ROLE}:{PASSWORD}@{host}:{self.postgres_port}/{ROLE}",
             "SHOP_REDIS_URL": f"redis://{host}:{self.redis_port}/0",
-            "SHOP_RATES_URL": f"http://{host}:{self.rates_port}",
+            "SHOP_RATES_URL": self.rates_url,
         }
+
+    @property
+    def rates_url(self) -> str:
+        return f"http://127.0.0.1:{self.rates_port}"
 
     @property
     def shop_url(self) -> str:
@@ -217,11 +225,10 @@ class Services:
         """What the servers themselves say the shop has asked of them so far."""
         with self.connect_postgres() as connection:
             postgres = sum(count_postgres_calls(connection, ROLE).values())
-        http = count_http_requests(f"http://127.0.0.1:{self.rates_port}")
         return {
             "postgres": postgres,
             "redis": sum(count_redis_calls(self.redis_port).values()),
-            "http": sum(http.values()),
+            "http": len(list_http_requests(self.rates_url)),
         }
 
 

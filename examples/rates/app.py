@@ -1,8 +1,8 @@
-"""Currency rates and card charges over HTTP, with a count of what was asked."""
+"""Currency rates and card charges over HTTP, with a list of what was asked."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,10 +19,11 @@ RATES = {
     "CHF": Decimal("0.9467"),
     "JPY": Decimal("162.35"),
 }
-STATISTICS_PATH = "/-/statistics"
+REQUESTS_PATH = "/-/requests"
+REQUESTS_KEPT = 10_000
 
 app = FastAPI(title="rates")
-requests_seen: Counter[str] = Counter()
+requests_seen: deque[list[str]] = deque(maxlen=REQUESTS_KEPT)
 
 
 class Charge(BaseModel):
@@ -35,10 +36,12 @@ class Charge(BaseModel):
 
 
 @app.middleware("http")
-async def count_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Counts all requests but those for the counts."""
-    if request.url.path != STATISTICS_PATH:
-        requests_seen[f"{request.method} {request.url.path}"] += 1
+async def note_request(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Notes method, target and body of all requests but those for the notes."""
+    if request.url.path != REQUESTS_PATH:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        body = (await request.body()).decode(errors="replace")
+        requests_seen.append([request.method, target, body])
     return await call_next(request)
 
 
@@ -66,7 +69,7 @@ async def create_charge(charge: Charge) -> dict[str, Any]:
     }
 
 
-@app.get(STATISTICS_PATH)
-async def get_statistics() -> dict[str, int]:
-    """Requests served since the start, by method and path."""
-    return dict(requests_seen)
+@app.get(REQUESTS_PATH)
+async def list_requests() -> list[list[str]]:
+    """The last requests served: method, target, body."""
+    return list(requests_seen)

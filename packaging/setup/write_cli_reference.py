@@ -35,7 +35,10 @@ def main() -> int:
     if not commands:
         sys.stderr.write("kebpf --help names no command\n")
         return 1
-    sections = [("kebpf", text), *((f"kebpf {each}", read_help(program, each)) for each in commands)]
+    sections = [
+        ("kebpf", text),
+        *((f"kebpf {each}", read_help(program, each)) for each in commands),
+    ]
     page = HEAD + "".join(f"\n## {title}\n\n```text\n{body}\n```\n" for title, body in sections)
     target = ROOT / "docs" / "reference" / "cli.md"
     target.parent.mkdir(parents=True, exist_ok=True)
