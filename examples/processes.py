@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -45,6 +46,7 @@ class Process:
         self._on_line = on_line
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._news = threading.Condition()
+        self._line_count = 0
         self._is_ended = False
         self._popen = subprocess.Popen(
             [*_guard(user), *map(str, arguments)],
@@ -73,6 +75,7 @@ class Process:
         for line in self._popen.stdout:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
+                self._line_count += 1
                 self._news.notify_all()
             if self._on_line is not None:
                 self._on_line(line.rstrip("\n"))
@@ -81,17 +84,21 @@ class Process:
             self._news.notify_all()
 
     def wait_for(self, is_wanted: Callable[[str], bool], seconds: float = READY_SECONDS) -> str:
-        """The first line that is wanted.  Raises `ProcessError` at the end of output or time."""
+        """The newest line that is wanted.  Raises `ProcessError` at the end of output or time."""
+        seen = 0
+        found: str | None = None
 
-        def find() -> str | None:
-            return next(filter(is_wanted, self.lines), None)
+        def is_over() -> bool:
+            nonlocal seen, found
+            unseen = itertools.islice(reversed(self.lines), self._line_count - seen)
+            seen, found = self._line_count, next(filter(is_wanted, unseen), None)
+            return found is not None or self._is_ended
 
         with self._news:
-            self._news.wait_for(lambda: find() is not None or self._is_ended, seconds)
-            line = find()
-        if line is None:
+            self._news.wait_for(is_over, seconds)
+        if found is None:
             raise ProcessError(f"{self.name} did not become ready:\n{self.tail()}")
-        return line
+        return found
 
     def tail(self, count: int = 20) -> str:
         """The last lines of output."""

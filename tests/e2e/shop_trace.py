@@ -40,6 +40,10 @@ class Step:
     calls: list[str] = field(default_factory=list)
 
 
+class DiffersError(Exception):
+    """A step is not as it was in the round compared with."""
+
+
 class Names:
     """Gives each generated value a number in the order of appearance, one to one."""
 
@@ -67,7 +71,7 @@ class Watch:
         self._monitor = monitor
         self._markers = itertools.count()
         self._requests_seen = len(list_http_requests(services.rates_url))
-        self._lines_seen = 0
+        self._last_marker = "none yet"
 
     def take_calls(self) -> list[str]:
         """All calls since the last time, in the order each server saw them."""
@@ -78,9 +82,10 @@ class Watch:
         with self._services.connect_postgres() as connection:
             connection.execute(f"SELECT '{marker}'")
         self._services.postgres.wait_for(lambda line: marker in line)
-        lines = list(self._services.postgres.lines)
-        new, self._lines_seen = lines[self._lines_seen :], len(lines)
-        return list(_join_statements(new))
+        newest_first = reversed(self._services.postgres.lines)
+        new = list(itertools.takewhile(lambda line: self._last_marker not in line, newest_first))
+        self._last_marker = f"'{marker}'"
+        return list(_join_statements(new[::-1]))
 
     def _take_redis(self, marker: str) -> list[str]:
         ask_redis(self._services.redis_port, f"ECHO {marker}")
@@ -131,10 +136,14 @@ def watching(services: Services) -> Iterator[Watch]:
 
 @dataclass
 class TracingClient(Client):
-    """A client of the drive that also writes down a step a request."""
+    """A client of the drive that also writes down a step a request.
+
+    Raises `DiffersError` after the first one that is not as in ``healthy``, if that is given.
+    """
 
     watch: Watch | None = None
     names: Names = field(default_factory=Names)
+    healthy: list[Step] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
     def send(
@@ -163,6 +172,8 @@ class TracingClient(Client):
         step = Step(method, route, answer.status, calls=calls)
         step.body, step.headers = self._read(answer)
         self.steps.append(step)
+        if self.healthy and step != self.healthy[len(self.steps) - 1]:
+            raise DiffersError
         return answer
 
     def _read(self, answer: Answer) -> tuple[str, list[str]]:
