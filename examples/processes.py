@@ -181,13 +181,17 @@ def _digits(path: Path) -> list[str]:
 
 @contextmanager
 def exiting_on_signals() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP unwind the stack, as SIGINT does, so that all is cleaned up."""
+    """Lets SIGINT, SIGTERM and SIGHUP unwind the stack, so that all is cleaned up.
+
+    SIGINT is set too: shells start background jobs with it ignored.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, leave) for number in numbers}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
