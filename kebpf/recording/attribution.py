@@ -43,6 +43,7 @@ class Attributor:
         self._places = PlaceMemory()
         self._owners: Memory[Hashable, Inbound] = Memory(MEMORY_CAP)
         self._previous: Memory[Hashable, Inbound] = Memory(MEMORY_CAP)
+        self._open_groups: Memory[Hashable, None] = Memory(MEMORY_CAP)
         self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
 
@@ -58,6 +59,8 @@ class Attributor:
         call.case, call.evidence = owner, evidence
         if owner is None:
             self._note_open(call, raw)
+            if group is not None and not call.is_session:
+                self._open_groups.put(group, None)
             return
         self._note_decided(call, owner, group)
         if group is not None and evidence is not Evidence.TIME:
@@ -70,10 +73,13 @@ class Attributor:
         group: Hashable,
         upcoming: Sequence[Outbound],
     ) -> tuple[Inbound | None, Evidence]:
-        if call.is_session and group is not None:
+        if call.is_session and call.recorded.exchange.transaction is not None:
+            # A COMMIT may come after the response, so only its transaction says whose it is.
+            if group is None or group in self._open_groups:
+                return None, Evidence.NONE
             begun_by = self._previous.get(group)
             if begun_by is not None:
-                return begun_by, Evidence.CHECKOUT  # a COMMIT may come after the response
+                return begun_by, Evidence.CHECKOUT
         by_thread = self._by_thread(call, raw)
         if by_thread is not None and not self._is_idle_call(call):
             return by_thread, Evidence.THREAD

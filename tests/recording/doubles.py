@@ -69,7 +69,7 @@ class MemoryWriter(TestSetWriter):
 
 
 def make_builder(writer: TestSetWriter, **options: Any) -> RecordingBuilder:
-    return RecordingBuilder(writer, "set", find_protocol=find_plain, **({"grace_ns": 0} | options))
+    return RecordingBuilder(writer, "set", find_protocol=find_plain, **({"grace_ns": 20} | options))
 
 
 def record(
