@@ -143,7 +143,7 @@ class Threads:
         """
         pid, found = call.recorded.pid, call.candidates
         if pid and pid in self._serving:
-            found = [request for request in found if request.pid == pid]
+            found = [request for request in found if request.pid in (pid, 0)]
         if self.is_bound(call) and call.tid in self._readers:
-            found = [request for request in found if request.tid == call.tid]
+            found = [request for request in found if request.tid in (call.tid, 0)]
         return found

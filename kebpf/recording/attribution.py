@@ -96,8 +96,8 @@ class Attributor:
     def _by_thread(self, call: Outbound, raw: Sequence[Inbound]) -> Inbound | None:
         if not self.threads.is_bound(call):
             return None
-        found = [request for request in raw if request.tid == call.tid]
-        return found[0] if len(found) == 1 else None
+        found = [request for request in raw if request.tid in (call.tid, 0)]
+        return found[0] if len(found) == 1 and found[0].tid == call.tid else None
 
     def _by_checkout(
         self, call: Outbound, group: Hashable, upcoming: Sequence[Outbound]
