@@ -182,6 +182,7 @@ class Attributor:
         is_known = call.evidence in _INDEPENDENT or len(call.candidates) == 1
         call.candidates = [owner]
         if call.is_session:
+            _pass_problem_on(call, owner)
             return
         if group is not None:
             self._previous.put(group, owner)
@@ -233,3 +234,10 @@ class Attributor:
     def _view(self, protocol: str, message: Document) -> object:
         view: object = self._find_protocol(protocol).view(message)
         return view
+
+
+def _pass_problem_on(call: Outbound, owner: Inbound) -> None:
+    """A request whose BEGIN or COMMIT cannot be repeated cannot be either."""
+    problem = call.recorded.exchange.problem
+    if problem is not None and owner.problem is None:
+        owner.problem = f"a call it made cannot be replayed: {problem}"

@@ -123,6 +123,18 @@ def test_session_exchanges_stay_when_their_request_is_left_out() -> None:
     assert (writer.mocks[0].tier, writer.mocks[0].case) == (Tier.SESSION, None)
 
 
+def test_a_broken_end_of_a_transaction_takes_its_request_along() -> None:
+    writer, builder = record(
+        [
+            serve("/bad", 10, 50),
+            call("INSERT", 20, 21, transaction=1),
+            call("COMMIT", 30, 31, transaction=1, is_session=True, problem="it failed"),
+        ]
+    )
+    assert (writer.cases, writer.mocks) == ([], [])
+    assert builder.stats.left_out == {"a call it made cannot be replayed: it failed": 1}
+
+
 def test_broken_calls_of_no_request_are_counted() -> None:
     writer, builder = record([call("start", 1, 2, problem="cut off"), serve("/a", 10, 20)])
     assert writer.mocks == []
