@@ -163,11 +163,17 @@ class Matcher:
             *self._known(current.group, call, current.recorded),
             *self._known(current.shared_group, call, current.shared),
         ]
-        return found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
+        found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
+        return [item for item in found if self._used[item.ordinal]]
 
     def find_elsewhere(self, call: Call) -> Recorded | None:
         """A mock of another case with the same identity."""
-        return next(self._known(self.index.anywhere, call), None)
+        current = self.name_of_case()
+        for item in self._known(self.index.anywhere, call):
+            is_other = current is None or item.mock.case != current
+            if is_other and self.bindings.fits(pair_call(item, call) or [], self._current.window):
+                return item
+        return None
 
     def _is_unused(self, ordinal: int) -> bool:
         return not self._used[ordinal]
