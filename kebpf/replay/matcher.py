@@ -22,7 +22,7 @@ from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
 from kebpf.replay.events import CallFinding, Ledger
-from kebpf.replay.index import Group, MockIndex, Recorded, TestSet
+from kebpf.replay.index import Group, MockIndex, MockSource, Recorded
 from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
@@ -43,7 +43,7 @@ class Matcher:
 
     def __init__(
         self,
-        test_set: TestSet,
+        test_set: MockSource,
         bindings: Bindings,
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
     ) -> None:

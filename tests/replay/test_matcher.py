@@ -222,8 +222,7 @@ class TestTiers:
         assert run.end() == []
 
     def test_a_shared_call_is_asserted_once_over_its_cases(self) -> None:
-        shared = {"candidates": ["a", "b"], "tier": Tier.CASE}
-        run = Run(make_mock("GET", "x", answer=[1], **shared))
+        run = Run(make_mock("GET", "x", answer=[1], candidates=["a", "b"]))
         run.begin("a")
         assert rows(run.call("GET", "x")) == [1]
         assert run.end() == []
