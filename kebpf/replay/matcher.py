@@ -27,6 +27,7 @@ from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
+DNS_PORT = 53
 MOST_STRAYS = 1000  # findings kept for one case
 
 
@@ -125,8 +126,16 @@ class Matcher:
         self, endpoint: Endpoint, protocol: str | None = None
     ) -> DestinationAnswers:
         """The answers for a server session of a destination."""
-        name = protocol or self.protocol_of(endpoint) or "opaque"
-        return DestinationAnswers(self, endpoint, name)
+        place = self._find_resolver(endpoint)
+        name = protocol or self.protocol_of(place) or "opaque"
+        return DestinationAnswers(self, place, name)
+
+    def _find_resolver(self, endpoint: Endpoint) -> Endpoint:
+        """Which machine resolves names is the host's affair: any recorded resolver answers."""
+        if endpoint.port != DNS_PORT or endpoint in self.index.protocols:
+            return endpoint
+        recorded = (place for place in self.index.protocols if place.port == DNS_PORT)
+        return next(recorded, endpoint)
 
     def facts_for(self, endpoint: Endpoint) -> list[Document]:
         """The recorded session exchanges of an endpoint, one of each identity."""

@@ -203,6 +203,18 @@ class TestWrongCalls:
         assert kinds(run.matcher.finish()[0]) == [("extra", MissKind.NEVER_RECORDED)]
 
 
+class TestPlaces:
+    def test_any_recorded_resolver_answers_for_another(self) -> None:
+        recorded, other = Endpoint("udp", "10.0.0.2", 53), Endpoint("udp", "127.0.0.11", 53)
+        run = Run(make_mock("A db.local", answer=["10.0.0.5"], destination=recorded))
+        assert rows(run.call("A db.local", at=other)) == ["10.0.0.5"]
+
+    def test_protocol_of_a_place(self) -> None:
+        run = Run(make_mock("GET", "x"))
+        assert run.matcher.protocol_of(DATABASE) == "plain"
+        assert run.matcher.protocol_of(CACHE) is None
+
+
 class TestTiers:
     def test_start_up_calls_repeat_before_the_first_case_only(self) -> None:
         run = Run(make_mock("SELECT version", answer=[15]))
