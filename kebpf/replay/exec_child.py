@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+GIVEN_UP = 125
 
 
 def main(spec_fd: int, status_fd: int) -> int:
@@ -69,10 +70,13 @@ def _die_with(parent: int | None) -> None:
 
 
 def _await_go(descriptor: int | None) -> None:
-    """Holds still until the starter has attached what it wants to attach to this process."""
-    if descriptor is not None:
-        os.read(descriptor, 1)
-        os.close(descriptor)
+    """Says that it stands before its exec, and goes on when told to; ends if nobody will tell."""
+    if descriptor is None:
+        return
+    os.write(descriptor, b"r")
+    if os.read(descriptor, 1) == b"":
+        os._exit(GIVEN_UP)
+    os.close(descriptor)
 
 
 def _restore_signals() -> None:

@@ -130,9 +130,16 @@ async def launch_application(launch: Launch) -> Application:
     finally:
         pipes.close_theirs()
     application = Application(process, launch, tail)
-    await application._watch(pipes.output_read)
-    await _release(launch, process.pid, pipes.go_write)
-    failure = await asyncio.to_thread(read_status, pipes.status_read)
+    status = os.fdopen(pipes.status_read, "rb")
+    try:
+        await application._watch(pipes.output_read)
+        await _release(launch, process.pid, pipes.go_ours)
+        failure = await asyncio.to_thread(read_status, status)
+    except BaseException:
+        await application.stop(0)
+        raise
+    finally:
+        status.close()
     if failure is not None:
         await application.stop()
         raise LaunchError(explain_failure(launch, *failure), tail.lines)
@@ -140,12 +147,13 @@ async def launch_application(launch: Launch) -> Application:
 
 
 async def _release(launch: Launch, pid: int, go: int | None) -> None:
-    """Lets a held process go on; closing the pipe does so too if attaching to it failed."""
-    if go is None:
+    """Lets a held process go on; it ends if the descriptor closes without a word."""
+    if go is None or launch.before_exec is None:
         return
     try:
-        if launch.before_exec is not None:
+        if await asyncio.to_thread(os.read, go, 1):
             await launch.before_exec(pid)
+            os.write(go, b"g")
     finally:
         os.close(go)
 

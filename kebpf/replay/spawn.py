@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from kebpf.replay import exec_child
 from kebpf.replay.invoker import Invoker
@@ -62,8 +64,8 @@ class Pipes:
     status_write: int
     output_read: int | None = None
     output_write: int | None = None
-    go_read: int | None = None
-    go_write: int | None = None
+    go_theirs: int | None = None
+    go_ours: int | None = None
 
     @classmethod
     def open(cls, launch: Launch) -> Pipes:
@@ -72,16 +74,17 @@ class Pipes:
         if launch.captures_output:
             pipes.output_read, pipes.output_write = os.pipe2(os.O_CLOEXEC)
         if launch.before_exec is not None:
-            pipes.go_read, pipes.go_write = os.pipe2(os.O_CLOEXEC)
+            ours, theirs = socket.socketpair()
+            pipes.go_ours, pipes.go_theirs = ours.detach(), theirs.detach()
         return pipes
 
     def close_theirs(self) -> None:
         """Closes the child's ends."""
-        _close_all(self.status_write, self.output_write, self.go_read)
+        _close_all(self.status_write, self.output_write, self.go_theirs)
 
     def close_ours(self) -> None:
         """Closes the starter's ends."""
-        _close_all(self.status_read, self.output_read, self.go_write)
+        _close_all(self.status_read, self.output_read, self.go_ours)
 
 
 def _close_all(*descriptors: int | None) -> None:
@@ -102,7 +105,7 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
         "gid": invoker.gid,
         "groups": list(invoker.groups),
         "parent": os.getpid() if launch.dies_with_us else None,
-        "go_fd": pipes.go_read,
+        "go_fd": pipes.go_theirs,
     }
     descriptor = os.memfd_create("kebpf-launch")
     os.write(descriptor, json.dumps(spec).encode())
@@ -114,8 +117,8 @@ def start_child(launch: Launch, pipes: Pipes) -> subprocess.Popen[bytes]:
     """Starts the child as the leader of a session of its own.  Raises ``OSError``."""
     spec = _write_spec(launch, pipes)
     inherited = [spec, pipes.status_write]
-    if pipes.go_read is not None:
-        inherited.append(pipes.go_read)
+    if pipes.go_theirs is not None:
+        inherited.append(pipes.go_theirs)
     child = [exec_child.__file__, str(spec), str(pipes.status_write)]
     try:
         return subprocess.Popen(
@@ -131,10 +134,9 @@ def start_child(launch: Launch, pipes: Pipes) -> subprocess.Popen[bytes]:
         os.close(spec)
 
 
-def read_status(descriptor: int) -> tuple[str, int] | None:
+def read_status(status: BinaryIO) -> tuple[str, int] | None:
     """Waits for the exec: ``None`` if it was done, else the step that failed and its errno."""
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(STATUS_SIZE_LIMIT)
+    data = status.read(STATUS_SIZE_LIMIT)
     if not data:
         return None
     step, number = json.loads(data)

@@ -125,6 +125,16 @@ class TestStart:
         assert seen[0][1] != "-c"
         assert application.last_lines == [str(application.pid)]
 
+    def test_it_never_runs_if_attaching_failed(self, tmp_path: Path) -> None:
+        async def attach(pid: int) -> None:
+            raise ValueError(str(pid))
+
+        made = tmp_path / "made"
+        with pytest.raises(ValueError, match=r"\d+") as caught:
+            run(launch_application(make_launch(f"touch {made}", before_exec=attach)))
+        assert not is_alive(int(str(caught.value)))
+        assert not made.exists()
+
 
 class TestFailure:
     def test_a_missing_command_is_a_sentence(self) -> None:
