@@ -12,6 +12,8 @@ import yaml
 from kebpf.cli.errors import CommandUsageError
 
 CONFIG_NAME = "kebpf.yml"
+MAX_SECONDS = 1e9
+EMPTY_TAG = "tag:yaml.org,2002:null"
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ def _entries(text: str) -> Iterator[tuple[str, Any, int]]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == EMPTY_TAG:
             return
         if not isinstance(node, yaml.MappingNode):
             raise CommandUsageError(f"{CONFIG_NAME}, line 1: keys and values are expected")
@@ -117,16 +119,20 @@ def _read_command(value: Any) -> str | list[str]:
 
 
 def _read_seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+    if not _is_seconds(value):
         raise _WrongValueError("a number of seconds, 0 or more")
     return float(value)
 
 
 def _read_positive_seconds(value: Any) -> float:
-    seconds = _read_seconds(value)
-    if seconds == 0:
+    if not _is_seconds(value) or value == 0:
         raise _WrongValueError("a number of seconds above 0")
-    return seconds
+    return float(value)
+
+
+def _is_seconds(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < MAX_SECONDS
 
 
 def _read_noise(value: Any) -> list[str]:

@@ -14,6 +14,7 @@ class ExitStatus(enum.IntEnum):
     ENVIRONMENT = 3
     NOTHING_RAN = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 class KebpfError(Exception):

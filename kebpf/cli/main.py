@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -211,7 +212,7 @@ def test(
     ] = None,
     user: UserOption = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every difference in full.")
+        bool, typer.Option("--verbose", "-v", help="Show all differences and unused mocks.")
     ] = False,
 ) -> int:
     """Start the application, answer its calls from the recording, send it the recorded requests.
@@ -303,6 +304,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], Invocation]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit status."""
+    _accept_any_character()
     try:
         status = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -314,10 +316,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(message[:1].lower() + message[1:], HELP_HINT, ExitStatus.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
         return _end_quietly()
     except Exception as error:  # noqa: BLE001 - the outermost boundary: it reports what it caught
         return _fail_unexpectedly(error)
+
+
+def _accept_any_character() -> None:
+    """Where the locale lacks a character, shows its number: a report must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -334,10 +343,10 @@ def _fail(message: str, hint: str | None, status: int) -> int:
 
 
 def _end_quietly() -> int:
-    # The reader of our output has gone (`kebpf show | head`): the interpreter must not try to
-    # flush into the closed pipe once more when it exits.
+    """The reader of our output has gone, as in ``kebpf show | head``."""
+    # The interpreter must not try to flush into the closed pipe once more when it exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitStatus.PASSED
+    return ExitStatus.OUTPUT_CLOSED
 
 
 def _fail_unexpectedly(error: Exception) -> int:

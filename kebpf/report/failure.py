@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kebpf.replay.events import CallFinding, CaseFinished, MissKind, Verdict
+from kebpf.replay.events import CallFinding, CaseFinished, Mismatch, MissKind, Verdict
 from kebpf.report.differences import (
     MISMATCH_LIMIT,
     describe_mismatch,
@@ -107,5 +107,12 @@ def show_call(call: CallFinding, width: int, limit: int = MISMATCH_LIMIT) -> lis
         body.append(Line(f"{call.miss.value}: {MISS_SENTENCES[call.miss]}"))
     if call.nearest:
         body.append(Line(cut(f"nearest: {escape_controls(call.nearest)}", width - 2)))
-    body += show_mismatches(call.fields, width - 2, limit)
+    fields = [field for field in call.fields if not _is_shown(field, call, width - 2)]
+    body += show_mismatches(fields, width - 2, limit)
     return [Line(head, Tone.WARNING), *indent(body)]
+
+
+def _is_shown(field: Mismatch, call: CallFinding, width: int) -> bool:
+    """Whether the lines of the call and its nearest already show this difference whole."""
+    fits = len(call.call) <= width and len(f"nearest: {call.nearest}") <= width
+    return fits and field.path == "/operation" and call.nearest is not None

@@ -95,7 +95,7 @@ def _show_unused(finished: RunFinished, width: int, verbose: bool) -> list[Line]
 def _show_partly_compared(tally: Tally, width: int) -> list[Line]:
     if not tally.partly_compared:
         return []
-    parts = [f"{count} in {escape_controls(name)}" for name, count in tally.partly_compared.items()]
+    parts = [f"{left} in {escape_controls(name)}" for name, left in tally.partly_compared.items()]
     return [
         Line("values not compared", Tone.WARNING),
         *(Line(f"  {text}") for text in fill(parts, width - 2, ", ")),

@@ -57,7 +57,7 @@ class TerminalReporter:
         self._verbose = verbose
         self._tally = Tally()
         self._failures: list[CaseFinished] = []
-        self._has_ended = False
+        self._is_running = False
 
     def handle(self, event: RunEvent) -> None:
         match event:
@@ -73,9 +73,9 @@ class TerminalReporter:
                 self._show_end(event)
 
     def close(self) -> None:
-        if self._failures and not self._has_ended:
+        if self._is_running:
             self._show_failures()
-            self._print(Line("the run was cut short", Tone.BAD))
+            self._print(Line(""), Line("the run was cut short", Tone.BAD))
 
     def _print(self, *lines: Line) -> None:
         for line in lines:
@@ -85,6 +85,7 @@ class TerminalReporter:
         self._console.print(text, soft_wrap=True)
 
     def _show_start(self, event: RunStarted) -> None:
+        self._is_running = True
         sets = ", ".join(event.test_sets)
         self._print(Line(cut(f"{count(event.cases, 'case')} from {sets}", self._width)))
         command = escape_controls(shlex.join(event.command))
@@ -92,7 +93,7 @@ class TerminalReporter:
 
     def _show_ready(self, event: ApplicationReady) -> None:
         where = ", ".join(str(port) for port in event.ports) or "nothing"
-        text = f"{event.test_set}: pid {event.pid} listens on {where} after {_show_time(event.seconds)}"
+        text = f"{event.test_set}: pid {event.pid} listens on {where} after {event.seconds:.1f} s"
         self._print(Line(cut(text, self._width), Tone.FAINT))
 
     def _show_case(self, case: CaseFinished) -> None:
@@ -132,7 +133,7 @@ class TerminalReporter:
         ]
 
     def _show_run_failure(self, event: RunFailed) -> None:
-        self._has_ended = True
+        self._is_running = False
         self._show_failures()
         self._print(Line(""), Line(escape_controls(event.reason), Tone.BAD))
         if event.output:
@@ -140,7 +141,7 @@ class TerminalReporter:
             self._print(*(Line(f"  {strip_colours(text)}", Tone.FAINT) for text in event.output))
 
     def _show_end(self, event: RunFinished) -> None:
-        self._has_ended = True
+        self._is_running = False
         self._tally.add_misses(event.findings)
         self._show_failures()
         self._print(Line(""), *show_summary(event, self._tally, self._width, self._verbose))
