@@ -124,7 +124,7 @@ def record(
     ] = False,
     keep_events: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also keep the captured events, which are not redacted."),
+        typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
     ] = None,
     user: UserOption = None,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,3 +264,11 @@ def test_help_loads_no_command(tmp_path: Path) -> None:
     )
     done = run_kebpf(f'{sys.executable} -c "{program}"', tmp_path)
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_the_reference_says_what_the_command_line_takes() -> None:
+    page = ROOT / "docs" / "reference" / "cli.md"
+    maker = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
+    assert page.read_text(encoding="utf-8") == maker["make_reference"](), (
+        "docs/make_reference.py writes it anew"
+    )
