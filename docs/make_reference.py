@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from kebpf.cli.main import app
+from kebpf.cli.commands import app
 
 TARGET = Path(__file__).parent / "reference" / "cli.md"
 HEAD = "<!-- made by docs/make_reference.py -->\n\n# Commands\n\n`kebpf --version`, and:\n"
