@@ -183,7 +183,9 @@ class LiveDisplay:
 
         self._plain.start(opening)
         console = Console(file=self._out, highlight=False, markup=False, emoji=False)
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False
+        )
         self._live.start()
 
     def update(self, status: RecordingStatus) -> None:
