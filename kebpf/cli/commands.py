@@ -125,7 +125,7 @@ def record(
     kebpf record --pid N
     kebpf record -- COMMAND...
     """
-    from kebpf.cli.command import choose_command
+    from kebpf.cli.command import choose_command, to_words
     from kebpf.cli.config import load_config
     from kebpf.cli.record import record as run_record
 
@@ -134,7 +134,7 @@ def record(
     if pid and command:
         raise CommandUsageError("give either --pid or -- COMMAND, not both")
     if not pid:
-        command = choose_command(command, None, config.command)
+        command = to_words(choose_command(command, None, config.command))
     if not pid and not command:
         raise CommandUsageError(
             "nothing to record was named", hint="name it with --pid N or -- COMMAND"
@@ -214,8 +214,8 @@ def test(
     from kebpf.cli.test import run_test
 
     config = load_config(Path.cwd())
-    words = choose_command(_command_behind_dashes(context), command, config.command)
-    if not words:
+    chosen = choose_command(_command_behind_dashes(context), command, config.command)
+    if not chosen:
         raise CommandUsageError(
             "how to start the application was not said",
             hint='say it with -c "COMMAND", -- COMMAND or the key command in kebpf.yml',
@@ -223,7 +223,7 @@ def test(
     return run_test(
         TestOptions(
             test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
-            command=words,
+            command=chosen,
             cases=case or [],
             junit=junit,
             json=json,

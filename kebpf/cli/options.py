@@ -37,12 +37,15 @@ class RecordOptions:
 
 @dataclass(slots=True)
 class TestOptions:
-    """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens."""
+    """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens.
+
+    A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
+    """
 
     __test__ = False
 
     test_sets: list[Path]
-    command: list[str]
+    command: str | list[str]
     cases: list[str] = field(default_factory=list)
     junit: Path | None = None
     json: Path | None = None

@@ -90,9 +90,9 @@ def test_record_by_command(calls: Calls) -> None:
 @pytest.mark.parametrize(
     ("words", "sets", "command"),
     [
-        (["-c", "python -m shop"], ["shop-1", "shop-2"], ["python", "-m", "shop"]),
-        (["-c", "python -m shop", "shop-2"], ["shop-2"], ["python", "-m", "shop"]),
-        (["shop-2", "shop-1", "-c", "serve"], ["shop-2", "shop-1"], ["serve"]),
+        (["-c", "python -m shop"], ["shop-1", "shop-2"], "python -m shop"),
+        (["-c", "python -m shop", "shop-2"], ["shop-2"], "python -m shop"),
+        (["shop-2", "shop-1", "-c", "serve"], ["shop-2", "shop-1"], "serve"),
         (["shop-1", "--", "serve", "shop-2"], ["shop-1"], ["serve", "shop-2"]),
         (
             ["--", "serve", "-c", "x", "--case"],
@@ -102,7 +102,7 @@ def test_record_by_command(calls: Calls) -> None:
     ],
 )
 def test_test_sets_and_command_are_told_apart(
-    calls: Calls, words: list[str], sets: list[str], command: list[str]
+    calls: Calls, words: list[str], sets: list[str], command: str | list[str]
 ) -> None:
     assert cli.main(["test", *words]) == 0
     options: TestOptions = calls.asked[0][0]
@@ -115,7 +115,7 @@ def test_test_takes_all_its_options(calls: Calls) -> None:
     assert cli.main([*words.split(), "--user", "app", "--verbose", "-c", "serve"]) == 0
     assert calls.asked[0][0] == TestOptions(
         test_sets=[Path("kebpf/shop-1")],
-        command=["serve"],
+        command="serve",
         cases=["a", "b"],
         junit=Path("j.xml"),
         json=Path("e.jsonl"),
@@ -132,10 +132,10 @@ def test_the_command_line_wins_over_the_file(calls: Calls, tmp_path: Path) -> No
     )
     assert cli.main(["test", "--delay", "0"]) == 0
     options: TestOptions = calls.asked[0][0]
-    assert (options.command, options.timeout, options.delay) == (["serve"], 9.0, 0.0)
+    assert (options.command, options.timeout, options.delay) == ("serve", 9.0, 0.0)
     assert (options.user, options.noise) == ("app", ["/body/at"])
     assert cli.main(["record"]) == 0
-    assert calls.asked[1][0].command == ["serve"]
+    assert calls.asked[1][0].command == ["/bin/sh", "-c", "serve"]
     assert cli.main(["record", "--pid", "5"]) == 0
     assert (calls.asked[2][0].command, calls.asked[2][0].pids) == ([], [5])
 
