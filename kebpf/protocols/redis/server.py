@@ -1,0 +1,190 @@
+"""Is a Redis server for one connection: framing, replies in either version, transactions.
+
+A call is asked of the answerer once; a transaction as one unit at its EXEC.  Session commands are
+answered by `SessionCommands` and told to the answerer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kebpf.protocols.base import Answerer, Document, Mark, Miss, ProtocolError
+from kebpf.protocols.redis.catalogue import (
+    ALLOWED_WHILE_SUBSCRIBED,
+    LEAVES_PROTOCOL,
+    NEVER_QUEUED,
+    command_name,
+    is_session_command,
+    subcommand_name,
+)
+from kebpf.protocols.redis.commands import CommandParser
+from kebpf.protocols.redis.convert import convert_reply
+from kebpf.protocols.redis.credentials import mask_credentials
+from kebpf.protocols.redis.greetings import Greetings
+from kebpf.protocols.redis.outstanding import QUEUED
+from kebpf.protocols.redis.session import OK, SessionCommands, SessionState, make_error
+from kebpf.protocols.redis.text import Text, to_printable
+from kebpf.protocols.redis.writer import write_reply
+
+_UNSENT_CAP = 64 * 1024  # commands of one MULTI whose QUEUED replies are remembered
+
+
+class RedisServer:
+    """The server's side of one connection."""
+
+    def __init__(self, answerer: Answerer, facts: Sequence[Document]) -> None:
+        self._answerer = answerer
+        self._commands = CommandParser()
+        self._state = SessionState(Greetings(facts))
+        self._session = SessionCommands(self._state, answerer)
+        self._queue: list[list[Text]] | None = None
+        self._queued_at: list[int] | None = []  # indexes into _out, None once some were sent
+        self._out: list[bytes] = []
+
+    @property
+    def is_closed(self) -> bool:
+        return self._state.is_closed
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes what the client sent; gives the replies to all commands completed by it."""
+        if self.is_closed:
+            return b""
+        self._commands.feed(data, Mark(0))
+        try:
+            while not self.is_closed and (message := self._commands.next_message()):
+                self._receive(message.document["command"])
+        except ProtocolError as error:
+            self._send(make_error(f"ERR Protocol error: {error}"))
+            self._state.is_closed = True
+        if self._out:
+            self._queued_at = None
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def receive_eof(self) -> bytes:
+        """The client closed its direction: nothing more to say."""
+        self._state.is_closed = True
+        return b""
+
+    def _receive(self, command: list[Text]) -> None:
+        """Answers one command, unless CLIENT REPLY has silenced the answer."""
+        before = len(self._out)
+        is_skipped, self._state.skips = self._state.skips > 0, 0
+        self._dispatch(command)
+        speaks_again = _reply_mode(command) == "ON" or command_name(command) == "RESET"
+        if self._state.is_muted or (is_skipped and not speaks_again):
+            del self._out[before:]
+            self._queued_at = None
+
+    def _dispatch(self, command: list[Text]) -> None:
+        name = command_name(command)
+        if self._queue is not None and name not in NEVER_QUEUED:
+            self._enqueue(command)
+        elif self._state.is_resp2_subscriber and name not in ALLOWED_WHILE_SUBSCRIBED:
+            self._send(make_error(_refuse_subscriber(name)))
+        elif name in ("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "RESET"):
+            self._handle_transaction(name, command)
+        elif name in LEAVES_PROTOCOL:
+            self._send(make_error(f"KEBPF {name} cannot be replayed"))
+        elif is_session_command(command):
+            for reply in self._session.answer(command):
+                self._send(reply)
+        else:
+            self._answer({"command": mask_credentials(command)})
+
+    # Transactions
+
+    def _handle_transaction(self, name: str, command: list[Text]) -> None:
+        if name == "MULTI":
+            self._begin()
+        elif name == "EXEC":
+            self._execute(command)
+        elif name == "DISCARD" and self._queue is None:
+            self._send(make_error("ERR DISCARD without MULTI"))
+        elif name == "WATCH" and self._queue is not None:
+            self._enqueue(command, make_error("ERR WATCH inside MULTI is not allowed"))
+        else:
+            self._watch_or_end(name, command)
+
+    def _begin(self) -> None:
+        if self._queue is not None:
+            self._enqueue(["MULTI"], make_error("ERR MULTI calls can not be nested"))
+            return
+        self._queue, self._queued_at = [], []
+        self._send(OK)
+
+    def _enqueue(self, command: list[Text], reply: Document = QUEUED) -> None:
+        assert self._queue is not None
+        self._queue.append(mask_credentials(command))
+        if self._queued_at is not None and len(self._queued_at) < _UNSENT_CAP:
+            self._queued_at.append(len(self._out))
+        self._send(reply)
+
+    def _execute(self, command: list[Text]) -> None:
+        if self._queue is None:
+            self._send(make_error("ERR EXEC without MULTI"))
+            return
+        request: Document = {"command": command, "queued": self._queue}
+        if self._state.watched:
+            request["watched"] = self._state.watched
+        queued_at, queue = self._queued_at, self._queue
+        self._end_transaction()
+        response = self._answer(request)
+        if response and "queued" in response and queued_at and len(queued_at) == len(queue):
+            for index, reply in zip(queued_at, response["queued"], strict=False):
+                self._out[index] = write_reply(reply)
+        if response and response.get("reply", {}).get("type") == "array":
+            self._state.note_executed(queue)
+
+    def _watch_or_end(self, name: str, command: list[Text]) -> None:
+        request: Document = {"command": command}
+        if name == "WATCH":
+            self._state.watched += command[1:]
+        elif name == "RESET":
+            self._end_transaction()
+        else:
+            if self._queue is not None:
+                request["queued"] = self._queue
+            self._end_transaction()
+        for reply in self._session.answer_request(request):
+            self._send(reply)
+
+    def _end_transaction(self) -> None:
+        self._queue = None
+        self._state.watched = []
+
+    # Calls
+
+    def _answer(self, request: Document) -> Document | None:
+        """Asks for the recorded response and sends it; gives it if there was one."""
+        request["db"] = self._state.asked_db
+        response = self._answerer.answer(request)
+        if isinstance(response, Miss):
+            self._send(make_error("KEBPF " + response.reason))
+            return None
+        replies = response["replies"] if "replies" in response else [response["reply"]]
+        for reply in replies:
+            self._send(self._convert(reply, request, response.get("resp") == 3))
+        return response
+
+    def _convert(self, reply: Document, request: Document, is_resp3: bool) -> Document:
+        try:
+            return convert_reply(reply, request, self._state.version, is_resp3)
+        except ProtocolError as error:
+            return make_error(f"KEBPF {error}")
+
+    def _send(self, reply: Document) -> None:
+        self._out.append(write_reply(reply))
+
+
+def _reply_mode(command: list[Text]) -> str:
+    if command_name(command) != "CLIENT" or subcommand_name(command) != "REPLY":
+        return ""
+    return to_printable(command[2]).upper() if len(command) > 2 else ""
+
+
+def _refuse_subscriber(name: str) -> str:
+    return (
+        f"ERR Can't execute '{name.lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / "
+        "PING / QUIT / RESET are allowed in this context"
+    )

@@ -1,0 +1,125 @@
+"""A test case as one readable YAML file, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kebpf.protocols.base import Document
+from kebpf.recording.body import body_of_form, form_of_body
+from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
+from kebpf.recording.yamltext import BodyForm, YamlError, dump_yaml, load_yaml
+
+_HEAD = (
+    "# A recorded request and its response. Bodies may be edited: what is written here counts.\n"
+)
+
+
+def write_case(case: TestCase) -> str:
+    """The file of a case.  Raises ``ValueError`` if it would not read back as it is."""
+    tree = _tree_of_case(case)
+    for quote_all in (False, True):
+        text = _HEAD + dump_yaml(tree, quote_all)
+        if _reads_back(text, case):
+            return text
+    raise ValueError("the case would not read back as it was recorded")
+
+
+def read_case(text: str | bytes) -> TestCase:
+    """The case in a file.  Raises ``YamlError`` for the syntax, ``ValueError`` for the rest."""
+    tree = load_yaml(text)
+    if not isinstance(tree, dict):
+        raise ValueError("it does not hold a test case")
+    try:
+        return _case_of_tree(tree)
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]!r} is missing") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"a value has the wrong type ({error})") from error
+
+
+def _reads_back(text: str, case: TestCase) -> bool:
+    try:
+        return repr(read_case(text)) == repr(case)  # repr: tells 1, 1.0 and True apart
+    except YamlError:
+        return False
+
+
+def _tree_of_case(case: TestCase) -> dict[str, Any]:
+    strength, timing = case.strength, case.timing
+    return {
+        "name": case.name,
+        "protocol": case.protocol,
+        "endpoint": str(case.endpoint),
+        "request": _tree_of_document(case.request),
+        "response": _tree_of_document(case.response),
+        "generated": case.generated,
+        "strength": {
+            "exact": strength.exact,
+            "by_class": strength.by_class,
+            "not_compared": strength.not_compared,
+        },
+        "calls": case.calls,
+        "order": case.order,
+        "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
+    }
+
+
+def _case_of_tree(tree: dict[str, Any]) -> TestCase:
+    strength, timing = tree.get("strength", {}), tree["timing"]
+    return TestCase(
+        name=str(tree["name"]),
+        protocol=str(tree["protocol"]),
+        request=_document_of_tree(_need_mapping(tree, "request")),
+        response=_document_of_tree(_need_mapping(tree, "response")),
+        endpoint=Endpoint.parse(str(tree["endpoint"])),
+        timing=Timing(int(timing["start_ns"]), int(timing["end_ns"])),
+        order=int(tree["order"]),
+        calls=[str(name) for name in tree.get("calls") or []],
+        generated={str(path): str(kind) for path, kind in (tree.get("generated") or {}).items()},
+        strength=Strength(**{str(key): int(value) for key, value in strength.items()}),
+    )
+
+
+def _need_mapping(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(tree[key], dict):
+        raise ValueError(f"{key!r} is not a mapping")
+    return dict(tree[key])
+
+
+def _tree_of_document(document: Document) -> dict[str, Any]:
+    body = document.get("body")
+    if not isinstance(body, bytes):
+        return document
+    return document | {"body": form_of_body(body, _header(document, "content-encoding"))}
+
+
+def _document_of_tree(tree: dict[str, Any]) -> Document:
+    form = tree.get("body")
+    if not isinstance(form, BodyForm):
+        return tree
+    document = tree | {"body": body_of_form(form)}
+    recorded_size, size = form.get("size"), len(document["body"])
+    if isinstance(recorded_size, int) and recorded_size != size:
+        _correct_length(document, recorded_size, size)
+    return document
+
+
+def _correct_length(document: Document, recorded_size: int, size: int) -> None:
+    """A person edited the body: the Content-Length that was its size is so again."""
+    for pair in document.get("headers") or []:
+        if _as_text(pair[0]).lower() == "content-length" and _as_text(pair[1]) == str(
+            recorded_size
+        ):
+            pair[1] = str(size).encode() if isinstance(pair[1], bytes) else str(size)
+
+
+def _header(document: Document, name: str) -> str:
+    headers = document.get("headers")
+    for pair in headers if isinstance(headers, list) else []:
+        if isinstance(pair, list) and len(pair) == 2 and _as_text(pair[0]).lower() == name:
+            return _as_text(pair[1]).strip().lower()
+    return ""
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

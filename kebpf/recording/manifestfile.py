@@ -1,0 +1,59 @@
+"""``test-set.yaml``: the manifest of a test set, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from kebpf.recording.model import FORMAT_VERSION, Losses, Manifest
+from kebpf.recording.yamltext import dump_yaml, load_yaml
+
+_REQUIRED = ("name", "version", "test_cases", "mocks")
+
+
+class NewerVersionError(ValueError):
+    """The test set was written by a newer kebpf; the text is its version."""
+
+
+def write_manifest(manifest: Manifest) -> str:
+    """The file of a manifest, the version first."""
+    tree = asdict(manifest)
+    return dump_yaml({"version": tree.pop("version")} | tree)
+
+
+def read_manifest(text: str | bytes) -> Manifest:
+    """The manifest in a file.  Raises ``YamlError``, ``NewerVersionError``, ``ValueError``."""
+    tree = load_yaml(text)
+    if not isinstance(tree, dict):
+        raise ValueError("it does not hold a manifest")
+    for key in _REQUIRED:
+        if key not in tree:
+            raise ValueError(f"{key!r} is missing")
+    if not isinstance(tree["version"], int) or tree["version"] > FORMAT_VERSION:
+        raise NewerVersionError(str(tree["version"]))
+    return _manifest_of_tree(tree)
+
+
+def _manifest_of_tree(tree: dict[str, Any]) -> Manifest:
+    known = {field.name for field in fields(Manifest)}
+    values: dict[str, Any] = _defaults() | {key: tree[key] for key in tree if key in known}
+    losses = values["losses"]
+    try:
+        values["losses"] = Losses(**losses) if losses else Losses()
+        for key in ("test_cases", "mocks"):
+            values[key] = int(values[key])
+        return Manifest(**values)
+    except TypeError as error:
+        raise ValueError(f"a value has the wrong type ({error})") from error
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "created_ns": 0,
+        "kebpf_version": "",
+        "kernel": "",
+        "command": [],
+        "executable": "",
+        "ports": [],
+        "losses": None,
+    }

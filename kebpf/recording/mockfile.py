@@ -1,0 +1,124 @@
+"""The file of mocks: MessagePack objects one after another, each behind its length.
+
+The length is itself a MessagePack unsigned 32-bit integer (0xce and four bytes), so the file is
+a plain sequence of objects to any MessagePack reader, can be walked without decoding, and a mock
+can be read alone from its offset.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import msgpack
+
+from kebpf.recording.model import Endpoint, Evidence, Mock, Tier, Timing
+
+MAX_MOCK_SIZE = (1 << 32) - 1
+_BIG_INTEGER = 1  # MessagePack extension type: an integer beyond 64 bits, in decimal
+_PREFIX_SIZE = 5
+
+
+class MockFileError(ValueError):
+    """The file is cut off or damaged at ``offset``."""
+
+    def __init__(self, problem: str, offset: int) -> None:
+        super().__init__(problem)
+        self.offset = offset
+
+
+def pack_mock(mock: Mock) -> bytes:
+    """One record.  Raises ``ValueError`` for what cannot be stored (depth, size, types)."""
+    try:
+        payload = msgpack.packb(_fields_of_mock(mock), default=_pack_other)
+    except (TypeError, OverflowError, UnicodeError) as error:
+        raise ValueError(str(error)) from error
+    if len(payload) > MAX_MOCK_SIZE:
+        raise ValueError("the mock is larger than 4 GiB")
+    return b"\xce" + len(payload).to_bytes(4, "big") + bytes(payload)
+
+
+def read_mock(file: BinaryIO) -> Mock | None:
+    """The mock at the file's position, ``None`` at the end.  Raises ``MockFileError``."""
+    offset = file.tell()
+    size = _read_size(file, offset)
+    if size is None:
+        return None
+    payload = file.read(size)
+    if len(payload) != size:
+        raise MockFileError("the last mock is cut off", offset)
+    try:
+        fields = msgpack.unpackb(payload, ext_hook=_unpack_other, strict_map_key=False)
+        return _mock_of_fields(fields)
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+        raise MockFileError(f"damaged mock ({error})", offset) from error
+
+
+def iter_offsets(file: BinaryIO) -> Iterator[int]:
+    """The offsets of all mocks, by their lengths alone.  Raises ``MockFileError``."""
+    end = file.seek(0, io.SEEK_END)
+    offset = file.seek(0)
+    while (size := _read_size(file, offset)) is not None:
+        if offset + _PREFIX_SIZE + size > end:
+            raise MockFileError("the last mock is cut off", offset)
+        yield offset
+        offset = file.seek(offset + _PREFIX_SIZE + size)
+
+
+def _read_size(file: BinaryIO, offset: int) -> int | None:
+    prefix = file.read(_PREFIX_SIZE)
+    if not prefix:
+        return None
+    if len(prefix) < _PREFIX_SIZE or prefix[0] != 0xCE:
+        raise MockFileError("no mock starts here", offset)
+    return int.from_bytes(prefix[1:], "big")
+
+
+def _pack_other(value: Any) -> Any:
+    if isinstance(value, int):
+        return msgpack.ExtType(_BIG_INTEGER, str(value).encode())
+    raise TypeError(f"{type(value).__name__} has no place in a mock")
+
+
+def _unpack_other(code: int, data: bytes) -> Any:
+    if code != _BIG_INTEGER:
+        raise ValueError(f"unknown extension type {code}")
+    return int(data)
+
+
+def _fields_of_mock(mock: Mock) -> dict[str, Any]:
+    return {
+        "name": mock.name,
+        "protocol": mock.protocol,
+        "destination": str(mock.destination),
+        "request": mock.request,
+        "response": mock.response,
+        "timing": [mock.timing.start_ns, mock.timing.end_ns],
+        "tier": mock.tier.value,
+        "connection": mock.connection,
+        "case": mock.case,
+        "candidates": mock.candidates,
+        "evidence": mock.evidence.value,
+        "generated": mock.generated,
+        "calls": mock.calls,
+    }
+
+
+def _mock_of_fields(fields: dict[str, Any]) -> Mock:
+    start_ns, end_ns = fields["timing"]
+    return Mock(
+        name=fields["name"],
+        protocol=fields["protocol"],
+        destination=Endpoint.parse(fields["destination"]),
+        request=fields["request"],
+        response=fields["response"],
+        timing=Timing(start_ns, end_ns),
+        tier=Tier(fields["tier"]),
+        connection=fields["connection"],
+        case=fields["case"],
+        candidates=fields["candidates"],
+        evidence=Evidence(fields["evidence"]),
+        generated=fields["generated"],
+        calls=fields["calls"],
+    )

@@ -1,0 +1,224 @@
+"""Decides which recorded values came in, which the program made itself, and which are constant.
+
+Only a value that looks generated (see `values.find_candidates`) can be one; it is one unless it
+occurs in an input: the case's request, an earlier answer of a dependency, or an earlier case.
+Everything else stays exact.  Every occurrence of a generated value, first or later, becomes a
+placeholder, so that a test compares it through the binding of recorded to actual values.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+from kebpf.protocols.base import Document
+from kebpf.recording import times
+from kebpf.recording.model import Strength
+from kebpf.recording.templates import is_time_class, write_template
+from kebpf.recording.values import (
+    Token,
+    Window,
+    find_tokens,
+    text_of,
+    walk_scalars,
+)
+
+MOST_INPUTS = 200_000  # distinct input tokens remembered across a recording
+MOST_GENERATED = 200_000  # distinct generated tokens remembered across a recording
+MOST_CASE_TEXT = 4 << 20  # characters of one case's inputs that are searched for substrings
+
+FRESH_ONLY = ("uuid1", "uuid6", "uuid7", "ulid", "ksuid", "objectid", "snowflake")
+
+
+@dataclass(slots=True)
+class CaseProvenance:
+    """JSON pointer → template, for each call's identity and for the response."""
+
+    calls: list[dict[str, str]] = field(default_factory=list)
+    response: dict[str, str] = field(default_factory=dict)
+    strength: Strength = field(default_factory=Strength)
+
+
+class _Memory:
+    """Keys in order of use, the oldest forgotten beyond a cap, each with a class name."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._classes: OrderedDict[str, str] = OrderedDict()
+
+    def add(self, key: str, class_name: str = "") -> None:
+        self._classes[key] = self._classes.get(key) or class_name
+        self._classes.move_to_end(key)
+        if len(self._classes) > self._cap:
+            self._classes.popitem(last=False)
+
+    def get(self, key: str) -> str | None:
+        return self._classes.get(key)
+
+
+class _CaseInputs:
+    """The texts that came in during one case, for a search of exact substrings."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._size = 0
+        self.keys: set[str] = set()
+
+    def add(self, text: str) -> None:
+        if self._size + len(text) <= MOST_CASE_TEXT:
+            self._texts.append(text.lower())
+            self._size += len(text)
+
+    def holds(self, token: str) -> bool:
+        lowered = token.lower()
+        return any(lowered in text for text in self._texts)
+
+
+class Provenance:
+    """Settles where the values of a recording came from; one object sees the whole of it."""
+
+    def __init__(self) -> None:
+        self._inputs = _Memory(MOST_INPUTS)
+        self._generated = _Memory(MOST_GENERATED)
+
+    def settle(
+        self,
+        case_request_view: Any,
+        calls: Sequence[tuple[Document, Any]],
+        response_view: Any,
+        window: Window,
+    ) -> CaseProvenance:
+        """Settles one case; ``calls`` are ``(identity, response view)`` in the order made."""
+        result = CaseProvenance()
+        inputs = _CaseInputs()
+        self._take_inputs(case_request_view, inputs, window)
+        for identity, answer_view in calls:
+            result.calls.append(self._settle_tree(identity, inputs, window, result.strength))
+            self._take_inputs(answer_view, inputs, window)
+        result.response = self._settle_tree(response_view, inputs, window, result.strength)
+        return result
+
+    def settle_call(self, identity: Document, response_view: Any, window: Window) -> dict[str, str]:
+        """Settles a call that belongs to no case (start-up, background)."""
+        inputs = _CaseInputs()
+        templates = self._settle_tree(identity, inputs, window, Strength())
+        self._take_inputs(response_view, inputs, window)
+        return templates
+
+    def _take_inputs(self, view: Any, inputs: _CaseInputs, window: Window) -> None:
+        for _path, scalar in walk_scalars(view):
+            text = text_of(scalar)
+            if text is None:
+                continue
+            for form in _decoded_forms(text):
+                inputs.add(form)
+                self._index_tokens(form, inputs, window)
+
+    def _index_tokens(self, text: str, inputs: _CaseInputs, window: Window) -> None:
+        for token in find_tokens(text, window):
+            for key in _keys_of(token):
+                inputs.keys.add(key)
+                if not self._generated.get(key):
+                    self._inputs.add(key)
+
+    def _settle_tree(
+        self, tree: Any, inputs: _CaseInputs, window: Window, strength: Strength
+    ) -> dict[str, str]:
+        templates = {}
+        for path, scalar in walk_scalars(tree):
+            text = text_of(scalar)
+            placeholders = [] if text is None else self._settle_text(text, inputs, window)
+            if text is not None and placeholders:
+                templates[path] = write_template(text, placeholders)
+                strength.by_class += 1
+            else:
+                strength.exact += 1
+        return templates
+
+    def _settle_text(
+        self, text: str, inputs: _CaseInputs, window: Window
+    ) -> list[tuple[int, int, str]]:
+        placeholders = []
+        for token in find_tokens(text, window):
+            class_name = self._settle_token(token, inputs)
+            if class_name is not None:
+                placeholders.append((token.start, token.end, class_name))
+        return placeholders
+
+    def _settle_token(self, token: Token, inputs: _CaseInputs) -> str | None:
+        """The class of a generated token, ``None`` for a derived or literal one."""
+        keys = _keys_of(token)
+        earlier = self._generated.get(keys[0])
+        if not token.is_candidate:
+            return None if earlier is None else _seen_class(token, earlier)
+        is_here = keys[0] in inputs.keys or inputs.holds(token.text)
+        if is_here and is_time_class(token.class_name) and _is_coarse(token):
+            return f"either:{token.class_name}"
+        if earlier is None and (is_here or self._is_old_input(token, keys[0])):
+            return None
+        for key in keys:
+            self._generated.add(key, token.class_name)
+        return token.class_name
+
+    def _is_old_input(self, token: Token, key: str) -> bool:
+        is_old = self._inputs.get(key) is not None
+        return is_old and not (is_time_class(token.class_name) and _is_coarse(token))
+
+
+def _seen_class(token: Token, earlier: str) -> str:
+    """A time-carrying value made by an earlier case is no longer fresh: only its binding counts."""
+    if is_time_class(token.class_name):
+        return f"seen:{token.class_name}"
+    if is_time_class(earlier):
+        return f"seen:{earlier}"
+    return f"seen:{earlier.removeprefix('seen:')}" if earlier in FRESH_ONLY else earlier
+
+
+def _is_coarse(token: Token) -> bool:
+    value = times.parse_time(token.text)
+    if value is not None:
+        return value.resolution_ns >= times.SECOND_NS
+    return "epoch_s" in token.class_name and "." not in token.text
+
+
+def _keys_of(token: Token) -> list[str]:
+    """The spellings under which a token is the same value elsewhere, its own first."""
+    if token.class_name.startswith("uuid"):
+        return [token.text.replace("-", "").lower()]
+    if token.class_name.lower().startswith(("hex:", "objectid")):
+        return [token.text.lower()]
+    if is_time_class(token.class_name):
+        value = times.parse_time(token.text)
+        if value is not None and value.resolution_ns <= 1_000_000:
+            keys = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
+            return keys if value.resolution_ns <= 1000 else keys[1:]
+    return [token.text]
+
+
+def _decoded_forms(text: str) -> Iterator[str]:
+    """A text as it is and, where that differs, URL-decoded, unescaped and base64-decoded."""
+    yield text
+    if "%" in text:
+        yield unquote(text)
+    if "+" in text or "%" in text:
+        yield unquote_plus(text)
+    if "\\" in text:
+        yield text.replace("\\/", "/").replace('\\"', '"')
+    decoded = _decode_base64(text.removeprefix("Basic ").removeprefix("Bearer "))
+    if decoded is not None:
+        yield decoded
+
+
+def _decode_base64(text: str) -> str | None:
+    if not 12 <= len(text) <= 1 << 16 or " " in text:
+        return None
+    body = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
+    except (ValueError, binascii.Error):
+        return None

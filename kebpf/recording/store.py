@@ -1,0 +1,138 @@
+"""A test set on disk: one folder, written whole or not at all, read in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kebpf.recording.casefile import read_case
+from kebpf.recording.errors import TestSetError
+from kebpf.recording.manifestfile import NewerVersionError, read_manifest
+from kebpf.recording.mockfile import MockFileError, iter_offsets, read_mock
+from kebpf.recording.model import FORMAT_VERSION, Manifest, Mock, TestCase
+from kebpf.recording.writer import MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
+from kebpf.recording.yamltext import YamlError
+
+__all__ = ["TestSet", "TestSetError", "TestSetWriter"]
+
+
+class TestSet:
+    """A test set that was recorded; mocks are never held all at once."""
+
+    __test__ = False
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.name = folder.name
+
+    @classmethod
+    def open(cls, folder: Path) -> TestSet:
+        """Opens a set and checks that it is whole.  Raises ``TestSetError``."""
+        _check_folder(folder)
+        with _reading(folder / MANIFEST_NAME):
+            manifest = read_manifest((folder / MANIFEST_NAME).read_bytes())
+        test_set = cls(folder, manifest)
+        test_set._check_counts()
+        return test_set
+
+    def cases(self) -> list[TestCase]:
+        """All test cases in the order of the recording.  Raises ``TestSetError``."""
+        cases: dict[str, TestCase] = {}
+        for path in self._case_paths():
+            with _reading(path):
+                case = read_case(path.read_bytes())
+            if case.name in cases:
+                raise TestSetError(
+                    f"{path}: another file of the set has the name {case.name!r} too; "
+                    "give one of them another name"
+                )
+            cases[case.name] = case
+        return sorted(cases.values(), key=lambda case: (case.order, case.name))
+
+    def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
+        """Every mock with its offset, in the order of the file.  Raises ``TestSetError``."""
+        with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
+            offset = 0
+            while (mock := read_mock(file)) is not None:
+                yield offset, mock
+                offset = file.tell()
+
+    def mock_at(self, offset: int) -> Mock:
+        """The mock that `iter_mocks` gave with ``offset``.  Raises ``TestSetError``."""
+        with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
+            file.seek(offset)
+            mock = read_mock(file)
+        if mock is None:
+            raise TestSetError(f"{self._mocks_path} holds no mock at byte {offset}; record again")
+        return mock
+
+    @property
+    def _mocks_path(self) -> Path:
+        return self.folder / MOCKS_NAME
+
+    def _case_paths(self) -> list[Path]:
+        return sorted((self.folder / TESTS_NAME).glob("*.yaml"))
+
+    def _check_counts(self) -> None:
+        with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
+            mocks = sum(1 for _ in iter_offsets(file))
+        self._compare_count("test cases", self.manifest.test_cases, len(self._case_paths()))
+        self._compare_count("mocks", self.manifest.mocks, mocks)
+
+    def _compare_count(self, what: str, expected: int, actual: int) -> None:
+        if expected != actual:
+            key = what.replace(" ", "_")
+            raise TestSetError(
+                f"{self.folder} is not whole: {MANIFEST_NAME} counts {expected} {what} and there "
+                f"are {actual}; record it again, or correct {key!r} if the change was meant"
+            )
+
+
+def _check_folder(folder: Path) -> None:
+    problem = _find_folder_problem(folder)
+    if problem is not None:
+        raise TestSetError(problem)
+
+
+def _find_folder_problem(folder: Path) -> str | None:
+    again = f"record one with 'kebpf record … -o {folder}'"
+    try:
+        if not folder.exists():
+            return f"there is no test set {folder}; {again}"
+        if not folder.is_dir():
+            return f"{folder} is not a folder, so no test set; {again}"
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        return f"{folder} cannot be read ({error.strerror}); run as its owner"
+    if not names:
+        return f"the test set {folder} is empty; {again}"
+    if MANIFEST_NAME not in names:
+        return f"{folder} holds no {MANIFEST_NAME}, so no test set (or half of one); {again}"
+    return None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what can go wrong with one file into a sentence about it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TestSetError(f"{path} is missing: the test set is not whole; record again") from error
+    except OSError as error:
+        raise TestSetError(f"{path} cannot be read ({error.strerror}); run as its owner") from error
+    except NewerVersionError as error:
+        raise TestSetError(
+            f"{path}: written by a newer kebpf (format {error}, this one reads {FORMAT_VERSION}); "
+            "update kebpf"
+        ) from error
+    except YamlError as error:
+        where = f"{path}, line {error.line}" if error.line else str(path)
+        raise TestSetError(
+            f"{where}: not valid YAML ({error.problem}); mend it or record again"
+        ) from error
+    except MockFileError as error:
+        raise TestSetError(f"{path}, byte {error.offset}: {error}; record again") from error
+    except ValueError as error:
+        raise TestSetError(f"{path}: {error}; mend it or record again") from error

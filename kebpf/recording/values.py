@@ -1,0 +1,247 @@
+"""Finds the values a program generates (ids, times, random tokens) inside trees and strings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kebpf.recording import ids, times
+from kebpf.recording.templates import (
+    instance_class,
+    is_time_class,
+    match_template,
+    matches_class,
+    write_template,
+)
+from kebpf.recording.times import Window
+
+__all__ = [
+    "Token",
+    "Window",
+    "candidate_class",
+    "find_candidates",
+    "find_tokens",
+    "instance_class",
+    "is_time_class",
+    "match_template",
+    "matches_class",
+    "text_of",
+    "walk_scalars",
+    "write_template",
+]
+
+SCANNED_TEXT_SIZE = 4 << 20  # longer text is not searched for tokens: it is compared exactly
+SHORTEST_TOKEN = 8
+
+_SPECIFIC = re.compile(
+    r"(?<![0-9A-Za-z])(?:"
+    r"(?P<jwt>eyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]{16,})"
+    r"|(?P<uuid>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+    r"|[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12})"
+    rf"|(?P<time>{times.SCAN_PATTERN})"
+    r"|(?P<ulid>[0-7][0-9A-HJKMNP-TV-Z]{25})"
+    r"|(?P<hex>[0-9a-f]{16,}|[0-9A-F]{16,})"
+    r"|(?P<number>\d{10}\.\d{1,9}|\d{10}|\d{13}|\d{16,19})"
+    r")(?![0-9A-Za-z])",
+    re.ASCII,
+)
+_GENERIC = re.compile(
+    r"[A-Za-z0-9+/]{18,}={1,2}(?![\w=])"
+    r"|[A-Za-z0-9_-]{20,}(?![+])"
+    r"|(?=[A-Za-z0-9/]*\+)[A-Za-z0-9+/]{20,}",
+    re.ASCII,
+)
+_WHOLE_BASE64 = re.compile(r"[A-Za-z0-9][A-Za-z0-9+/]{19,}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece ``text[start:end]`` with a recognisable form; a candidate looks freshly made."""
+
+    start: int
+    end: int
+    class_name: str
+    text: str
+    is_candidate: bool = True
+
+
+def walk_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every scalar of a tree with its JSON pointer (RFC 6901), in order."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            step = str(key).replace("~", "~0").replace("/", "~1")
+            yield from walk_scalars(value, f"{path}/{step}")
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from walk_scalars(value, f"{path}/{index}")
+    else:
+        yield path, tree
+
+
+def text_of(scalar: Any) -> str | None:
+    """A scalar as the text to look for tokens in; ``None`` when it has none."""
+    if isinstance(scalar, str):
+        return scalar
+    if isinstance(scalar, bool) or scalar is None:
+        return None
+    if isinstance(scalar, int | float):
+        return repr(scalar)
+    if isinstance(scalar, bytes):
+        try:
+            return scalar.decode()
+        except UnicodeDecodeError:
+            return None
+    return None
+
+
+def find_candidates(text: str, window: Window | None) -> list[Token]:
+    """The tokens that look generated at the time of the window."""
+    return [token for token in find_tokens(text, window) if token.is_candidate]
+
+
+def find_tokens(text: str, window: Window | None) -> list[Token]:
+    """All tokens of a text in order, never overlapping.
+
+    The window decides only classes and ``is_candidate`` of the time-carrying ones; without one
+    they are no candidates.
+    """
+    if not SHORTEST_TOKEN <= len(text) <= SCANNED_TEXT_SIZE:
+        return []
+    tokens: list[Token] = []
+    end = 0
+    for match in _SPECIFIC.finditer(text):
+        token = _judge(match, window)
+        if token is not None:
+            tokens += _find_generic(text, end, token.start, window)
+            tokens.append(token)
+            end = token.end
+    return tokens + _find_generic(text, end, len(text), window)
+
+
+def _find_generic(text: str, start: int, end: int, window: Window | None) -> list[Token]:
+    if end - start < 20:
+        return []
+    if start == 0 and end == len(text) and _WHOLE_BASE64.fullmatch(text) and _is_random(text):
+        return [_generic_token(text, 0, window)]
+    found = []
+    for match in _GENERIC.finditer(text, start, end):
+        piece = match.group()
+        if _is_random(piece):
+            found.append(_generic_token(piece, match.start(), window))
+    return found
+
+
+def _generic_token(text: str, start: int, window: Window | None) -> Token:
+    is_ksuid = len(text) == 27 and text.isalnum()
+    if is_ksuid and _is_fresh(ids.read_ksuid_time(text), times.SECOND_NS, window):
+        return Token(start, start + len(text), "ksuid", text)
+    return Token(start, start + len(text), _generic_class(text), text)
+
+
+def _generic_class(text: str) -> str:
+    if set(text) & set("+/="):
+        return f"base64:{len(text)}"
+    return f"{'base64url' if set(text) & set('-_') else 'token'}:{len(text)}"
+
+
+def _judge(match: re.Match[str], window: Window | None) -> Token | None:
+    kind, text = str(match.lastgroup), match.group()
+    judged = _JUDGES[kind](text, window)
+    if judged is None:
+        return None
+    class_name, is_candidate = judged
+    return Token(match.start(), match.end(), class_name, text, is_candidate)
+
+
+def _judge_jwt(text: str, _window: Window | None) -> tuple[str, bool] | None:
+    return ("jwt", True) if ids.is_jwt(text) else None
+
+
+def _judge_uuid(text: str, window: Window | None) -> tuple[str, bool] | None:
+    version = text[14]
+    if text[19] not in "89abAB" or version not in "12345678":
+        return ("uuid", False)
+    if version in "167":
+        return (f"uuid{version}", _is_fresh(ids.read_uuid_time(text), 1_000_000, window))
+    return (f"uuid{version}", version == "4")
+
+
+def _judge_time(text: str, window: Window | None) -> tuple[str, bool] | None:
+    value = times.parse_time(text)
+    if value is None:
+        return None
+    shift = times.find_shift(value, window) if window is not None else None
+    suffix = f"@{shift:+d}" if shift else ""
+    return (f"time:{value.format}{suffix}", shift is not None)
+
+
+def _judge_ulid(text: str, window: Window | None) -> tuple[str, bool] | None:
+    if _is_fresh(ids.read_ulid_time(text), 1_000_000, window):
+        return ("ulid", True)
+    return ("ulid", False) if not text.isdigit() else None
+
+
+def _judge_hex(text: str, window: Window | None) -> tuple[str, bool] | None:
+    if len(text) == 24 and _is_fresh(int(text[:8], 16) * times.SECOND_NS, times.SECOND_NS, window):
+        return ("objectid", True)
+    if text.isdigit() and len(text) <= 19:
+        return _judge_number(text, window)
+    if text.isdigit() or not any(c.isdigit() for c in text) or len(set(text)) < 6:
+        return None
+    return (f"{'HEX' if text.upper() == text else 'hex'}:{len(text)}", True)
+
+
+def _judge_number(text: str, window: Window | None) -> tuple[str, bool] | None:
+    class_name = ids.classify_number(text, window)
+    return ("number", False) if class_name is None else (class_name, True)
+
+
+_JUDGES = {
+    "jwt": _judge_jwt, "uuid": _judge_uuid, "time": _judge_time, "ulid": _judge_ulid,
+    "hex": _judge_hex, "number": _judge_number,
+}  # fmt: skip
+
+
+def _is_fresh(time_ns: int, resolution_ns: int, window: Window | None) -> bool:
+    return window is not None and window.holds(time_ns, resolution_ns)
+
+
+def _is_random(text: str) -> bool:
+    """Whether a run of letters and digits looks drawn, not written: its kinds keep changing."""
+    kinds = [_kind(c) for c in text if c.isalnum()]
+    if len(kinds) < 16 or len(set(text)) < 10:
+        return False
+    changes = sum(a != b for a, b in itertools.pairwise(kinds)) / (len(kinds) - 1)
+    digits = kinds.count("0")
+    if digits == 0 and sum(c in "aeiouAEIOU" for c in text) * 10 > 3 * len(text):
+        return False
+    needed = 0.25 if digits >= 2 else 0.35
+    return changes >= needed and 2 * digits <= len(kinds) and not _is_encoded_text(text)
+
+
+def _kind(character: str) -> str:
+    if character.isdigit():
+        return "0"
+    return "A" if character.isupper() else "a"
+
+
+def _is_encoded_text(text: str) -> bool:
+    """Base64 of something readable is a message, not a random token."""
+    body = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(body + "=" * (-len(body) % 4))
+    except (ValueError, binascii.Error):
+        return False
+    return all(32 <= byte < 127 or byte in b"\r\n\t" for byte in raw)
+
+
+def candidate_class(text: str, window: Window | None) -> str | None:
+    """The class of a text that is as a whole one candidate token."""
+    tokens = find_candidates(text, window)
+    is_whole = len(tokens) == 1 and (tokens[0].start, tokens[0].end) == (0, len(text))
+    return tokens[0].class_name if is_whole else None

@@ -1,0 +1,114 @@
+"""A call as the matcher sees it: its identity taken apart into leaves, and keys made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.model import Endpoint
+from kebpf.recording.values import find_tokens
+from kebpf.replay.binding import Bindings, pair_tokens
+from kebpf.replay.events import Mismatch
+
+Key = bytes
+Leaves = dict[str, Any]
+
+_MOST_OPERATION_TEXT = 4096
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(slots=True)
+class Call:
+    """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings."""
+
+    destination: Endpoint
+    protocol: str
+    actual: Leaves
+    recorded: Leaves
+    description: str
+    operation: str = ""
+
+
+def make_call(
+    destination: Endpoint, spec: ProtocolSpec, request: Document, bindings: Bindings
+) -> Call:
+    """Takes a request apart, as made and as it would have been in the recording."""
+    actual = leaves_of(spec.identity(request))
+    translated = bindings.to_recorded(request)
+    recorded = actual if translated == request else leaves_of(spec.identity(translated))
+    operation = str(recorded.get("/operation", ""))
+    return Call(destination, spec.name, actual, recorded, spec.describe(request), operation)
+
+
+def leaves_of(tree: Any) -> Leaves:
+    """Every scalar and every empty container of a tree by its JSON pointer."""
+    return dict(_walk(tree, ""))
+
+
+def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            step = str(key).replace("~", "~0").replace("/", "~1")
+            yield from _walk(value, f"{path}/{step}")
+    elif isinstance(tree, list | tuple) and tree:
+        for index, value in enumerate(tree):
+            yield from _walk(value, f"{path}/{index}")
+    else:
+        yield path, tree
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Equal in type and value: 1, 1.0, "1" and true all differ."""
+    return type(left) is type(right) and bool(left == right or (left != left and right != right))
+
+
+def make_key(
+    destination: Endpoint, protocol: str, leaves: Leaves, without: Iterable[str] = ()
+) -> Key:
+    """A hash of a call's leaves except those at some paths."""
+    left_out = set(without)  # a left-out leaf is marked, so keys of other shapes are other keys
+    digest = hashlib.blake2b(f"{destination}\0{protocol}".encode(), digest_size=16)
+    for path in sorted(leaves):
+        leaf = leaves[path]
+        value = "*" if path in left_out else f"{type(leaf).__name__}:{leaf!r}"
+        digest.update(f"\0{path}\0{value}".encode(errors="surrogatepass"))
+    return digest.digest()
+
+
+def make_structure_key(destination: Endpoint, protocol: str, leaves: Leaves) -> Key:
+    """A hash of a call's paths alone."""
+    return make_key(destination, protocol, leaves, leaves)
+
+
+def make_operation_key(destination: Endpoint, operation: str) -> Key:
+    """A hash of a call's operation, in which ids and numbers count as equal."""
+    text = operation[:_MOST_OPERATION_TEXT]
+    pieces, end = [], 0
+    for token in find_tokens(text, None):
+        pieces += [text[end : token.start], "*"]
+        end = token.end
+    shape = _NUMBER.sub("0", "".join([*pieces, text[end:]]))
+    data = f"{destination}\0{shape}".encode(errors="surrogatepass")
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def find_differences(expected: Leaves, call: Call, templates: dict[str, str]) -> list[Mismatch]:
+    """What differs between a recorded call and an actual one, field by field."""
+    found = []
+    for path, value in expected.items():
+        if path not in call.recorded:
+            found.append(Mismatch(path, "missing", expected=value))
+        elif not _agrees(path, value, call, templates.get(path)):
+            found.append(Mismatch(path, "changed", value, call.actual.get(path)))
+    extra = (path for path in call.recorded if path not in expected)
+    return found + [Mismatch(path, "extra", actual=call.recorded[path]) for path in extra]
+
+
+def _agrees(path: str, value: Any, call: Call, template: str | None) -> bool:
+    if template is None:
+        return is_same(value, call.recorded[path])
+    return pair_tokens(template, value, call.actual.get(path)) is not None

@@ -1,0 +1,156 @@
+"""Runs one case: sends its request, compares the response, waits for its calls, judges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from kebpf.protocols.http1.curl import curl_line
+
+from kebpf.protocols.base import Exchange, ProtocolSpec
+from kebpf.recording.model import TestCase
+from kebpf.replay.events import CaseFinished, Verdict
+from kebpf.replay.launch import Application
+from kebpf.replay.replayer import Address, Replayer, ReplayError
+from kebpf.replay.responder import ConnectionProblem, Responder
+from kebpf.replay.stages import Bindings, Comparing, Matching
+
+CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
+EXIT_WAIT_S = 0.5  # a connection can break a moment before the exit behind it is seen
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a case of one test set runs against."""
+
+    test_set: str
+    application: Application
+    addresses: dict[int, Address]
+    responder: Responder
+    matcher: Matching
+    bindings: Bindings
+    compare: Comparing
+    find_protocol: Callable[[str], ProtocolSpec]
+    repeat: Callable[[TestCase], str]
+    request_timeout_s: float
+    calls_wait_s: float = CALLS_WAIT_S
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
+    """Runs ``case``; whatever happens ends in a verdict."""
+    started = time.monotonic()
+    scene.matcher.begin_case(case, time.time_ns())
+    finished = await _play(scene, case, _make_event(scene, case))
+    calls = scene.matcher.end_case(time.time_ns())
+    error = finished.error
+    problems = scene.responder.take_problems()
+    if problems:
+        error = "; ".join(filter(None, [error, describe_problems(problems)]))
+    seconds = time.monotonic() - started
+    return _judge(replace(finished, calls=calls, error=error, seconds=seconds))
+
+
+def skip_case(scene: Scene, case: TestCase, error: str) -> CaseFinished:
+    """The event for a case that could not be sent."""
+    return _judge(replace(_make_event(scene, case), error=error))
+
+
+def describe_problems(problems: Sequence[ConnectionProblem]) -> str:
+    """What the responder could not serve, in one line."""
+    texts = dict.fromkeys(f"{one.destination} ({one.protocol}): {one.text}" for one in problems)
+    return "kebpf could not serve a call: " + "; ".join(texts)
+
+
+def _make_event(scene: Scene, case: TestCase) -> CaseFinished:
+    """The event of a case of which only the request is known yet."""
+    return CaseFinished(
+        test_set=scene.test_set,
+        case=case.name,
+        request=scene.find_protocol(case.protocol).describe(case.request),
+        verdict=Verdict.ERRORED,
+        seconds=0.0,
+        curl=_write_curl(scene, case),
+        repeat=scene.repeat(case),
+    )
+
+
+def _judge(finished: CaseFinished) -> CaseFinished:
+    """Passed means: sent, served, the response as recorded and every call as recorded."""
+    if finished.error is not None:
+        return replace(finished, verdict=Verdict.ERRORED)
+    differs = finished.mismatches or finished.calls
+    return replace(finished, verdict=Verdict.FAILED if differs else Verdict.PASSED)
+
+
+async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFinished:
+    start_ns = time.time_ns()
+    try:
+        exchange = await _send(scene, case)
+    except ReplayError as error:
+        return replace(finished, error=str(error))
+    finished = _compare(scene, case, exchange, (start_ns, time.time_ns()), finished)
+    await _await_calls(scene)
+    return finished
+
+
+async def _send(scene: Scene, case: TestCase) -> Exchange:
+    """The exchange, or `ReplayError`, at once also if the application ends meanwhile."""
+    address = scene.addresses.get(case.endpoint.port)
+    if address is None or case.endpoint.transport != "tcp":
+        raise ReplayError(f"it was served on {case.endpoint}, where nothing listens now")
+    replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
+    sending = asyncio.ensure_future(replayer.send(case, scene.bindings))
+    exit_ = asyncio.ensure_future(scene.application.wait())
+    try:
+        await asyncio.wait({sending, exit_}, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done() and sending.exception() is None:
+            return sending.result()
+        await asyncio.wait({exit_}, timeout=EXIT_WAIT_S)
+        if exit_.done():
+            raise ReplayError(f"the application {scene.application.describe_exit()}")
+        return await sending
+    finally:
+        sending.cancel()
+        exit_.cancel()
+        await asyncio.gather(sending, exit_, return_exceptions=True)
+
+
+def _compare(
+    scene: Scene,
+    case: TestCase,
+    exchange: Exchange,
+    window: tuple[int, int],
+    finished: CaseFinished,
+) -> CaseFinished:
+    spec = scene.find_protocol(case.protocol)
+    expected, actual = spec.view(case.response), spec.view(exchange.response or {})
+    mismatches, strength = scene.compare(case, expected, actual, scene.bindings, window)
+    return replace(
+        finished,
+        mismatches=list(mismatches),
+        exact=strength.exact,
+        by_class=strength.by_class,
+        not_compared=strength.not_compared,
+        expected=expected,
+        actual=actual,
+    )
+
+
+async def _await_calls(scene: Scene) -> None:
+    """Waits for the recorded calls that are still to come; each call that comes is looked at."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(scene.calls_wait_s):
+            while scene.matcher.pending():
+                scene.called.clear()
+                await scene.called.wait()
+
+
+def _write_curl(scene: Scene, case: TestCase) -> str:
+    address = scene.addresses.get(case.endpoint.port)
+    if case.protocol != "http1" or address is None:
+        return ""
+    return curl_line(scene.bindings.to_actual(case.request), f"http://{address}")

@@ -1,0 +1,106 @@
+"""Answers one connection of the application, whatever protocol it turns out to speak (sans-IO)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kebpf.protocols.base import Detection, ProtocolSpec, ServerSession
+from kebpf.replay.routing import Route
+from kebpf.replay.stages import Matching
+
+HEAD_SIZE_LIMIT = 16 * 1024  # who has not shown a protocol by then speaks none we know
+OPAQUE = "opaque"
+
+
+class Conversation:
+    """One connection: detects the protocol if the recording leaves it open, then serves it.
+
+    What no protocol takes is answered as opaque bytes, so that even a call to a place that was
+    never recorded is known to the matcher as a miss.
+    """
+
+    def __init__(
+        self, route: Route, matcher: Matching, protocols: Mapping[str, ProtocolSpec]
+    ) -> None:
+        self.route = route
+        self.protocol: str | None = None
+        self.is_closed = False
+        self._matcher = matcher
+        self._protocols = protocols
+        self._session: ServerSession | None = None
+        self._head = b""
+        if len(route.protocols) == 1:
+            self._choose(route.protocols[0])
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the recording knows the destination."""
+        return bool(self.route.protocols)
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes what the application sent; gives what to send back."""
+        if self._session is None:
+            self._head += data
+            if not self._detect():
+                return b""
+            data, self._head = self._head, b""
+        return self._serve(data)
+
+    def receive_eof(self) -> bytes:
+        """The application sends no more."""
+        if self._session is None:
+            return self.give_up()
+        answer = self._session.receive_eof()
+        self.is_closed = True
+        return answer
+
+    def give_up(self) -> bytes:
+        """No more will come that could show a protocol: what came is answered as opaque bytes.
+
+        A client that waits for the server to speak first is a miss too.
+        """
+        if self._session is not None:
+            return b""
+        self._choose(OPAQUE)
+        if not self._head and not self.is_expected:
+            self._report_silence()
+            return b""
+        head, self._head = self._head, b""
+        answer = self._serve(head) if head else b""
+        return answer + self.receive_eof()
+
+    def _report_silence(self) -> None:
+        self.is_closed = True
+        self._matcher.for_destination(self.route.destination).answer({"data": b""})
+
+    def _serve(self, data: bytes) -> bytes:
+        session = self._session
+        assert session is not None
+        answer = session.receive_data(data)
+        self.is_closed = session.is_closed
+        return answer
+
+    def _detect(self) -> bool:
+        waiting = False
+        for name in self._candidates():
+            verdict = self._protocols[name].detect(self._head, b"")
+            if verdict is Detection.YES:
+                self._choose(name)
+                return True
+            waiting = waiting or verdict is Detection.NEED_MORE
+        if waiting and len(self._head) < HEAD_SIZE_LIMIT:
+            return False
+        self._choose(OPAQUE)
+        return True
+
+    def _candidates(self) -> Iterable[str]:
+        """What was recorded there comes first, then everything: a new version may have changed."""
+        names = dict.fromkeys((*self.route.protocols, *self._protocols))
+        return [name for name in names if name != OPAQUE]
+
+    def _choose(self, name: str) -> None:
+        destination = self.route.destination
+        self.protocol = name
+        self._session = self._protocols[name].make_server(
+            self._matcher.for_destination(destination), self._matcher.facts_for(destination)
+        )

@@ -1,0 +1,116 @@
+"""The processes of one application: who they are, waiting until they are gone, ending them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+KILL_ROUNDS = 10  # a program that forks between two rounds is caught in the next
+KILL_WAIT_S = 2.0
+
+
+class Cgroup(Protocol):
+    """The control group (v2) an application is started in."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder, which holds ``cgroup.procs``."""
+
+
+class Family:
+    """An application's main process and all that came from it.
+
+    With a cgroup that is whoever is in it (nobody leaves a cgroup by ``setsid`` or a double
+    fork); without one it is the session that the main process leads.
+    """
+
+    def __init__(self, leader: int, cgroup: Cgroup | None) -> None:
+        self._leader = leader
+        self._cgroup = cgroup
+
+    def find_members(self) -> list[int]:
+        """The processes that are alive now."""
+        if self._cgroup is None:
+            return [pid for pid in _list_processes() if _read_session(pid) == self._leader]
+        return _read_cgroup(self._cgroup.path)
+
+    def terminate(self) -> None:
+        """Asks the leader's process group to end (SIGTERM)."""
+        if self.find_members():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._leader, signal.SIGTERM)
+
+    async def wait_gone(self, timeout_s: float) -> bool:
+        """Waits until all who are members now have ended; false if ``timeout_s`` was not enough."""
+        return await wait_gone(self.find_members(), timeout_s)
+
+    async def kill(self) -> list[int]:
+        """Ends every member; gives those that even SIGKILL did not end (empty, as a rule)."""
+        for _ in range(KILL_ROUNDS):
+            members = self.find_members()
+            if not members:
+                return []
+            self._kill_now(members)
+            await wait_gone(members, KILL_WAIT_S)
+        return self.find_members()
+
+    def _kill_now(self, members: list[int]) -> None:
+        if self._cgroup is not None:
+            with contextlib.suppress(OSError):  # cgroup.kill came with Linux 5.14
+                (self._cgroup.path / "cgroup.kill").write_text("1", encoding="ascii")
+                return
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def wait_gone(pids: Iterable[int], timeout_s: float) -> bool:
+    """Waits until every one of ``pids`` has ended; false if that took over ``timeout_s``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.gather(*(_wait_end(pid) for pid in pids))
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _wait_end(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _read_cgroup(folder: Path) -> list[int]:
+    pids: list[int] = []
+    for procs in (folder / "cgroup.procs", *folder.glob("**/*/cgroup.procs")):
+        with contextlib.suppress(OSError):  # a group that was removed holds nobody
+            pids.extend(int(line) for line in procs.read_text(encoding="ascii").split())
+    return pids
+
+
+def _list_processes() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+
+
+def _read_session(pid: int) -> int | None:
+    """The session of a process that is alive; zombies wait for their parent only (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, _parent, _group, session = stat.rpartition(b")")[2].split()[:4]
+    return None if state in (b"Z", b"X") else int(session)

@@ -1,0 +1,245 @@
+"""Takes the application's redirected connections and answers them from the recording."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kebpf.protocols.base import ProtocolSpec
+from kebpf.protocols.registry import load_protocols
+from kebpf.replay.conversation import OPAQUE, Conversation
+from kebpf.replay.routing import Route, Routes
+from kebpf.replay.stages import Matching, Redirect, ResponderPorts
+
+SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
+DATAGRAM_PROTOCOLS = ("dns", OPAQUE)
+LOOPBACK4, LOOPBACK6 = "127.0.0.1", "::1"
+_NO_IPV6 = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionProblem:
+    """A connection that the responder could not serve, and why; never the application's bytes."""
+
+    destination: str
+    protocol: str
+    text: str
+
+
+class Responder:
+    """Servers on both loopback addresses, for TCP and UDP.
+
+    Nothing that a client sends makes it raise: what goes wrong on a connection ends that
+    connection and is kept in `take_problems`, to be reported.
+    """
+
+    def __init__(
+        self,
+        redirect: Redirect,
+        matcher: Matching,
+        routes: Routes,
+        protocols: Mapping[str, ProtocolSpec] | None = None,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        self.silence_s = silence_s
+        self.problem_count = 0
+        self.on_problem: Callable[[], None] | None = None
+        self._redirect = redirect
+        self._matcher = matcher
+        self._routes = routes
+        self._protocols = load_protocols() if protocols is None else protocols
+        self._problems: list[ConnectionProblem] = []
+        self._servers: list[asyncio.Server] = []
+        self._transports: set[asyncio.BaseTransport] = set()
+
+    async def start(self) -> ResponderPorts:
+        """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
+        tcp4, udp4 = await self._listen(LOOPBACK4)
+        try:
+            tcp6, udp6 = await self._listen(LOOPBACK6)
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+            return ResponderPorts(tcp4, udp4)
+        return ResponderPorts(tcp4, udp4, tcp6, udp6)
+
+    async def _listen(self, host: str) -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Stream(self), host, 0, backlog=1024)
+        self._servers.append(server)
+        datagrams, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self), local_addr=(host, 0)
+        )
+        self._transports.add(datagrams)
+        return server.sockets[0].getsockname()[1], datagrams.get_extra_info("sockname")[1]
+
+    async def close(self) -> None:
+        """Stops listening and drops every connection."""
+        for server in self._servers:
+            server.close()
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+            else:
+                transport.close()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
+        self._transports.clear()
+        await asyncio.sleep(0)  # the transports' sockets close in the loop's next round
+
+    def take_problems(self) -> list[ConnectionProblem]:
+        """The problems since the last call."""
+        problems, self._problems = self._problems, []
+        return problems
+
+    def open_conversation(self, transport: str, peer: tuple[str, int]) -> Conversation | None:
+        """The conversation for a socket whose own end is ``peer``; ``None`` if it has none."""
+        protocols = self._protocols
+        if transport == "udp":
+            protocols = {name: protocols[name] for name in DATAGRAM_PROTOCOLS if name in protocols}
+        with self.boundary(None, peer):
+            meant = self._redirect.original_destination(transport, *peer)
+            if meant is None:
+                raise LookupError("it was not redirected here, so its destination is not known")
+            route = self._routes.find(transport, *meant)
+            return Conversation(route, self._matcher, protocols)
+        return None
+
+    def serve(self, conversation: Conversation, call: Callable[[], bytes]) -> bytes | None:
+        """What ``call`` answers; ``None`` after a failure."""
+        with self.boundary(conversation):
+            return call()
+        return None
+
+    @contextlib.contextmanager
+    def boundary(
+        self, conversation: Conversation | None, peer: tuple[str, int] | None = None
+    ) -> Iterator[None]:
+        """The one place where whatever goes wrong on a connection is caught, counted and kept."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - any failure of one connection stops here
+            self._note(error, conversation, peer)
+
+    def _note(
+        self, error: Exception, conversation: Conversation | None, peer: tuple[str, int] | None
+    ) -> None:
+        self.problem_count += 1
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        route: Route | None = conversation.route if conversation else None
+        protocol = (conversation.protocol if conversation else None) or "unknown"
+        where = str(route.destination) if route else f"from {peer[0]}:{peer[1]}" if peer else ""
+        self._problems.append(ConnectionProblem(where, protocol, text))
+        if self.on_problem is not None:
+            self.on_problem()
+
+    def track(self, transport: asyncio.BaseTransport) -> None:
+        """A connection was opened."""
+        self._transports.add(transport)
+
+    def forget(self, transport: asyncio.BaseTransport) -> None:
+        """A connection was closed."""
+        self._transports.discard(transport)
+
+
+class _Stream(asyncio.Protocol):
+    """One TCP connection; while its answers back up, nothing more is read from it."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._transport: asyncio.Transport | None = None
+        self._conversation: Conversation | None = None
+        self._silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._responder.track(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")[:2]
+        self._conversation = self._responder.open_conversation("tcp", peer)
+        if self._conversation is None:
+            transport.abort()
+        elif not self._conversation.is_expected:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._responder.silence_s, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        conversation = self._conversation
+        if conversation is not None:
+            self._answer(conversation, lambda: conversation.receive_data(data))
+            if conversation.protocol is not None:
+                self._cancel_silence()
+
+    def eof_received(self) -> bool:
+        conversation = self._conversation
+        if conversation is not None:
+            self._answer(conversation, conversation.receive_eof)
+        return False
+
+    def _give_up(self) -> None:
+        conversation = self._conversation
+        if conversation is not None:
+            self._answer(conversation, conversation.give_up)
+
+    def _answer(self, conversation: Conversation, call: Callable[[], bytes]) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        answer = self._responder.serve(conversation, call)
+        if answer is None:
+            transport.abort()
+            return
+        if answer:
+            transport.write(answer)
+        if conversation.is_closed:
+            transport.close()
+
+    def _cancel_silence(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_silence()
+        if self._transport is not None:
+            self._responder.forget(self._transport)
+        self._transport = None
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """The UDP socket: each datagram is a conversation of its own."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        conversation = self._responder.open_conversation("udp", addr[:2])
+        if conversation is None or self._transport is None:
+            return
+        for call in (lambda: conversation.receive_data(data), conversation.receive_eof):
+            answer = self._responder.serve(conversation, call)
+            if answer is None:
+                return
+            if answer:
+                self._transport.sendto(answer, addr)
+            if conversation.is_closed:
+                return

@@ -1,0 +1,69 @@
+"""Which recorded destination a connection means, and which protocols are spoken there."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kebpf.recording.model import Endpoint, Mock
+
+DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A destination as the recording calls it; no ``protocols`` where it was never recorded."""
+
+    destination: Endpoint
+    protocols: tuple[str, ...] = ()
+
+
+class Routes:
+    """The destinations of a test set's mocks."""
+
+    def __init__(self, mocks: Iterable[Mock]) -> None:
+        found: dict[Endpoint, dict[str, None]] = {}
+        for mock in mocks:
+            found.setdefault(mock.destination, {})[mock.protocol] = None
+        self._protocols = {endpoint: tuple(names) for endpoint, names in found.items()}
+
+    def find(self, transport: str, host: str, port: int) -> Route:
+        """The route for what the application asked for.
+
+        Besides the very destination, two others count as it because they are the same place: the
+        other loopback address (a client of ``localhost`` tries ``::1`` first, and here that
+        connects) and, for a DNS query, whatever resolver the recording host used.
+        """
+        asked = Endpoint(transport, normalise_host(host), port)
+        for endpoint in (asked, *self._equivalents(asked)):
+            if endpoint in self._protocols:
+                return Route(endpoint, self._protocols[endpoint])
+        return Route(asked)
+
+    def _equivalents(self, asked: Endpoint) -> list[Endpoint]:
+        if asked.transport == "unix":
+            return []
+        if asked.port == DNS_PORT:
+            return [known for known in self._protocols if _is_resolver(known, asked.transport)]
+        if not ipaddress.ip_address(asked.host).is_loopback:
+            return []
+        return [known for known in self._protocols if _is_local_twin(known, asked)]
+
+
+def normalise_host(host: str) -> str:
+    """A numeric address as recordings write it: no zone, v4-mapped ones as IPv4."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def _is_resolver(known: Endpoint, transport: str) -> bool:
+    return known.transport == transport and known.port == DNS_PORT
+
+
+def _is_local_twin(known: Endpoint, asked: Endpoint) -> bool:
+    if (known.transport, known.port) != (asked.transport, asked.port):
+        return False
+    return ipaddress.ip_address(known.host).is_loopback

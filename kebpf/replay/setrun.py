@@ -1,0 +1,225 @@
+"""Runs one test set: responder, redirect and application up, its cases one by one, all down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from kebpf.protocols.base import ProtocolSpec
+from kebpf.protocols.registry import load_protocols
+from kebpf.recording.model import TestCase
+from kebpf.replay.caserun import CALLS_WAIT_S, Scene, describe_problems, run_case, skip_case
+from kebpf.replay.events import ApplicationReady, CallFinding, Ledger, RunEvent, RunFailed
+from kebpf.replay.invoker import Invoker
+from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
+from kebpf.replay.processes import Cgroup
+from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
+from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
+from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
+from kebpf.replay.responder import Responder
+from kebpf.replay.routing import Routes
+from kebpf.replay.selection import SelectedSet, write_repeat_command
+from kebpf.replay.spawn import Launch
+from kebpf.replay.stages import Bindings, Comparing, Matching, Steering
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a person can ask of a run; times in seconds.
+
+    ``cases`` are names or globs (none: all); ``delay_s`` is waited in addition once the
+    application listens; ``on_line`` gets the application's output line by line, ``on_note``
+    sentences a person should read.
+    """
+
+    command: str | Sequence[str]
+    invoker: Invoker
+    cases: Sequence[str] = ()
+    delay_s: float = 0.0
+    ready_timeout_s: float = DEFAULT_READY_S
+    request_timeout_s: float = DEFAULT_REQUEST_S
+    calls_wait_s: float = CALLS_WAIT_S
+    grace_s: float = DEFAULT_GRACE_S
+    log_file: Path | None = None
+    on_line: Callable[[str], None] | None = None
+    on_note: Callable[[str], None] = field(default=lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run is done with: the kernel's part and the judging part, handed in.
+
+    ``make_cgroup`` gives a new control group that is removed when its context ends.
+    """
+
+    make_steering: Callable[[], Steering]
+    make_cgroup: Callable[[], AbstractContextManager[Cgroup]]
+    make_matcher: Callable[[SelectedSet], tuple[Matching, Bindings]]
+    compare: Comparing
+    protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
+
+
+class SetRun:
+    """One test set's run; once its events are at an end, what belongs to no one case is known."""
+
+    def __init__(
+        self, selected: SelectedSet, options: RunOptions, environment: Environment
+    ) -> None:
+        self.findings: list[CallFinding] = []
+        self.ledger = Ledger()
+        self.is_ready = False
+        self._selected = selected
+        self._options = options
+        self._environment = environment
+
+    async def events(self) -> AsyncGenerator[RunEvent, None]:
+        """Starts everything, runs the cases and ends everything."""
+        async with AsyncExitStack() as stack:
+            started = time.monotonic()
+            try:
+                scene, readiness = await self._start(stack)
+            except (LaunchError, OSError) as error:
+                yield RunFailed(_explain(error), getattr(error, "output", []))
+                return
+            self.is_ready = True
+            ports = [address.port for address in readiness.addresses.values()]
+            yield ApplicationReady(
+                self._selected.name,
+                scene.application.pid,
+                list(dict.fromkeys(ports)),
+                time.monotonic() - started,
+            )
+            async for event in self._run_cases(scene):
+                yield event
+            self._finish(scene)
+
+    async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
+        matcher, bindings = self._environment.make_matcher(self._selected)
+        steering = self._environment.make_steering()
+        stack.callback(steering.close)
+        cgroup = stack.enter_context(self._environment.make_cgroup())
+        routes = Routes(self._selected.recorded.iter_mocks())
+        responder = Responder(steering, matcher, routes, self._environment.protocols())
+        stack.push_async_callback(responder.close)
+        steering.attach(cgroup, await responder.start())
+        called = asyncio.Event()
+        matcher.on_call = called.set
+        matcher.begin_case(None, time.time_ns())
+        application = await self._launch(stack, cgroup)
+        readiness = await self._wait_ready(application, steering)
+        self._end_start_up(matcher, responder)
+        scene = self._make_scene(application, readiness, responder, matcher, bindings, called)
+        return scene, readiness
+
+    async def _launch(self, stack: AsyncExitStack, cgroup: Cgroup) -> Application:
+        options = self._options
+        launch = Launch(
+            options.command,
+            options.invoker,
+            cgroup,
+            log_file=options.log_file,
+            on_line=options.on_line,
+            dies_with_us=True,
+        )
+        application = await launch_application(launch)
+        stack.push_async_callback(self._stop, application)
+        return application
+
+    async def _stop(self, application: Application) -> None:
+        survivors = await application.stop(self._options.grace_s)
+        if survivors:
+            self._options.on_note(f"processes that could not be ended: {survivors}")
+
+    async def _wait_ready(self, application: Application, steering: Steering) -> Readiness:
+        selected = self._selected
+        readiness = await wait_ready(
+            application,
+            steering.watch_listening(),
+            selected.needed_ports,
+            selected.recorded.manifest.ports,
+            self._options.ready_timeout_s,
+        )
+        if readiness.note is not None:
+            self._options.on_note(readiness.note)
+        if self._options.delay_s > 0:
+            await self._delay(application)
+        return readiness
+
+    async def _delay(self, application: Application) -> None:
+        """The wait a person asked for; it ends early only if the application does."""
+        exit_ = asyncio.ensure_future(application.wait())
+        done, _ = await asyncio.wait({exit_}, timeout=self._options.delay_s)
+        exit_.cancel()
+        if done:
+            raise await explain_exit(application, "during the delay before the first case")
+
+    def _end_start_up(self, matcher: Matching, responder: Responder) -> None:
+        self.findings += matcher.end_case(time.time_ns())
+        self._keep_problems(responder)
+
+    def _make_scene(
+        self,
+        application: Application,
+        readiness: Readiness,
+        responder: Responder,
+        matcher: Matching,
+        bindings: Bindings,
+        called: asyncio.Event,
+    ) -> Scene:
+        protocols = self._environment.protocols()
+        return Scene(
+            test_set=self._selected.name,
+            application=application,
+            addresses=readiness.addresses,
+            responder=responder,
+            matcher=matcher,
+            bindings=bindings,
+            compare=self._environment.compare,
+            find_protocol=protocols.__getitem__,
+            repeat=partial(_repeat, self._selected.name, self._options.command),
+            request_timeout_s=self._options.request_timeout_s,
+            calls_wait_s=self._options.calls_wait_s,
+            called=called,
+        )
+
+    async def _run_cases(self, scene: Scene) -> AsyncGenerator[RunEvent, None]:
+        application = scene.application
+        for case in self._selected.cases:
+            if application.status is None:
+                yield await run_case(scene, case)
+            else:
+                yield skip_case(
+                    scene, case, f"not sent: the application {application.describe_exit()}"
+                )
+        if application.status is not None:
+            error = await explain_exit(application, "before the run was over")
+            yield RunFailed(str(error), error.output)
+
+    def _finish(self, scene: Scene) -> None:
+        findings, self.ledger = scene.matcher.finish()
+        self.findings += findings
+        self._keep_problems(scene.responder)
+
+    def _keep_problems(self, responder: Responder) -> None:
+        """Problems outside a case become findings of the run: it did not pass."""
+        for problem in responder.take_problems():
+            self.findings.append(
+                CallFinding(
+                    "errored", problem.protocol, problem.destination, describe_problems([problem])
+                )
+            )
+
+
+def _repeat(set_name: str, command: str | Sequence[str], case: TestCase) -> str:
+    return write_repeat_command(set_name, case.name, command)
+
+
+def _explain(error: LaunchError | OSError) -> str:
+    if isinstance(error, LaunchError):
+        return str(error)
+    return f"the test environment could not be set up: {error.strerror or error}"

@@ -1,0 +1,109 @@
+"""What the running half of a test asks of its neighbours: steering, matcher, bindings, test set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kebpf.protocols.base import Answerer, Document
+from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
+from kebpf.replay.events import CallFinding, Ledger, Mismatch
+from kebpf.replay.processes import Cgroup
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A socket of the application began to listen; ``host`` is numeric (``0.0.0.0``: all)."""
+
+    pid: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderPorts:
+    """Where the responder is: ports on 127.0.0.1 and on ::1 (``None``: the host has no IPv6)."""
+
+    tcp4: int
+    udp4: int
+    tcp6: int | None = None
+    udp6: int | None = None
+
+
+class Redirect(Protocol):
+    """Knows for a redirected socket which destination the application asked for."""
+
+    def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
+        """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""
+
+
+class Steering(Redirect, Protocol):
+    """The kernel's part in a test: redirects what a cgroup sends, tells where it listens."""
+
+    def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
+        """Starts redirecting, before any process is in the cgroup.  Raises ``OSError``."""
+
+    def watch_listening(self) -> AsyncIterator[Listening]:
+        """Each socket of the cgroup that begins to listen, from `attach` on."""
+
+    def close(self) -> None:
+        """Undoes all of it."""
+
+
+class Bindings(Protocol):
+    """Recorded values and the actual ones that stand for them in this run."""
+
+    def to_actual(self, tree: Any) -> Any:
+        """A recorded tree with this run's values."""
+
+
+class Matching(Protocol):
+    """Chooses the mocks of one test set's run."""
+
+    on_call: Callable[[], None] | None
+
+    def begin_case(self, case: TestCase | None, now_ns: int) -> None:
+        """Calls from now on belong to ``case`` (``None``: to the start-up)."""
+
+    def for_destination(self, destination: Endpoint) -> Answerer:
+        """Answers the calls to one destination."""
+
+    def facts_for(self, destination: Endpoint) -> list[Document]:
+        """The recorded session exchanges of a destination."""
+
+    def pending(self) -> list[str]:
+        """The mocks of the current case that were not called yet."""
+
+    def end_case(self, now_ns: int) -> list[CallFinding]:
+        """The case is over: what its calls were that they were not when recorded."""
+
+    def finish(self) -> tuple[list[CallFinding], Ledger]:
+        """The run is over: findings that belong to no one case, and what became of each mock."""
+
+
+class Comparing(Protocol):
+    """Compares a response with the recorded one; ``window`` is the case's start and end (ns)."""
+
+    def __call__(
+        self,
+        case: TestCase,
+        expected: Any,
+        actual: Any,
+        bindings: Bindings,
+        window: tuple[int, int],
+    ) -> tuple[Sequence[Mismatch], Strength]: ...
+
+
+class Recorded(Protocol):
+    """A test set, opened."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its head."""
+
+    def cases(self) -> Iterable[TestCase]:
+        """Its test cases."""
+
+    def iter_mocks(self) -> Iterable[Mock]:
+        """Its mocks, one by one."""

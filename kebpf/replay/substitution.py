@@ -1,0 +1,105 @@
+"""Replaces many known values in texts, in time that depends on the text and not on their number.
+
+A value is looked up by its first characters wherever a run of letters and digits starts, so a
+text costs one dictionary look-up a word however many values there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kebpf.recording import times
+
+_RUN = re.compile(r"[0-9A-Za-z]+", re.ASCII)
+_TIME = re.compile(rf"(?:{times.SCAN_PATTERN})(?![0-9A-Za-z])", re.ASCII)
+_KEY_SIZE = 8
+
+
+class Substitution:
+    """One direction of the bindings: old value → new value, and old instant → new instant."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.instants: dict[str, int] = {}
+        self._spans: dict[str, list[tuple[int, int]]] = {}  # key → (anchor, size), longest first
+
+    def add(self, old: str, new: str) -> None:
+        """From now on ``old`` is written as ``new``; the first to be added stays."""
+        if self.values.setdefault(old, new) != new or len(old) < _KEY_SIZE:
+            return
+        run = _RUN.search(old)
+        if run is None:
+            return
+        anchor = run.start()
+        spans = self._spans.setdefault(old[anchor : anchor + _KEY_SIZE], [])
+        if (anchor, len(old)) not in spans:
+            spans.append((anchor, len(old)))
+            spans.sort(key=lambda span: -span[1])
+
+    def apply(self, text: str) -> str:
+        """The text with every known value replaced."""
+        if not self._spans and not self.instants:
+            return text
+        pieces, end = [], 0
+        for start, stop, new in self._find(text):
+            pieces += [text[end:start], new]
+            end = stop
+        return "".join([*pieces, text[end:]]) if pieces else text
+
+    def _find(self, text: str) -> Iterator[tuple[int, int, str]]:
+        end = 0
+        for run in _RUN.finditer(text):
+            if run.start() < end:
+                continue
+            found = self._find_value(text, run.start(), end) or self._find_time(text, run.start())
+            if found is not None:
+                end = found[1]
+                yield found
+
+    def _find_value(self, text: str, at: int, floor: int) -> tuple[int, int, str] | None:
+        for anchor, size in self._spans.get(text[at : at + _KEY_SIZE], ()):
+            start = at - anchor
+            new = self.values.get(text[start : start + size]) if start >= floor else None
+            if new is not None and not _is_inside_word(text, start + size):
+                return start, start + size, new
+        return None
+
+    def _find_time(self, text: str, at: int) -> tuple[int, int, str] | None:
+        if not self.instants:
+            return None
+        match = _TIME.match(text, at)
+        value = times.parse_time(match.group()) if match else None
+        if match is None or value is None:
+            return None
+        new_ns = self.find_instant(value)
+        if new_ns is None:
+            return None
+        return match.start(), match.end(), times.write_like(match.group(), new_ns)
+
+    def add_instant(self, old: times.PrintedTime, new_ns: int) -> None:
+        """The same instant in other formats, where the resolution leaves little doubt."""
+        for key in instant_keys(old):
+            self.instants.setdefault(key, new_ns)
+
+    def find_instant(self, value: times.PrintedTime) -> int | None:
+        """The new instant for an old one, in nanoseconds since the Unix epoch."""
+        keys = instant_keys(value)
+        return self.instants.get(keys[0]) if keys else None
+
+
+def instant_keys(value: times.PrintedTime) -> list[str]:
+    """Names of an instant at its own resolution and at coarser ones; none above 1 ms."""
+    if value.resolution_ns > 1_000_000:
+        return []
+    names = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
+    return names if value.resolution_ns <= 1000 else names[1:]
+
+
+def _is_inside_word(text: str, at: int) -> bool:
+    """Whether a value that ends at ``at`` would cut a word in two."""
+    return at < len(text) and _is_word(text[at]) and _is_word(text[at - 1])
+
+
+def _is_word(character: str) -> bool:
+    return character.isascii() and character.isalnum()
