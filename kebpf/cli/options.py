@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RECORDINGS_FOLDER = Path("kebpf")
-DEFAULT_TIMEOUT = 10.0
+DEFAULT_TIMEOUT = 30.0
 DEFAULT_RING_SIZE = 16
 
 

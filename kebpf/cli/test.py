@@ -1,45 +1,95 @@
-"""``kebpf test``: hands a run's events to the reporters and makes an exit status of them."""
+"""``kebpf test``: runs test sets, hands the events to reporters, gives the exit status."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from kebpf.cli.errors import CommandUsageError, ExitStatus
-from kebpf.cli.options import TestOptions
+import typer
+
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.options import RECORDINGS_FOLDER, TestOptions
+from kebpf.recording.errors import TestSetError
+from kebpf.recording.store import TestSet
 from kebpf.replay.events import RunEvent, RunFailed, RunFinished
+from kebpf.replay.invoker import InvokerError, find_invoker
+from kebpf.replay.runner import Runner, exit_status
+from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
 from kebpf.report.junit import JUnitReporter
 from kebpf.report.reporter import Reporter
 from kebpf.report.terminal import TerminalReporter
+from kebpf.report.values import strip_colours
 
 
-async def report_run(events: AsyncIterable[RunEvent], reporters: Sequence[Reporter]) -> ExitStatus:
-    """Hands every event to every reporter; closes them however the run ends."""
-    outcomes: set[ExitStatus] = set()
+def run_test(options: TestOptions, out: TextIO) -> int:
+    """Runs on this host.  Raises `KebpfError` if it cannot begin."""
+    from kebpf.cli.environment import make_environment
+
+    return run_in(make_environment(options.noise), options, out)
+
+
+def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
+    """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
+    try:
+        run_options = _make_run_options(options)
+        test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        runner = Runner(run_options, test_sets, environment)
+    except (TestSetError, InvokerError) as error:
+        raise KebpfError(str(error)) from error
+    with open_reporters(options, out) as reporters:
+        return report_run(runner.run(), reporters)
+
+
+def name_set(path: Path) -> str:
+    """What to call a test set so that the command line finds it again."""
+    return path.name if path.parent == RECORDINGS_FOLDER else str(path)
+
+
+def _make_run_options(options: TestOptions) -> RunOptions:
+    """Raises `InvokerError` for a user that is not there or that we may not become."""
+    return RunOptions(
+        command=options.command,
+        invoker=find_invoker(options.user),
+        cases=options.cases,
+        delay_s=options.delay,
+        request_timeout_s=options.timeout,
+        on_line=_show_output if options.verbose else None,
+        on_note=_show_note,
+    )
+
+
+def _show_output(line: str) -> None:
+    typer.echo(f"  | {strip_colours(line)}", err=True)
+
+
+def _show_note(note: str) -> None:
+    typer.echo(f"kebpf: {note}", err=True)
+
+
+def report_run(events: Iterable[RunEvent], reporters: Sequence[Reporter]) -> int:
+    """Hands every event to every reporter; closes them, and the run, however it ends.
+
+    Gives the exit status: the worst that a last event says, and 3 if there was none.
+    """
+    statuses: list[int] = []
     with ExitStack() as stack:
         for reporter in reporters:
             stack.callback(reporter.close)
-        async for event in events:
+        close = getattr(events, "close", None)
+        if close is not None:  # a generator ends the application when it is closed
+            stack.callback(close)
+        for event in events:
             for reporter in reporters:
                 reporter.handle(event)
-            if isinstance(event, RunFailed):
-                outcomes.add(ExitStatus.ENVIRONMENT)
-            elif isinstance(event, RunFinished):
-                outcomes.add(judge_run(event))
-    if ExitStatus.ENVIRONMENT in outcomes:
+            if isinstance(event, RunFailed | RunFinished):
+                statuses.append(exit_status(event))
+    if not statuses or ExitStatus.ENVIRONMENT in statuses:
         return ExitStatus.ENVIRONMENT
-    return outcomes.pop() if outcomes else ExitStatus.ENVIRONMENT  # no end is a failed run
-
-
-def judge_run(finished: RunFinished) -> ExitStatus:
-    """0 only if a case ran, all that ran passed and no call was left over."""
-    if finished.failed or finished.errored or finished.findings:
-        return ExitStatus.CASE_FAILED
-    return ExitStatus.PASSED if finished.passed else ExitStatus.NOTHING_RAN
+    return statuses[-1]
 
 
 @contextmanager

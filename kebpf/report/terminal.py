@@ -57,6 +57,7 @@ class TerminalReporter:
         self._verbose = verbose
         self._tally = Tally()
         self._failures: list[CaseFinished] = []
+        self._run_failures: list[str] = []
         self._is_running = False
 
     def handle(self, event: RunEvent) -> None:
@@ -133,9 +134,9 @@ class TerminalReporter:
         ]
 
     def _show_run_failure(self, event: RunFailed) -> None:
-        self._is_running = False
-        self._show_failures()
-        self._print(Line(""), Line(escape_controls(event.reason), Tone.BAD))
+        reason = escape_controls(event.reason)
+        self._run_failures.append(reason)
+        self._print(Line(""), Line(reason, Tone.BAD))
         if event.output:
             self._print(Line("the application's last lines:"))
             self._print(*(Line(f"  {strip_colours(text)}", Tone.FAINT) for text in event.output))
@@ -145,6 +146,8 @@ class TerminalReporter:
         self._tally.add_misses(event.findings)
         self._show_failures()
         self._print(Line(""), *show_summary(event, self._tally, self._width, self._verbose))
+        reasons = dict.fromkeys(self._run_failures)
+        self._print(*(Line(f"the run failed: {reason}", Tone.BAD) for reason in reasons))
 
 
 def _show_time(seconds: float) -> str:

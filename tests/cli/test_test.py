@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kebpf.cli.errors import CommandUsageError, ExitStatus
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import TestOptions
-from kebpf.cli.test import judge_run, open_reporters, report_run
+from kebpf.cli.test import name_set, open_reporters, report_run, run_in
+from kebpf.recording.store import TestSetWriter
 from kebpf.replay.events import RunEvent, RunFailed
+from kebpf.replay.setrun import Environment
 from kebpf.report.reporter import Reporter
+from tests.recording.builders import make_manifest
 from tests.report.builders import make_case, make_extra_call, make_failed, make_finished
 
 
@@ -33,12 +35,8 @@ class Recorder:
         self.is_closed = True
 
 
-def run(events: Sequence[RunEvent], reporters: Sequence[Reporter]) -> ExitStatus:
-    async def replay() -> AsyncIterator[RunEvent]:
-        for event in events:
-            yield event
-
-    return asyncio.run(report_run(replay(), reporters))
+def run(events: Sequence[RunEvent], reporters: Sequence[Reporter]) -> int:
+    return report_run(iter(events), reporters)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +53,7 @@ def run(events: Sequence[RunEvent], reporters: Sequence[Reporter]) -> ExitStatus
     ],
 )
 def test_the_exit_status_of_a_run(changes: dict[str, Any], status: ExitStatus) -> None:
-    assert judge_run(make_finished(**changes)) is status
+    assert run([make_finished(**changes)], []) == status
 
 
 def test_a_failed_run_is_3_and_one_without_an_end_too() -> None:
@@ -74,13 +72,13 @@ def test_every_reporter_gets_every_event() -> None:
 
 
 def test_reports_are_closed_when_the_run_breaks_off() -> None:
-    async def interrupted() -> AsyncIterator[RunEvent]:
+    def interrupted() -> Iterator[RunEvent]:
         yield make_case()
         raise KeyboardInterrupt
 
     reporter = Recorder()
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(report_run(interrupted(), [reporter]))
+        report_run(interrupted(), [reporter])
     assert reporter.is_closed
 
 
@@ -111,3 +109,40 @@ def test_a_report_that_cannot_be_written_is_said_before_the_run(tmp_path: Path) 
         open_reporters(options, io.StringIO()),
     ):
         pass
+
+
+def test_a_set_is_called_so_that_the_command_line_finds_it_again() -> None:
+    assert name_set(Path("kebpf/shop-1")) == "shop-1"
+    assert name_set(Path("elsewhere/shop-1")) == "elsewhere/shop-1"
+
+
+def refuse(*_: object) -> Any:
+    raise AssertionError("nothing of the environment is needed")
+
+
+def make_options(path: Path, **changes: Any) -> TestOptions:
+    return TestOptions(test_sets=[path], command="serve", **changes)
+
+
+NO_ENVIRONMENT = Environment(refuse, refuse, refuse, refuse, refuse)
+
+
+def test_a_run_without_a_matching_case_is_4_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = TestSetWriter(tmp_path / "shop-1")
+    writer.commit(make_manifest())
+    out = io.StringIO()
+    status = run_in(NO_ENVIRONMENT, make_options(tmp_path / "shop-1", cases=["gone"]), out)
+    assert status == ExitStatus.NOTHING_RAN
+    assert out.getvalue().startswith(f"0 cases from {tmp_path}"[:80])
+    assert "0 passed, 0 failed in 0.0 s\n" in out.getvalue()
+    assert capsys.readouterr().err == "kebpf: no case is called gone\n"
+
+
+def test_what_keeps_a_run_from_beginning_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(KebpfError, match=r"^there is no test set ") as caught:
+        run_in(NO_ENVIRONMENT, make_options(tmp_path / "none"), io.StringIO())
+    assert caught.value.exit_status == ExitStatus.ENVIRONMENT
+    with pytest.raises(KebpfError, match="nobody-by-that-name"):
+        run_in(NO_ENVIRONMENT, make_options(tmp_path, user="nobody-by-that-name"), io.StringIO())

@@ -150,10 +150,11 @@ def test_recorded_text_cannot_command_the_terminal() -> None:
     assert "\n  red \\x1bc\n" in text
 
 
-def test_a_failed_run_shows_the_last_lines() -> None:
+def test_a_failed_run_shows_the_last_lines_and_ends_with_the_reason() -> None:
     failed = RunFailed("the application ended with status 1", ["Traceback", "ImportError: shop"])
+    finished = make_finished(passed=0, skipped=2, seconds=0.3, ledger=Ledger())
     assert (
-        report(STARTED, failed)
+        report(STARTED, failed, finished)
         == """\
 2 cases from shop-1
 starting python -m shop 'two words'
@@ -162,6 +163,10 @@ the application ended with status 1
 the application's last lines:
   Traceback
   ImportError: shop
+
+0 passed, 0 failed, 2 skipped in 0.3 s
+0 values compared exactly, 0 by class, 0 not compared · 0 of 0 mocks used
+the run failed: the application ended with status 1
 """
     )
 
