@@ -19,7 +19,7 @@ CALL_RANK = {"changed": 0, "extra": 1, "repeated": 2, "missing": 3}
 MISS_SENTENCES = {
     MissKind.NEVER_RECORDED: "no call like it was recorded to this destination",
     MissKind.DIFFERENT: "it was recorded with other values",
-    MissKind.USED_UP: "it was recorded, but it is made more often than it was recorded",
+    MissKind.USED_UP: "it is made more often than it was recorded",
 }
 WHOLE_DIFF_FROM = 4
 WITHOUT_LIMIT = 100_000
