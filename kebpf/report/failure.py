@@ -15,7 +15,7 @@ from kebpf.report.lines import Line, Tone, indent
 from kebpf.report.values import cut, escape_controls
 
 # What the application did otherwise explains what it then answered, or did no longer do.
-CALL_RANK = {"changed": 0, "extra": 1, "repeated": 2, "missing": 3}
+CALL_RANK = {"errored": -1, "changed": 0, "extra": 1, "repeated": 2, "missing": 3}
 MISS_SENTENCES = {
     MissKind.NEVER_RECORDED: "no call like it was recorded to this destination",
     MissKind.DIFFERENT: "it was recorded with other values",
