@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kebpf.cli.errors import CommandUsageError, ExitStatus
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
     DEFAULT_RING_SIZE,
     DEFAULT_TIMEOUT,
@@ -253,10 +253,14 @@ def show(
     from kebpf.cli.config import load_config
     from kebpf.cli.sets import find_test_sets
     from kebpf.cli.show import show as run_show
+    from kebpf.recording.errors import TestSetError
 
     folder = output or load_config(Path.cwd()).output or RECORDINGS_FOLDER
-    for path in find_test_sets([name] if name else [], folder):
-        run_show(path, as_json, sys.stdout)
+    try:
+        for path in find_test_sets([name] if name else [], folder):
+            run_show(path, as_json, sys.stdout)
+    except TestSetError as error:
+        raise KebpfError(str(error)) from error
     return ExitStatus.PASSED
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kebpf.cli import main as cli
 from kebpf.cli.options import Door, RecordOptions, TestOptions
+from kebpf.recording.errors import TestSetError
 from tests.cli.builders import Calls, make_calls
 
 
@@ -100,3 +101,11 @@ def test_show_and_doctor(calls: Calls) -> None:
     assert cli.main(["show", "shop-2", "--json"]) == 0
     assert cli.main(["doctor", "--json"]) == 0
     assert [asked[:-1] for asked in calls.asked] == [(Path("kebpf/shop-2"), True), (True,)]
+
+
+def test_a_set_that_cannot_be_read_is_a_sentence_and_3(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls.raise_error(TestSetError("kebpf/shop-1 is not whole"))
+    assert cli.main(["show", "shop-1"]) == 3
+    assert capsys.readouterr().err == "kebpf: kebpf/shop-1 is not whole\n"
