@@ -68,6 +68,7 @@ class Inbound:
     answers: list[Outbound] = field(default_factory=list)
     doubtful: list[Outbound] = field(default_factory=list)
     inputs: Inputs | None = None
+    doubtful_inputs: Inputs = field(default_factory=Inputs)
     name: str | None = None
     is_resolved: bool = False
     size: int = 0
@@ -97,6 +98,7 @@ class Outbound:
     evidence: Evidence = Evidence.NONE
     is_startup: bool = False
     generated: dict[str, str] | None = None
+    answer: Inputs | None = None
     name: str | None = None
     size: int = 0
 

@@ -156,8 +156,8 @@ class Attributor:
         if any(request.recorded is None for request in candidates):
             return None  # its values are not known
         certain = [self._inputs_of(request) for request in candidates]
-        possible = [self._possible_inputs(request) for request in candidates]
-        index = choose_by_lineage(self._places_of(call), self._places, certain, possible)
+        doubtful = [self._doubtful_inputs(request) for request in candidates]
+        index = choose_by_lineage(self._places_of(call), self._places, certain, doubtful)
         return None if index is None else candidates[index]
 
     def _is_idle_call(self, call: Outbound) -> bool:
@@ -212,24 +212,23 @@ class Attributor:
             if request.recorded is not None:
                 exchange = request.recorded.exchange
                 request.inputs.add(self._view(exchange.protocol, exchange.request))
-        for call in request.answers[request.inputs.answers_taken :]:
-            self._add_answer(request.inputs, call)
-        request.inputs.answers_taken = len(request.answers)
+        self._take_answers(request.inputs, request.answers)
         return request.inputs
 
-    def _possible_inputs(self, request: Inbound) -> Inputs:
-        inputs = self._inputs_of(request)
-        if not request.doubtful:
-            return inputs
-        possible = Inputs(set(inputs.tokens), inputs.is_partial)
-        for call in request.doubtful:
-            self._add_answer(possible, call)
-        return possible
+    def _doubtful_inputs(self, request: Inbound) -> Inputs:
+        """What came in with the answers to calls that may be the request's own."""
+        self._take_answers(request.doubtful_inputs, request.doubtful)
+        return request.doubtful_inputs
 
-    def _add_answer(self, inputs: Inputs, call: Outbound) -> None:
-        exchange = call.recorded.exchange
-        if exchange.response is not None:
-            inputs.add(self._view(exchange.protocol, exchange.response))
+    def _take_answers(self, inputs: Inputs, calls: Sequence[Outbound]) -> None:
+        for call in calls[inputs.answers_taken :]:
+            if call.answer is None:
+                exchange = call.recorded.exchange
+                call.answer = Inputs()
+                if exchange.response is not None:
+                    call.answer.add(self._view(exchange.protocol, exchange.response))
+            inputs.take(call.answer)
+        inputs.answers_taken = len(calls)
 
     def _view(self, protocol: str, message: Document) -> object:
         view: object = self._find_protocol(protocol).view(message)

@@ -86,6 +86,11 @@ class Inputs:
                 self.is_partial = True
                 return
 
+    def take(self, other: Inputs) -> None:
+        """Takes what came in with an answer."""
+        self.tokens |= other.tokens
+        self.is_partial |= other.is_partial or len(self.tokens) > MAX_TOKENS
+
 
 @dataclass(slots=True)
 class _Proof:
@@ -154,12 +159,12 @@ def choose_by_lineage(
     places: Sequence[Place],
     memory: PlaceMemory,
     certain: Sequence[Inputs],
-    possible: Sequence[Inputs],
+    doubtful: Sequence[Inputs],
 ) -> int | None:
     """The index of the only candidate the values can have come from, or ``None``.
 
-    ``certain`` holds what surely came in with each candidate, ``possible`` also the answers to
-    calls that may be its own.
+    ``certain`` holds what surely came in with each candidate, ``doubtful`` the answers to calls
+    that may be its own.
     """
     allowed = set(range(len(certain)))
     votes: set[int] = set()
@@ -169,8 +174,8 @@ def choose_by_lineage(
             continue
         holders = {
             index
-            for index, inputs in enumerate(possible)
-            if inputs.is_partial or place.token in inputs.tokens
+            for index, both in enumerate(zip(certain, doubtful, strict=True))
+            if any(inputs.is_partial or place.token in inputs.tokens for inputs in both)
         }
         if not holders and not is_proved:
             continue  # a value made here, or from an input not seen, speaks for none

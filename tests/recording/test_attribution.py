@@ -22,7 +22,11 @@ def serve(target: str, start: int, end: int, tid: int = 1, **options: Any) -> Re
 def call(sql: str, start: int, end: int, tid: int = 1, **options: Any) -> RecordedExchange:
     request = {"sql": sql, "args": options.pop("args", [])}
     response = {"rows": options.pop("rows", [])}
-    values = {"protocol": "postgres", "connection": 50, "role": Role.CLIENT} | options
+    values: dict[str, Any] = {
+        "protocol": "postgres",
+        "connection": 50,
+        "role": Role.CLIENT,
+    } | options
     return make_exchange(start, end, request=request, response=response, tid=tid, **values)
 
 
