@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from kebpf.capture.events import Event, EventError, decode_run
+from kebpf.capture.events import Event, EventError, decode_run, whole_size
 
 LOG_VERSION = 1
 _READ_SIZE = 1 << 20
@@ -68,8 +68,20 @@ class EventLog:
         self.head = LogHead(**values)
         self._start = len(line)
 
-    def events(self) -> Iterator[Event]:
-        """All events in order.  Raises `EventError` at a damaged record."""
+    def runs(self) -> Iterator[bytes]:
+        """Runs of whole records, in order.  Raises `EventError` when the last is cut off."""
         with self._path.open("rb") as file:
             file.seek(self._start)
-            yield from decode_run(file.read())
+            rest = b""
+            while chunk := file.read(_READ_SIZE):
+                rest += chunk
+                whole = whole_size(rest)
+                yield rest[:whole]
+                rest = rest[whole:]
+        if rest:
+            raise EventError(f"{self._path} ends within a record")
+
+    def events(self) -> Iterator[Event]:
+        """All events in order.  Raises `EventError` at a damaged record."""
+        for run in self.runs():
+            yield from decode_run(run)

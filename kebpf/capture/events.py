@@ -271,6 +271,18 @@ def split_records(run: bytes) -> Iterator[int]:
         at += (size + _RECORD.size + 7) & ~7
 
 
+def whole_size(run: bytes) -> int:
+    """How many bytes at the start of ``run`` are whole records."""
+    at, end = 0, len(run)
+    while at + _RECORD.size <= end:
+        size = _RECORD.unpack_from(run, at)[0] & _SIZE_MASK
+        following = at + ((size + _RECORD.size + 7) & ~7)
+        if following > end:
+            break
+        at = following
+    return at
+
+
 def decode_run(run: bytes) -> Iterator[Event]:
     """The events of a run of ring records.  Raises `EventError`."""
     for at in split_records(run):

@@ -24,7 +24,8 @@ class Target:
     """The processes to watch, and what is true of them at the start."""
 
     facts: ProcessFacts
-    pids: list[int]
+    leaders: list[int]
+    pids: list[int] = field(default_factory=list)
     listening: list[int] = field(default_factory=list)
     open_connections: int = 0
 
@@ -80,15 +81,15 @@ def resolve_target(pids: list[int]) -> Target:
     """The named processes with all descendants.  Raises `TargetError`."""
     leaders = [threads_to_thread_group(pid) for pid in pids]
     facts = [check_process(pid) for pid in leaders]
-    target = Target(facts[0], [])
-    refresh_target(target, leaders)
+    target = Target(facts[0], leaders)
+    refresh_target(target)
     return target
 
 
-def refresh_target(target: Target, leaders: list[int]) -> None:
+def refresh_target(target: Target) -> None:
     """Looks again for descendants and sockets: some may have come since."""
     pids: list[int] = []
-    for leader in leaders:
+    for leader in target.leaders:
         pids += [pid for pid in (leader, *find_descendants(leader)) if pid not in pids]
     own = os.getpid()
     target.pids = [pid for pid in pids if pid != own]

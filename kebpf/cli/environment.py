@@ -16,9 +16,9 @@ from kebpf.replay.stages import Comparing
 def make_environment(noise: Sequence[str]) -> Environment:
     """The environment of this host; ``noise`` are paths into responses not to compare."""
     from kebpf.kernel.cgroup import make_cgroup
-    from kebpf.kernel.steering import make_steering
+    from kebpf.replay.steering import KernelSteering
 
-    return Environment(make_steering, make_cgroup, make_matcher, make_comparing(noise))
+    return Environment(KernelSteering, make_cgroup, make_matcher, make_comparing(noise))
 
 
 def make_matcher(selected: SelectedSet) -> tuple[Matcher, Bindings]:

@@ -11,6 +11,7 @@ from kebpf.protocols.base import Detection, Exchange, Mark, Pairer, ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
+from kebpf.recording.builder import OpenRequest
 from kebpf.recording.model import Endpoint, RecordedExchange, Role
 
 #: Bytes of both directions looked at before a connection is held to be no known protocol.
@@ -82,6 +83,16 @@ class Watcher:
         if watch.pairer is not None and not watch.is_given_up:
             mark = Mark(time_ns + self._clock_offset_ns)
             self._emit(watch, watch.pairer.finish(mark))
+
+    def open_requests(self) -> list[OpenRequest]:
+        """The inbound requests that are under way."""
+        found = []
+        for watch in self._watches.values():
+            since = getattr(watch.pairer, "open_since", None)
+            if since is not None and watch.connection.role == SocketRole.SERVER:
+                number, pid = watch.connection.number, watch.connection.pid
+                found.append(OpenRequest(since.time_ns, number, since.tid, pid))
+        return found
 
     def _detect(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         watch.undecided.append((sender, piece))
