@@ -66,7 +66,9 @@ class Runner:
             finally:
                 loop.run(events.aclose())
 
-    async def _run_set(self, selected: SelectedSet, tally: _Tally) -> AsyncGenerator[RunEvent, None]:
+    async def _run_set(
+        self, selected: SelectedSet, tally: _Tally
+    ) -> AsyncGenerator[RunEvent, None]:
         run = SetRun(selected, self._options, self._environment)
         async with aclosing(run.events()) as events:
             async for event in events:
