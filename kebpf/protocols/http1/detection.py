@@ -7,6 +7,7 @@ import re
 from kebpf.protocols.base import Detection
 
 MAX_START_LINE_SIZE = 8192
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 SURE_SIZE = 256  # of a start line not yet whole, from which a known method and a path suffice
 
 _REQUEST_LINE = re.compile(
@@ -16,9 +17,8 @@ _REQUEST_LINE = re.compile(
 )
 _METHOD_START = re.compile(rb"[A-Z][A-Z0-9_-]{0,19}")
 _LINE_START = re.compile(rb"[A-Z][A-Z0-9_-]{0,19} (?:[^\x00-\x20\x7f]* ?[HTP/1.0-9]{0,8}\r?)?")
-_KNOWN_START = re.compile(
-    rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) (?:/|https?://)[^\x00-\x20\x7f]*"
-)
+_KNOWN_START = re.compile(rf"(?:{'|'.join(METHODS)}) (?:/|https?://)[^\x00-\x20\x7f]*".encode())
+_METHOD_NAMES = tuple(method.encode() for method in METHODS)
 _STATUS_START = b"HTTP/1."
 
 
@@ -33,6 +33,19 @@ def judge_request(data: bytes) -> Detection:
         return Detection.NO
     could_be = _METHOD_START.fullmatch(line) or _LINE_START.fullmatch(line)
     return Detection.NEED_MORE if could_be or not line else Detection.NO
+
+
+def judge_resumption(data: bytes) -> Detection:
+    """Whether a request starts at bytes that may be the middle of one.
+
+    Only the methods of RFC 9110 and PATCH count: none of them is the end of another, while the
+    rest of a ``GET`` whose first byte was lost would pass for a method called ``ET``.
+    """
+    method, space, _ = data[:9].partition(b" ")
+    if space:
+        return judge_request(data) if method in _METHOD_NAMES else Detection.NO
+    could_be = any(known.startswith(method) for known in _METHOD_NAMES)
+    return Detection.NEED_MORE if could_be else Detection.NO
 
 
 def judge_response(data: bytes) -> Detection:
@@ -57,7 +70,7 @@ def resynchronise(client: bytes, server: bytes) -> Detection:
     """Whether a message starts at byte 0 of either direction of a connection joined midway."""
     verdicts = []
     if client:
-        verdicts.append(judge_request(client))
+        verdicts.append(judge_resumption(client))
     if server:
         verdicts.append(judge_response(server))
     if Detection.YES in verdicts:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 
 from kebpf.protocols.base import Detection, Exchange, Mark, ProtocolError, Sender
-from kebpf.protocols.http1.detection import judge_request, judge_response
+from kebpf.protocols.http1.detection import METHODS, judge_response, judge_resumption
 from kebpf.protocols.http1.framing import is_switch, may_switch, name_switch
 from kebpf.protocols.http1.parser import HeadRead, Message, MessageParser, TruncatedError
 from kebpf.protocols.http1.turns import Turn, describe_loss, make_interim, make_orphan
@@ -91,7 +91,7 @@ class HttpPairer:
         if not self._is_lost[sender]:
             return True
         if sender is Sender.CLIENT:
-            if judge_request(data) is Detection.NO:
+            if judge_resumption(data) is Detection.NO:
                 return False
             self._is_tentative = True
         elif not self._turns:
@@ -115,7 +115,7 @@ class HttpPairer:
         """Gives up on a direction whose bytes are not HTTP/1 (or end inside a message)."""
         if self._reading is Sender.CLIENT and self._is_tentative:
             self._is_lost[Sender.CLIENT] = True
-            if data and judge_request(data) is not Detection.NO and self._client.buffer.data:
+            if data and judge_resumption(data) is not Detection.NO and self._client.buffer.data:
                 self._retry(data, mark)
             return
         what = "a request" if self._reading is Sender.CLIENT else "the response"
@@ -156,6 +156,8 @@ class HttpPairer:
         return may_switch(last.request.head) and not last.is_answered()
 
     def _open_turn(self, message: Message, mark: Mark) -> None:
+        if self._is_tentative and message.head["method"] not in METHODS:
+            raise ProtocolError("the rest of a request line")
         self._is_tentative = False
         self._judge_unasked(message)
         if self._last_request and self._last_request.end is message.piece:
