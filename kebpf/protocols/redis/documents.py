@@ -32,8 +32,9 @@ def identify(request: Document) -> Document:
         identity["queued"] = [[command_name(c), *c[1:]] for c in request["queued"]]
     if request.get("watched"):
         identity["watched"] = list(request["watched"])
-    if request.get("pushed"):
-        identity["pushed"] = True
+    for aside in ("pushed", "refused"):
+        if request.get(aside):
+            identity[aside] = True
     return identity
 
 
@@ -43,8 +44,8 @@ def describe_request(request: Document) -> str:
     text = _describe_command(command)
     if "queued" in request:
         text = "; ".join(["MULTI", *map(_describe_command, request["queued"]), text])
-    if request.get("pushed"):
-        text += " (pushed)"
+    text += " (pushed)" if request.get("pushed") else ""
+    text += " (not queued)" if request.get("refused") else ""
     return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
 
 

@@ -27,6 +27,7 @@ class Greetings:
         self.fields = dict(DEFAULT_GREETING)
         self.hello_error: Document | None = None
         self.pushes: dict[tuple[str, Text], list[Document]] = {}
+        self.refusals: dict[tuple[Text, ...], Document] = {}  # what MULTI would not queue
         self.knows_database = False
         for fact in facts:
             self._learn(fact["request"], fact.get("response") or {})
@@ -35,6 +36,9 @@ class Greetings:
         reply = response.get("reply")
         if request.get("pushed"):
             self._learn_push(request["command"], reply)
+            return
+        if request.get("refused") and reply:
+            self.refusals[tuple(request["command"])] = reply
             return
         if "db" in request:
             self.knows_database = True

@@ -8,6 +8,7 @@ from kebpf.protocols.base import Document, Exchange, Mark
 from kebpf.protocols.redis.catalogue import error_text, is_refusal, is_session_command
 from kebpf.protocols.redis.text import Text
 
+ENDS_TRANSACTION = frozenset({"EXEC", "DISCARD", "RESET"})
 QUEUED: Document = {"type": "simple", "value": "QUEUED"}
 
 
@@ -17,7 +18,7 @@ class Transaction:
 
     start: Mark
     watched: list[Text]
-    multi_reply: Document | None = None
+    is_open: bool = False  # MULTI was answered
     commands: list[list[Text]] = field(default_factory=list)
     replies: list[Document] = field(default_factory=list)
     problem: str | None = None
@@ -68,6 +69,10 @@ class Pending:
             response["queued"] = queued
         return response
 
+    def _is_stray_exec(self) -> bool:
+        """EXEC without MULTI, which every server answers alike."""
+        return self.name == "EXEC" and self.transaction is None
+
     def calls(self) -> int:
         """How many calls ``INFO commandstats`` counts for it."""
         own = 0 if self.replies and is_refusal(self.command, self.replies[0]) else 1
@@ -100,10 +105,25 @@ class Pending:
             request_end=self.end,
             response_start=self.response_start,
             response_end=end,
-            is_session=is_session_command(self.command),
+            is_session=is_session_command(self.command) or self._is_stray_exec(),
             transaction=self.block,
             problem=problem,
             calls=self.calls(),
+        )
+
+    def to_refusal(self, end: Mark) -> Exchange:
+        """That MULTI would not queue the command: a session fact, for a server to do likewise."""
+        return Exchange(
+            protocol="redis",
+            request={"command": self.command, "refused": True},
+            response={"reply": self.replies[0]},
+            request_start=self.start,
+            request_end=self.end,
+            response_start=self.response_start,
+            response_end=end,
+            is_session=True,
+            transaction=self.block,
+            calls=0,
         )
 
 

@@ -28,7 +28,13 @@ from kebpf.protocols.redis.client_state import ClientState
 from kebpf.protocols.redis.commands import CommandParser
 from kebpf.protocols.redis.connection_facts import ConnectionFacts
 from kebpf.protocols.redis.detection import judge_command_start
-from kebpf.protocols.redis.outstanding import Pending, is_queue_reply
+from kebpf.protocols.redis.outstanding import (
+    ENDS_TRANSACTION,
+    QUEUED,
+    Pending,
+    Transaction,
+    is_queue_reply,
+)
 from kebpf.protocols.redis.pushes import looks_like_push, make_push_exchange
 from kebpf.protocols.redis.replies import ReplyParser
 from kebpf.protocols.redis.stream import Message
@@ -212,19 +218,23 @@ class RedisPairer:
             return True
         if tree["type"] != "array" or not is_message(tree):
             return False
-        if self._client.has_subscriptions:
-            return True
+        if self._client.has_subscriptions or any(
+            p.name in UNSUBSCRIBING for p in self._outstanding
+        ):
+            return True  # until an UNSUBSCRIBE is acknowledged messages may still come
         return not self._is_proven and (not head or head in ALLOWED_WHILE_SUBSCRIBED)
 
     def _misfit(self, pending: Pending, message: Message) -> str | None:
         """Why the reply cannot be the answer to the command, if it cannot."""
         tree = message.document
-        if pending.transaction and pending.name not in ("MULTI", "EXEC", "DISCARD", "RESET"):
+        if pending.transaction and pending.name not in {"MULTI", *ENDS_TRANSACTION}:
             return None if is_queue_reply(tree) else "a reply inside MULTI is not QUEUED"
-        if self._is_proven or pending.transaction or fits_command(pending.command, tree):
+        if self._is_proven or pending.transaction:
             return None
-        if bare_reply(tree).get("value") == "QUEUED":
-            return "a command was queued by a MULTI that was not seen"
+        if tree == QUEUED or (pending.name == "EXEC" and error_text(tree) is None):
+            return "a command belongs to a MULTI that was not seen"
+        if fits_command(pending.command, tree):
+            return None
         return "a reply is of a type its command cannot have"
 
     # Both
@@ -237,18 +247,25 @@ class RedisPairer:
         transaction = pending.transaction
         if transaction and pending.problem:
             transaction.problem = pending.problem
-        if transaction and pending.name not in ("EXEC", "DISCARD", "RESET"):
-            if pending.name == "MULTI" and not transaction.multi_reply and pending.replies:
-                transaction.multi_reply = pending.replies[0]
-                if error_text(pending.replies[0]):
-                    transaction.problem = "MULTI was refused"
-            else:
-                transaction.replies += pending.replies
-            return []
+        if transaction and pending.name not in ENDS_TRANSACTION:
+            return self._gather(pending, transaction, end)
         problem = pending.problem or (transaction.problem if transaction else None)
         exchange = pending.to_exchange(end, problem)
         self._facts.stamp(exchange)
         return [exchange]
+
+    def _gather(self, pending: Pending, transaction: Transaction, end: Mark) -> list[Exchange]:
+        """A reply inside a transaction; that a command could not be queued is also a fact."""
+        reply = pending.replies[0] if pending.replies else None
+        if pending.name == "MULTI" and not transaction.is_open:
+            transaction.is_open = True
+            if reply and error_text(reply) is not None:
+                transaction.problem = "MULTI was refused"
+            return []
+        transaction.replies += pending.replies
+        if reply and error_text(reply) is not None:
+            return [pending.to_refusal(end)]
+        return []
 
     def _flush(self, problem: str) -> list[Exchange]:
         """Ends everything outstanding, and a transaction that never came to its EXEC."""

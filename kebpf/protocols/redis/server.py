@@ -26,8 +26,6 @@ from kebpf.protocols.redis.session import OK, SessionCommands, SessionState, mak
 from kebpf.protocols.redis.text import Text, to_printable
 from kebpf.protocols.redis.writer import write_reply
 
-_UNSENT_CAP = 64 * 1024  # commands of one MULTI whose QUEUED replies are remembered
-
 
 class RedisServer:
     """The server's side of one connection."""
@@ -38,12 +36,8 @@ class RedisServer:
         self._state = SessionState(Greetings(facts))
         self._session = SessionCommands(self._state, answerer)
         self._queue: list[list[Text]] | None = None
-        self._queued_at: list[int] | None = []  # indexes into _out, None once some were sent
         self._out: list[bytes] = []
-
-    @property
-    def is_closed(self) -> bool:
-        return self._state.is_closed
+        self.is_closed = False
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the client sent; gives the replies to all commands completed by it."""
@@ -51,19 +45,18 @@ class RedisServer:
             return b""
         self._commands.feed(data, Mark(0))
         try:
-            while not self.is_closed and (message := self._commands.next_message()):
+            while not self._state.is_closed and (message := self._commands.next_message()):
                 self._receive(message.document["command"])
         except ProtocolError as error:
             self._send(make_error(f"ERR Protocol error: {error}"))
             self._state.is_closed = True
-        if self._out:
-            self._queued_at = None
+        self.is_closed = self._state.is_closed
         out, self._out = b"".join(self._out), []
         return out
 
     def receive_eof(self) -> bytes:
         """The client closed its direction: nothing more to say."""
-        self._state.is_closed = True
+        self.is_closed = True
         return b""
 
     def _receive(self, command: list[Text]) -> None:
@@ -74,7 +67,6 @@ class RedisServer:
         speaks_again = _reply_mode(command) == "ON" or command_name(command) == "RESET"
         if self._state.is_muted or (is_skipped and not speaks_again):
             del self._out[before:]
-            self._queued_at = None
 
     def _dispatch(self, command: list[Text]) -> None:
         name = command_name(command)
@@ -110,15 +102,15 @@ class RedisServer:
         if self._queue is not None:
             self._enqueue(["MULTI"], make_error("ERR MULTI calls can not be nested"))
             return
-        self._queue, self._queued_at = [], []
+        self._queue = []
         self._send(OK)
 
     def _enqueue(self, command: list[Text], reply: Document = QUEUED) -> None:
+        """Queues, or refuses as the recorded server did, what MULTI takes in."""
         assert self._queue is not None
-        self._queue.append(mask_credentials(command))
-        if self._queued_at is not None and len(self._queued_at) < _UNSENT_CAP:
-            self._queued_at.append(len(self._out))
-        self._send(reply)
+        masked = mask_credentials(command)
+        self._queue.append(masked)
+        self._send(self._state.greetings.refusals.get(tuple(masked), reply))
 
     def _execute(self, command: list[Text]) -> None:
         if self._queue is None:
@@ -127,12 +119,9 @@ class RedisServer:
         request: Document = {"command": command, "queued": self._queue}
         if self._state.watched:
             request["watched"] = self._state.watched
-        queued_at, queue = self._queued_at, self._queue
+        queue = self._queue
         self._end_transaction()
         response = self._answer(request)
-        if response and "queued" in response and queued_at and len(queued_at) == len(queue):
-            for index, reply in zip(queued_at, response["queued"], strict=False):
-                self._out[index] = write_reply(reply)
         if response and response.get("reply", {}).get("type") == "array":
             self._state.note_executed(queue)
 
