@@ -9,7 +9,7 @@ case now running; one that was made earlier (``seen:``) must be the instant it w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -22,6 +22,7 @@ from kebpf.recording.templates import (
 )
 from kebpf.recording.times import Window
 from kebpf.recording.values import text_of
+from kebpf.replay import jwt
 from kebpf.replay.substitution import Substitution
 
 Pair = tuple[str, str, str]  # class name, recorded token, actual token
@@ -57,22 +58,24 @@ class Bindings:
         """Whether a recorded value has met its actual one."""
         return recorded in self._forward.values
 
-    def try_bind(self, pairs: Iterable[Pair], window: Window | None) -> bool:
+    def try_bind(self, pairs: Sequence[Pair], window: Window | None) -> bool:
         """Binds all pairs or, when one does not fit, none."""
-        taken: list[Pair] = []
-        forward: dict[str, str] = {}
-        backward: dict[str, str] = {}
-        for pair in pairs:
-            if is_time_class(pair[0]):
-                fits = self._fits_time(pair, window)
-            else:
-                fits = self._fits_id(pair, window, forward, backward)
-            if not fits:
-                return False
-            taken.append(pair)
-        for class_name, recorded, actual in taken:
+        if not self.fits(pairs, window):
+            return False
+        for class_name, recorded, actual in pairs:
             self._take(class_name, recorded, actual)
         return True
+
+    def fits(self, pairs: Sequence[Pair], window: Window | None) -> bool:
+        """Whether all pairs could be bound together."""
+        forward: dict[str, str] = {}
+        backward: dict[str, str] = {}
+        return all(
+            self._fits_time(pair, window)
+            if is_time_class(pair[0])
+            else self._fits_id(pair, window, forward, backward)
+            for pair in pairs
+        )
 
     def _fits_id(
         self, pair: Pair, window: Window | None, forward: dict[str, str], backward: dict[str, str]
@@ -84,6 +87,8 @@ class Bindings:
         if actual in backward or actual in self._backward.values:
             return False
         forward[recorded], backward[actual] = actual, recorded
+        if class_name == "jwt" and not jwt.agree(recorded, actual, self.to_actual):
+            return False
         return matches_class(actual, class_name, window)
 
     def _fits_time(self, pair: Pair, window: Window | None) -> bool:

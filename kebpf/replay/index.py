@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from kebpf.protocols.base import ProtocolSpec
+from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
 from kebpf.replay.call import (
     Call,
@@ -25,10 +25,8 @@ Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated 
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
 
 
-class TestSet(Protocol):
+class MockSource(Protocol):
     """What the matcher needs of a test set on disk."""
-
-    __test__ = False
 
     def cases(self) -> Iterable[TestCase]:
         """The cases in recorded order."""
@@ -50,12 +48,31 @@ class Recorded:
     description: str
 
 
+@dataclass(slots=True)
+class Bucket:
+    """Mocks of one key in recorded order: those ``left`` to serve, those ``taken`` from it."""
+
+    left: deque[int] = field(default_factory=deque)
+    taken: list[int] = field(default_factory=list)
+
+    def usable(self, is_usable: Callable[[int], bool]) -> Iterator[int]:
+        """What is left and usable; used ones at the head are taken out for good."""
+        while self.left and not is_usable(self.left[0]):
+            self.taken.append(self.left.popleft())
+        return filter(is_usable, self.left)
+
+    def latest_first(self) -> Iterator[int]:
+        """All of them, the last recorded first."""
+        yield from reversed(self.left)
+        yield from reversed(self.taken)
+
+
 class Group:
     """Mocks among which a call is looked for, in recorded order among equal identities."""
 
     def __init__(self) -> None:
         self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it
-        self._buckets: dict[Key, deque[int]] = {}
+        self._buckets: dict[Key, Bucket] = {}
 
     def add(self, ordinal: int, mock: Mock, leaves: Leaves, most: int | None = None) -> None:
         """Takes a mock in; ``most`` caps how many of the same key are held."""
@@ -66,28 +83,24 @@ class Group:
             shapes.append(shape)
             shapes.sort(key=len)
         key = make_key(mock.destination, mock.protocol, leaves, shape)
-        bucket = self._buckets.setdefault(_with_shape(key, shape), deque())
-        if most is None or len(bucket) < most:
-            bucket.append(ordinal)
+        bucket = self._buckets.setdefault(key, Bucket())
+        if most is None or len(bucket.left) < most:
+            bucket.left.append(ordinal)
 
-    def buckets(self, call: Call) -> Iterator[deque[int]]:
+    def buckets(self, call: Call) -> Iterator[Bucket]:
         """The buckets in which the call's mock may be, exact ones first."""
         structure = make_structure_key(call.destination, call.protocol, call.recorded)
         for shape in self._shapes.get(structure, ()):
             key = make_key(call.destination, call.protocol, call.recorded, shape)
-            bucket = self._buckets.get(_with_shape(key, shape))
-            if bucket:
+            bucket = self._buckets.get(key)
+            if bucket is not None:
                 yield bucket
-
-
-def _with_shape(key: Key, shape: Shape) -> Key:
-    return key + bytes([min(len(shape), 255)])
 
 
 class MockIndex:
     """Every mock of a test set: by tier and case, by destination, by operation."""
 
-    def __init__(self, test_set: TestSet, get_spec: Callable[[str], ProtocolSpec]) -> None:
+    def __init__(self, test_set: MockSource, get_spec: Callable[[str], ProtocolSpec]) -> None:
         self._test_set = test_set
         self._get_spec = get_spec
         self._offsets = array("q")
@@ -102,7 +115,8 @@ class MockIndex:
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
         self._samples: dict[Key, list[int]] = {}
-        self._describable: dict[Key, int] = {}
+        self._described: dict[Key, int] = {}  # SQL whose columns are known
+        self._columnless: dict[Key, int] = {}  # SQL that gave none, or was seen without
         for offset, mock in test_set.iter_mocks():
             self._add(offset, mock)
 
@@ -149,12 +163,18 @@ class MockIndex:
 
     def _note_columns(self, ordinal: int, mock: Mock) -> None:
         sql = mock.request.get("sql")
-        if isinstance(sql, str) and mock.response is not None and _has_columns(mock):
-            self._describable.setdefault(_sql_key(mock.destination, sql), ordinal)
+        if not isinstance(sql, str) or mock.response is None:
+            return
+        key = _sql_key(mock.destination, sql)
+        if _has_columns(mock.response):
+            self._described.setdefault(key, ordinal)
+        else:
+            self._columnless.setdefault(key, ordinal)
 
     def find_described(self, destination: Endpoint, sql: str) -> Mock | None:
         """A mock of the same SQL whose response tells the columns."""
-        ordinal = self._describable.get(_sql_key(destination, sql))
+        key = _sql_key(destination, sql)
+        ordinal = self._described.get(key, self._columnless.get(key))
         return None if ordinal is None else self.load(ordinal).mock
 
     def samples(self, destination: Endpoint, operation: str) -> list[int]:
@@ -172,9 +192,9 @@ class MockIndex:
         return len(self._offsets)
 
 
-def _has_columns(mock: Mock) -> bool:
-    results = (mock.response or {}).get("results")
-    return bool(results) or "parameter_types" in (mock.response or {})
+def _has_columns(response: Document) -> bool:
+    results = response.get("results")
+    return isinstance(results, list) and bool(results) and results[0].get("columns") is not None
 
 
 def _sql_key(destination: Endpoint, sql: str) -> Key:

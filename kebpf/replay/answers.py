@@ -1,0 +1,155 @@
+"""Answers the server sessions of one destination and says why when there is no answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from kebpf.protocols.base import Document, Miss, ProtocolSpec
+from kebpf.recording.model import Endpoint
+from kebpf.replay.binding import Bindings
+from kebpf.replay.call import Call, is_same, leaves_of, make_call
+from kebpf.replay.case_calls import Stray, list_differences
+from kebpf.replay.events import Mismatch, MissKind
+from kebpf.replay.index import MockIndex, Recorded
+
+MOST_REASON = 400  # characters of a miss's one line
+
+_READS = re.compile(
+    r"(?:SELECT|SHOW|GET|HEAD|OPTIONS|MGET|HGET|HMGET|HGETALL|EXISTS|TTL|PTTL|LRANGE|LLEN|SMEMBERS"
+    r"|SISMEMBER|SCARD|ZRANGE|ZSCORE|ZCARD|HEXISTS|STRLEN|TYPE|KEYS|SCAN)\b",
+    re.IGNORECASE,
+)
+
+
+class Book(Protocol):
+    """The matcher, as the answers of one destination use it."""
+
+    bindings: Bindings
+    index: MockIndex
+
+    def get_spec(self, name: str, /) -> ProtocolSpec: ...
+    def find(self, call: Call) -> Recorded | None: ...
+    def find_known(self, call: Call) -> list[Recorded]: ...
+    def find_elsewhere(self, call: Call) -> Recorded | None: ...
+    def find_nearest(self, call: Call) -> Recorded | None: ...
+    def session_mock(self, call: Call) -> Recorded | None: ...
+    def serve(self, item: Recorded, call: Call) -> Document | None: ...
+    def respond(self, item: Recorded) -> Document | None: ...
+    def mark_used(self, item: Recorded) -> None: ...
+    def note_stray(self, stray: Stray) -> None: ...
+    def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None: ...
+    def note_answer(self) -> None: ...
+    def count_miss(self) -> None: ...
+    def name_of_case(self) -> str | None: ...
+
+
+class DestinationAnswers:
+    """An `Answerer` for all connections to one destination."""
+
+    def __init__(self, book: Book, endpoint: Endpoint, protocol: str) -> None:
+        self._book = book
+        self._endpoint = endpoint
+        self._protocol = protocol
+
+    def answer(self, request: Document) -> Document | Miss:
+        """The recorded response to a call; what is not as recorded becomes a finding."""
+        call = self._make_call(request)
+        item = self._book.find(call)
+        response = self._book.serve(item, call) if item else self._answer_stray(call)
+        if response is None:
+            response = Miss(f"{call.description} was recorded without a response"[:MOST_REASON])
+        if isinstance(response, Miss):
+            self._book.count_miss()
+        self._book.note_answer()
+        return response
+
+    def peek(self, request: Document) -> bool:
+        """Whether a mock with exactly this identity could be served; changes nothing."""
+        call = self._make_call(request)
+        return bool(self._book.find(call) or self._book.find_elsewhere(call))
+
+    def session(self, request: Document) -> Document | None:
+        """The recorded response to a session call, any number of times."""
+        if request.get("kind") == "describe":
+            return self._describe(request)
+        call = self._make_call(request)
+        self._book.note_ending(self._protocol, self._endpoint, request)
+        item = self._book.session_mock(call)
+        self._book.note_answer()
+        if item is None:
+            return None
+        self._book.mark_used(item)
+        return self._book.respond(item)
+
+    def _describe(self, request: Document) -> Document | None:
+        """Columns and parameter types of a statement that was recorded in any form."""
+        sql = self._book.bindings.to_recorded(request.get("sql"))
+        mock = self._book.index.find_described(self._endpoint, str(sql))
+        if mock is None or mock.response is None:
+            return None
+        results = mock.response.get("results") or [{}]
+        types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
+        return {"columns": results[0].get("columns"), "parameter_types": types}
+
+    def _make_call(self, request: Document) -> Call:
+        spec = self._book.get_spec(self._protocol)
+        return make_call(self._endpoint, spec, request, self._book.bindings)
+
+    def _answer_stray(self, call: Call) -> Document | Miss | None:
+        known = self._book.find_known(call)
+        if known:
+            return self._answer_repeated(call, known)
+        elsewhere = self._book.find_elsewhere(call)
+        if elsewhere is None:
+            return self._miss(call)
+        # Answered as recorded, so that the extra call shows and not the error it would cause.
+        owner = elsewhere.mock.case or ", ".join(elsewhere.mock.candidates)
+        self._book.note_stray(Stray(call, "extra", None, f"recorded in case {owner}"))
+        return self._book.respond(elsewhere)
+
+    def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
+        """A read whose recorded answers were all the same can be answered once more."""
+        times = "once" if len(known) == 1 else f"{len(known)} times"
+        case = self._book.name_of_case()
+        owner = f"by case {case}" if case else "in all"
+        recorded = f"recorded {times} {owner}"
+        self._book.note_stray(Stray(call, "repeated", MissKind.USED_UP, recorded))
+        answers = [leaves_of(item.mock.response) for item in known]
+        is_read = call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
+        if is_read and all(_is_equal(answer, answers[0]) for answer in answers):
+            return self._book.respond(known[0])
+        return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
+
+    def _miss(self, call: Call) -> Miss:
+        known = self._book.index.protocols
+        if self._endpoint not in known:
+            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            names = ", ".join(sorted(map(str, known))) or "none"
+            text = f"nothing was recorded at {self._endpoint}; recorded destinations: {names}"
+            return Miss(text[:MOST_REASON])
+        nearest = self._book.find_nearest(call)
+        if nearest is None:
+            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            return Miss(f"never recorded: {call.description}"[:MOST_REASON])
+        fields = list_differences(nearest, call)
+        stray = Stray(call, "extra", MissKind.DIFFERENT, nearest.description, fields)
+        self._book.note_stray(stray)
+        return Miss(_explain(call, nearest, fields))
+
+
+def _explain(call: Call, nearest: Recorded, fields: list[Mismatch]) -> str:
+    parts = [f"{m.path} was {_show(m.expected)}, is {_show(m.actual)}" for m in fields[:3]]
+    more = f" and {len(fields) - 3} more" if len(fields) > 3 else ""
+    differing = f"; {'; '.join(parts)}{more}" if parts else ""
+    line = f"recorded but different: {call.description}; nearest: {nearest.description}{differing}"
+    return line.replace("\n", " ")[:MOST_REASON]
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_equal(left: dict[str, object], right: dict[str, object]) -> bool:
+    return left.keys() == right.keys() and all(is_same(left[p], right[p]) for p in left)

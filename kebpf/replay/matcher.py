@@ -1,0 +1,261 @@
+"""Chooses the recorded answer to each call of the application; never by similarity.
+
+A call is the recorded one when destination, protocol and identity are equal once the bindings
+have translated it; recorded values that the program generated are compared by class and bound.
+Looked for, in this order: the calls of the case now running, in recorded order among equal
+ones; calls shared by several cases; the start-up tier, each once, and without end before the
+first case; the background tier, without end.  A call that only another case made is answered as
+there, so that the application goes on, and reported as extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.protocols.registry import get_protocol
+from kebpf.recording.model import Endpoint, TestCase
+from kebpf.recording.times import SECOND_NS, Window
+from kebpf.replay.answers import DestinationAnswers
+from kebpf.replay.binding import Bindings
+from kebpf.replay.call import Call
+from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
+from kebpf.replay.events import CallFinding, Ledger
+from kebpf.replay.index import Group, MockIndex, MockSource, Recorded
+from kebpf.replay.transactions import TransactionEndings, read_ending
+
+LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
+MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
+DNS_PORT = 53
+MOST_STRAYS = 1000  # findings kept for one case
+
+
+def _open_window(start_ns: int) -> Window:
+    """The window of a case whose end is not known yet."""
+    return Window(start_ns, start_ns + LONGEST_CASE_NS)
+
+
+class Matcher:
+    """Answers the calls of one run of one test set and keeps account of them.
+
+    ``on_call``, if set, is called after each answered call.
+    """
+
+    def __init__(
+        self,
+        test_set: MockSource,
+        bindings: Bindings,
+        get_spec: Callable[[str], ProtocolSpec] = get_protocol,
+    ) -> None:
+        self.on_call: Callable[[], None] | None = None
+        self.bindings = bindings
+        self.get_spec = get_spec
+        self.index = MockIndex(test_set, get_spec)
+        self._current = CaseCalls(None, _open_window(0))
+        self._used = bytearray(len(self.index))
+        self._has_begun = False
+        self._ran: set[str] = set()
+        self._findings: list[CallFinding] = []
+        self._misses = 0
+
+    def begin_case(self, case: TestCase | None, window_start_ns: int) -> None:
+        """Calls from now on are those of ``case`` (``None``: of no case)."""
+        self._close(window_start_ns)
+        self._current = CaseCalls(None, _open_window(window_start_ns))
+        if case is None:
+            return
+        self._has_begun = True
+        self._ran.add(case.name)
+        load = self.index.load
+        self._current = CaseCalls(
+            case,
+            _open_window(window_start_ns),
+            [load(i) for i in self.index.by_case.get(case.name, ())],
+            [load(i) for i in self.index.shared_by_case.get(case.name, ())],
+            TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
+        )
+
+    def end_case(self, now_ns: int) -> list[CallFinding]:
+        """Ends the case; gives what about its calls was not as recorded."""
+        current, self._current = self._current, CaseCalls(None, _open_window(now_ns))
+        return current.finish(now_ns)
+
+    def pending(self) -> list[str]:
+        """Descriptions of the current case's asserted calls that were not made yet."""
+        return self._current.pending()
+
+    def finish(self) -> tuple[list[CallFinding], Ledger]:
+        """Findings that belong to no one case, and the account of all mocks that were to be used.
+
+        Mocks of cases that did not run are in no column.
+        """
+        self._close(self._current.window.end_ns)
+        unused, findings = [], []
+        for item in map(self.index.load, filter(self._is_unused, self._due_ordinals())):
+            unused.append(item.mock.name)
+            if item.mock.case is None and item.mock.candidates:
+                place = str(item.mock.destination)
+                findings.append(CallFinding("missing", item.mock.protocol, place, item.description))
+        return self._findings + findings, Ledger(sum(self._used), unused, self._misses)
+
+    def _due_ordinals(self) -> list[int]:
+        """Mocks of the cases that ran (shared ones when all their cases did), and of no case."""
+        due = set(self.index.outside)
+        for name in self._ran:
+            due.update(self.index.by_case.get(name, ()))
+            for ordinal in self.index.shared_by_case.get(name, ()):
+                if set(self.index.load(ordinal).mock.candidates) <= self._ran:
+                    due.add(ordinal)
+        return sorted(due)
+
+    def _close(self, end_ns: int) -> None:
+        """What happened outside any case, or in one never ended, belongs to the run."""
+        self._findings += self._current.finish(end_ns)
+
+    def mark_used(self, item: Recorded) -> None:
+        """Notes in the ledger that a mock answered a call."""
+        self._used[item.ordinal] = 1
+
+    def protocol_of(self, endpoint: Endpoint) -> str | None:
+        """The protocol recorded most often at an endpoint, ``None`` when nothing was."""
+        counts = self.index.protocols.get(endpoint)
+        return max(counts, key=lambda name: counts[name]) if counts else None
+
+    def for_destination(
+        self, endpoint: Endpoint, protocol: str | None = None
+    ) -> DestinationAnswers:
+        """The answers for a server session of a destination."""
+        place = self._find_resolver(endpoint)
+        name = protocol or self.protocol_of(place) or "opaque"
+        return DestinationAnswers(self, place, name)
+
+    def _find_resolver(self, endpoint: Endpoint) -> Endpoint:
+        """Which machine resolves names is the host's affair: any recorded resolver answers."""
+        if endpoint.port != DNS_PORT or endpoint in self.index.protocols:
+            return endpoint
+        recorded = (place for place in self.index.protocols if place.port == DNS_PORT)
+        return next(recorded, endpoint)
+
+    def facts_for(self, endpoint: Endpoint) -> list[Document]:
+        """The recorded session exchanges of an endpoint, one of each identity."""
+        mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
+        return [{"request": mock.request, "response": mock.response} for mock in mocks]
+
+    def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None:
+        """The application committed or rolled back."""
+        if read_ending(request) is not None:
+            self._current.endings.note(protocol, str(endpoint), request)
+
+    def find(self, call: Call) -> Recorded | None:
+        """The mock that answers the call, without using it up."""
+        current = self._current
+        item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
+        if item is None:
+            item = self._first(current.shared_group, call, self._is_unused, current.shared)
+        return item or self._find_outside(call)
+
+    def _find_outside(self, call: Call) -> Recorded | None:
+        """From the start-up and the background tier."""
+        index = self.index
+        item = self._first(index.startup, call, self._is_unused)
+        if item is None and not self._has_begun:
+            item = next(self._known(index.startup, call), None)
+        if item is None:
+            item = self._first(index.background, call, self._is_unused)
+        return item or next(self._known(index.background, call), None)
+
+    def find_known(self, call: Call) -> list[Recorded]:
+        """The mocks with the call's identity that were the case's to use, all used up by now."""
+        current = self._current
+        found = [
+            *self._known(current.group, call, current.recorded),
+            *self._known(current.shared_group, call, current.shared),
+        ]
+        found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
+        return [item for item in found if self._used[item.ordinal]]
+
+    def find_elsewhere(self, call: Call) -> Recorded | None:
+        """A mock of another case with the same identity."""
+        current = self.name_of_case()
+        for item in self._known(self.index.anywhere, call):
+            is_other = current is None or item.mock.case != current
+            if is_other and self.bindings.fits(pair_call(item, call) or [], self._current.window):
+                return item
+        return None
+
+    def _is_unused(self, ordinal: int) -> bool:
+        return not self._used[ordinal]
+
+    def _first(
+        self,
+        group: Group,
+        call: Call,
+        is_usable: Callable[[int], bool],
+        loaded: Mapping[int, Recorded] | None = None,
+    ) -> Recorded | None:
+        for bucket in group.buckets(call):
+            for ordinal in islice(bucket.usable(is_usable), MOST_VERIFIED):
+                item = self._load(ordinal, loaded)
+                pairs = pair_call(item, call)
+                if pairs is not None and self.bindings.fits(pairs, self._current.window):
+                    return item
+        return None
+
+    def _known(
+        self, group: Group, call: Call, loaded: Mapping[int, Recorded] | None = None
+    ) -> Iterator[Recorded]:
+        """Mocks with the call's identity, used or not, whatever their values are bound to."""
+        for bucket in group.buckets(call):
+            for ordinal in islice(bucket.latest_first(), MOST_VERIFIED):
+                item = self._load(ordinal, loaded)
+                if pair_call(item, call) is not None:
+                    yield item
+
+    def _load(self, ordinal: int, loaded: Mapping[int, Recorded] | None) -> Recorded:
+        return self.index.load(ordinal) if loaded is None else loaded[ordinal]
+
+    def serve(self, item: Recorded, call: Call) -> Document | None:
+        """Uses a mock up, binds its values and gives its response in the run's own values."""
+        self._used[item.ordinal] = 1
+        self._current.due.pop(item.ordinal, None)
+        pairs = pair_call(item, call) or []
+        if self.bindings.try_bind(pairs, self._current.window):
+            self._current.note_times(call, pairs)
+        return self.respond(item)
+
+    def respond(self, item: Recorded) -> Document | None:
+        """The response of a mock in the run's own values."""
+        response: Document | None = self.bindings.to_actual(item.mock.response)
+        return response
+
+    def note_stray(self, stray: Stray) -> None:
+        """Keeps a finding; beyond the cap only the count of misses grows."""
+        if len(self._current.strays) < MOST_STRAYS:
+            self._current.strays.append(stray)
+
+    def note_answer(self) -> None:
+        """A call was answered, if only with a miss."""
+        if self.on_call is not None:
+            self.on_call()
+
+    def count_miss(self) -> None:
+        """A call got no answer."""
+        self._misses += 1
+
+    def find_nearest(self, call: Call) -> Recorded | None:
+        """What a call without a mock was most likely meant to be: for the message only."""
+        nearest = self._current.find_nearest(call)
+        if nearest is not None:
+            return nearest
+        sampled = map(self.index.load, self.index.samples(call.destination, call.operation))
+        similar = [item for item in sampled if is_same_place(item.mock, call)]
+        return max(similar, key=lambda item: likeness(item, call), default=None)
+
+    def name_of_case(self) -> str | None:
+        """The case now running."""
+        return self._current.case.name if self._current.case else None
+
+    def session_mock(self, call: Call) -> Recorded | None:
+        """The first session exchange with the call's identity."""
+        return next(self._known(self.index.session, call), None)
