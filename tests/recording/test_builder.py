@@ -196,10 +196,11 @@ def test_an_open_call_is_generated_only_if_it_is_for_every_request() -> None:
         [
             serve("/a", 10, 50),
             serve(f"/b/{given}", 11, 51, connection=2),
+            serve(f"/c/{given}", 12, 52, connection=3),
             call("INSERT", 20, 21, args=[given]),
         ]
     )
-    assert len(writer.mocks[0].candidates) == 2
+    assert len(writer.mocks[0].candidates) == 3
     assert writer.mocks[0].generated == {}
 
 
