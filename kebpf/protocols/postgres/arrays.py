@@ -11,7 +11,7 @@ Encoder = Callable[[str], bytes]
 
 # The server's own limits (MAXDIM, MaxArraySize as far as a frame can hold).
 _MAX_DIMENSIONS = 6
-_NEEDS_QUOTES = re.compile(r'[{}",\\\s]|\A\Z|\Anull\Z', re.IGNORECASE)
+_NEEDS_QUOTES = re.compile(r'[{}",\\ \t\n\r\v\f]|\A\Z|\Anull\Z', re.IGNORECASE)
 _BOUNDS = re.compile(r"((?:\[[+-]?\d+:[+-]?\d+\])+)=")
 _BOUND = re.compile(r"\[([+-]?\d+):([+-]?\d+)\]")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)

@@ -85,6 +85,12 @@ class Follower:
         """Nothing has been asked that is not answered."""
         return not self._queue and self._failure is None
 
+    @property
+    def has_lone_call(self) -> bool:
+        """What is in flight is one group, not yet answered, that asks for one thing at most."""
+        calls = sum(isinstance(step.message, _ROW_STEPS) for step in self._queue)
+        return calls == 0 or (calls == 1 and self.group_ends == 1)
+
     def on_frontend(self, step: Step) -> None:
         """The client sent a message."""
         if isinstance(step.message, m.Flush | m.Terminate | m.PasswordMessage):
@@ -156,11 +162,11 @@ class Follower:
             if isinstance(step.message, m.Parse | m.Close):
                 self._statements.pop(step.message.name, None)
 
-    def spoil(self, problem: str) -> bool:
-        """Marks the response in progress; ``False`` if there is none."""
-        if self._current is None:
+    def spoil(self, problem: str, start: Mark, end: Mark) -> bool:
+        """Marks the response in progress; ``False`` if none can be."""
+        if not self._queue or not isinstance(self._queue[0].message, _ROW_STEPS):
             return False
-        self._current.problem = problem
+        self._collect(start, end).problem = problem
         return True
 
     # --- the queue ------------------------------------------------------------------------

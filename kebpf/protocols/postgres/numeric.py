@@ -54,21 +54,21 @@ def decode_float4(raw: bytes) -> str:
 
 
 def _shortest_float4(value: float, raw: bytes) -> str:
-    for precision in range(6, 9):
-        text = f"{value:.{precision - 1}e}"
-        if _pack_float4(text) == raw:
-            return _shorter_float4(text, precision, raw)
+    """Few digits do for subnormals and round values, so look from the short end."""
+    for precision in range(1, 9):
+        nearest = f"{value:.{precision - 1}e}"
+        for text in (nearest, _next_away(nearest)):
+            if _pack_float4(text) == raw:
+                return text
     return f"{value:.8e}"
 
 
-def _shorter_float4(text: str, precision: int, raw: bytes) -> str:
-    """Subnormals have fewer digits than six, so look below too."""
-    value = float(text)
-    for fewer in range(1, precision):
-        shorter = f"{value:.{fewer - 1}e}"
-        if _pack_float4(shorter) == raw:
-            return shorter
-    return text
+def _next_away(text: str) -> str:
+    """One more in the last digit: above a power of two the floats lie wider apart than below."""
+    mantissa, _, exponent = text.partition("e")
+    sign, digits = mantissa.startswith("-"), mantissa.lstrip("-").replace(".", "")
+    shifted = int(exponent) - len(digits) + 1
+    return f"{'-' if sign else ''}{int(digits) + 1}e{shifted}"
 
 
 def _pack_float4(text: str) -> bytes | None:

@@ -4,7 +4,8 @@ After a loss, or when joined mid-stream, the connection is followed again from a
 that ends what the server sent; on a client that has several groups in flight, only once every
 one of them must have been answered, or after a second of silence.  What is paired then is held
 back until the client has asked again twice without the server having said anything unasked, so
-that an answer that was still on its way cannot be taken for another's.
+that an answer that was still on its way cannot be taken for another's.  The first group is
+believed only if it asks one thing in one piece: else it may have begun before it was seen.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class PostgresPairer:
         self._pipelines = False
         self._unanswered = 0  # groups whose answer may be to come, while lost
         self._turns = 0  # of the quarantine that are left
+        self._is_first_group = False
+        self._is_doubtful = False
         self._held: list[Exchange] = []
         self._early: deque[tuple[m.BackendMessage, Mark, Mark]] = deque()
 
@@ -118,6 +121,8 @@ class PostgresPairer:
             given += self._on_client_frame(frame)
             if self._is_over:
                 return given
+        if self._is_first_group and not self._follower.has_lone_call:
+            self._is_doubtful = True
         if self._follower.group_ends > 1:
             self._pipelines = True
             if self._turns:
@@ -173,7 +178,9 @@ class PostgresPairer:
 
     def _on_server_frame(self, frame: Frame) -> list[Exchange]:
         if frame.is_damaged:
-            if frame.kind in (b"D", b"d") and self._follower.spoil(_LOST_BYTES):
+            if frame.kind in (b"D", b"d") and self._follower.spoil(
+                _LOST_BYTES, frame.start, frame.end
+            ):
                 return []
             raise ProtocolError(_LOST_BYTES)
         message = parse_backend(frame.kind, frame.payload)
@@ -187,7 +194,10 @@ class PostgresPairer:
 
     def _pair(self, message: m.BackendMessage, start: Mark, end: Mark) -> list[Exchange]:
         if not self._early and self._follower.expects(message):
-            return self._follower.on_backend(message, start, end)
+            given = self._follower.on_backend(message, start, end)
+            if self._is_first_group and isinstance(message, m.ReadyForQuery):
+                self._judge_first_group(given)
+            return given
         if self._turns or self._client.is_untyped or len(self._early) >= MAX_EARLY:
             raise ProtocolError("an answer to nothing that was asked")
         self._early.append((message, start, end))
@@ -277,7 +287,16 @@ class PostgresPairer:
         self._server.clear()
         self._turns = QUARANTINE_TURNS + 1
         self._follower.is_strict = True
+        self._is_first_group, self._is_doubtful = True, False
         return given
+
+    def _judge_first_group(self, exchanges: list[Exchange]) -> None:
+        self._is_first_group = False
+        for exchange in exchanges:
+            error = exchange.response is not None and exchange.response.get("error")
+            is_refused = error and exchange.request.get("form") != "simple"
+            if self._is_doubtful or is_refused:
+                exchange.problem = exchange.problem or "joined in the middle of its group"
 
     def _take_turn(self) -> None:
         """The client asks, and every answer it was given is accounted for."""
