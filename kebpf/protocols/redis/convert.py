@@ -12,7 +12,7 @@ from typing import Any
 from kebpf.protocols.base import Document, ProtocolError
 from kebpf.protocols.redis.catalogue import command_name
 from kebpf.protocols.redis.connection_facts import ONLY_RESP3
-from kebpf.protocols.redis.shapes import NULL_ARRAY, Shape, shape_of
+from kebpf.protocols.redis.shapes import Shape, finds_null_array, shape_of
 from kebpf.protocols.redis.text import Text, to_bytes, to_printable, to_text
 
 _NULLS = frozenset({"null", "null-bulk", "null-array"})
@@ -48,11 +48,12 @@ def _to_resp2(tree: Document, command: Sequence[Text]) -> Document:
     if tree["type"] in _NULLS:
         if tree["type"] != "null":
             return tree
-        is_array = command_name(command) in NULL_ARRAY
-        return {"type": "null-array" if is_array else "null-bulk"}
+        return {"type": "null-array" if finds_null_array(command) else "null-bulk"}
     shape = shape_of(command)
     if shape in (Shape.PAIRS, Shape.FIELD_PAIRS) and _is_nested(tree):
         tree = _array([part for pair in tree["items"] for part in pair["items"]])
+    if command_name(command) == "XPENDING" and tree.get("items", [])[-1:] == [{"type": "null"}]:
+        tree = _array([*tree["items"][:-1], {"type": "null-array"}])
     if shape is Shape.MAP and command_name(command) in ("XREAD", "XREADGROUP"):
         tree = _nest_pairs(tree)
     return _flatten(tree, "null-array" if shape is Shape.POSITIONS else "null-bulk")

@@ -1,7 +1,8 @@
 """How the replies of Redis' commands differ between RESP2 and RESP3 (redis.io, command replies).
 
 A *shape* is a small tree that names, for one command, what its RESP3 reply looks like; `convert`
-reads it in both directions.
+reads it in both directions.  Replies of scripts are taken to be the same: a script that gives
+doubles, maps or sets of RESP3's by its own choice (``{double=1.5}``) shows none of it in RESP2.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Shape(enum.Enum):
 _BY_NAME = {
     **dict.fromkeys(words("HGETALL XREAD XREADGROUP"), Shape.MAP),
     **dict.fromkeys(words("SMEMBERS SINTER SUNION SDIFF"), Shape.SET),
-    **dict.fromkeys(words("ZSCORE ZINCRBY GEODIST"), Shape.DOUBLE),
+    **dict.fromkeys(words("ZSCORE ZINCRBY"), Shape.DOUBLE),
     **dict.fromkeys(words("BZPOPMIN BZPOPMAX"), Shape.KEYED_SCORE),
     **dict.fromkeys(words("ZMPOP BZMPOP"), Shape.POPPED),
     **dict.fromkeys(words("INFO LOLWUT"), Shape.VERBATIM),
@@ -73,7 +74,13 @@ _WITH_SCORES = words(
 # Commands whose RESP3 reply depends on options or nests more than a shape can say.
 _UNKNOWN = frozenset({"GEORADIUS", "GEORADIUSBYMEMBER", "GEOSEARCH", "GEORADIUS_RO"})
 # RESP2 sends these a null array where they find nothing, all others a null bulk string.
-NULL_ARRAY = words("EXEC BLPOP BRPOP BZPOPMIN BZPOPMAX LMPOP BLMPOP ZMPOP BZMPOP XREAD XREADGROUP")
+_NULL_ARRAY = words("EXEC BLPOP BRPOP BZPOPMIN BZPOPMAX LMPOP BLMPOP ZMPOP BZMPOP XREAD XREADGROUP")
+
+
+def finds_null_array(command: Sequence[Text]) -> bool:
+    """Whether RESP2's "nothing" for the command is ``*-1`` and not ``$-1``."""
+    name = command_name(command)
+    return name in _NULL_ARRAY or (name in ("LPOP", "RPOP") and len(command) > 2)
 
 
 def shape_of(command: Sequence[Text]) -> Shape:

@@ -51,7 +51,8 @@ def test_scapy_reads_what_is_written() -> None:
 
 def test_dpkt_reads_what_is_written() -> None:
     document = read_message(make_rich_response()).document
-    document["answers"][4]["data"] = ["dpkt raises for texts that are not UTF-8"]
+    del document["answers"][7]  # dpkt raises for types it does not know,
+    document["answers"][4]["data"] = ["and for texts that are not UTF-8"]
     data = write_message(document, 9, is_response=True)
     parsed = dpkt.dns.DNS(data)
     assert [(r.name, r.type, r.ttl) for r in parsed.an][:4] == [
@@ -61,7 +62,7 @@ def test_dpkt_reads_what_is_written() -> None:
         ("example.com", 15, 63),
     ]
     assert (parsed.an[0].ip, parsed.an[2].cname) == (b"\xc0\x00\x02\x01", "example.com")
-    assert (parsed.an[3].preference, parsed.an[3].mxname) == (10, "mail.example.com")
+    assert (parsed.an[3].preference, parsed.an[3].mxname) == ((10,), "mail.example.com")
     assert (parsed.ns[1].mname, parsed.ns[1].serial) == ("ns1.example.com", 2024010101)
     assert len(data) < len(make_rich_response())  # scapy compresses nothing
 

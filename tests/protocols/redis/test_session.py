@@ -1,0 +1,126 @@
+"""The server session by literal bytes: greetings, silence, misses, any cutting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebpf.protocols.base import Document, Miss
+from kebpf.protocols.redis import REDIS
+from kebpf.protocols.redis.server import RedisServer
+from kebpf.protocols.redis.writer import write_command
+
+
+class Answers:
+    """Answers GET with its key, misses everything else."""
+
+    def __init__(self) -> None:
+        self.asked: list[Document] = []
+        self.told: list[Document] = []
+
+    def answer(self, request: Document) -> Document | Miss:
+        self.asked.append(request)
+        if request["command"][0] == "GET":
+            return {"reply": {"type": "bulk", "value": request["command"][1]}}
+        return Miss("never\r\nrecorded")
+
+    def session(self, request: Document) -> Document | None:
+        self.told.append(request)
+        return None
+
+
+def serve(*facts: Document) -> tuple[RedisServer, Answers]:
+    answers = Answers()
+    return REDIS.make_server(answers, facts), answers
+
+
+def send(server: RedisServer, *commands: str) -> bytes:
+    return server.receive_data(b"".join(write_command([*line.split()]) for line in commands))
+
+
+CASES: list[tuple[list[str], bytes]] = [
+    (["GET a", "GET b"], b"$1\r\na\r\n$1\r\nb\r\n"),
+    (["DEL a"], b"-KEBPF never recorded\r\n"),
+    (["PING", "PING x", "ECHO y"], b"+PONG\r\n$1\r\nx\r\n$1\r\ny\r\n"),
+    (["EXEC", "DISCARD"], b"-ERR EXEC without MULTI\r\n-ERR DISCARD without MULTI\r\n"),
+    (["MULTI", "GET a", "DISCARD"], b"+OK\r\n+QUEUED\r\n+OK\r\n"),
+    (["CLIENT REPLY SKIP", "GET a", "GET b"], b"$1\r\nb\r\n"),
+    (["CLIENT REPLY OFF", "GET a", "CLIENT REPLY ON", "GET b"], b"+OK\r\n$1\r\nb\r\n"),
+    (["CLIENT SETNAME me", "CLIENT GETNAME"], b"+OK\r\n$2\r\nme\r\n"),
+    (["HELLO 9"], b"-NOPROTO unsupported protocol version\r\n"),
+    (["MONITOR"], b"-KEBPF MONITOR cannot be replayed\r\n"),
+    (["QUIT", "GET a"], b"+OK\r\n"),
+    (["SUBSCRIBE c", "PING"],
+     b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("commands", "expected"), CASES)
+def test_literals(commands: list[str], expected: bytes) -> None:
+    assert send(serve()[0], *commands) == expected
+
+
+@given(st.sampled_from(CASES), st.lists(st.integers(0, 20)))
+def test_any_cutting(case: tuple[list[str], bytes], sizes: list[int]) -> None:
+    server, _ = serve()
+    wire = b"".join(write_command([*line.split()]) for line in case[0])
+    out = b""
+    for size in [*sizes, len(wire)]:
+        out += server.receive_data(wire[:size])
+        wire = wire[size:]
+    assert out == case[1]
+
+
+def test_hello_tells_the_recorded_version_and_keeps_no_password() -> None:
+    field: Any = [{"type": "bulk", "value": "version"}, {"type": "bulk", "value": "6.2.7"}]
+    reply = {"reply": {"type": "map", "items": field}, "resp": 3}
+    server, answers = serve({"request": {"command": ["HELLO", "3"]}, "response": reply})
+    out = send(server, "HELLO 3 AUTH u secret SETNAME me", "CLIENT GETNAME")
+    assert out.startswith(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n6.2.7\r\n")
+    assert out.endswith(b"$2\r\nme\r\n")
+    assert "secret" not in repr(answers.told)
+
+
+def test_old_server_refuses_hello_as_recorded() -> None:
+    error = {"type": "error", "value": "ERR unknown command `HELLO`"}
+    fact = {"request": {"command": ["HELLO", "3"]}, "response": {"reply": error}}
+    assert send(serve(fact)[0], "HELLO 3") == b"-ERR unknown command `HELLO`\r\n"
+
+
+def test_transaction_is_asked_once() -> None:
+    server, answers = serve()
+    assert send(server, "WATCH w", "MULTI", "GET a", "AUTH secret") == (
+        b"+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    )
+    assert send(server, "EXEC") == b"-KEBPF never recorded\r\n"
+    assert answers.asked == [
+        {"command": ["EXEC"], "queued": [["GET", "a"], ["AUTH", "***"]], "watched": ["w"], "db": 0}
+    ]
+
+
+def test_selected_database_is_asked_for_when_the_recording_knows_databases() -> None:
+    fact = {"request": {"command": ["PING"], "db": 0}, "response": None}
+    for facts, db in (([fact], 5), ([], 0)):
+        server, answers = serve(*facts)
+        send(server, "SELECT 5", "GET a")
+        assert answers.asked[0]["db"] == db
+
+
+def test_recorded_messages_follow_their_subscription() -> None:
+    items = [{"type": "bulk", "value": text} for text in ("message", "c", "hi")]
+    push = {"command": ["SUBSCRIBE", "c"], "pushed": True}
+    fact = {"request": push, "response": {"reply": {"type": "array", "items": items}}}
+    server, _ = serve(fact)
+    assert send(server, "SUBSCRIBE c").endswith(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n")
+    server, _ = serve(fact)
+    out = send(server, "HELLO 3", "SUBSCRIBE c")
+    assert out.endswith(b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n")
+
+
+def test_garbage_closes_with_an_error() -> None:
+    server, _ = serve()
+    assert server.receive_data(b"*1\r\n+x\r\n").startswith(b"-ERR Protocol error")
+    assert server.is_closed
