@@ -16,12 +16,37 @@ _HEAD = (
 
 def write_case(case: TestCase) -> str:
     """The file of a case.  Raises ``ValueError`` if it would not read back as it is."""
-    tree = _tree_of_case(case)
+    return write_head(case) + write_middle(case) + write_tail(case)
+
+
+def write_head(case: TestCase) -> str:
+    """The beginning of the file: the name."""
+    return _HEAD + dump_yaml({"name": case.name})
+
+
+def write_middle(case: TestCase) -> str:
+    """What is between `write_head` and `write_tail`: all that was sent and received.
+
+    Raises ``ValueError`` if the case would not read back as it is.
+    """
+    head, tail = write_head(case), write_tail(case)
     for quote_all in (False, True):
-        text = _HEAD + dump_yaml(tree, quote_all)
-        if _reads_back(text, case):
-            return text
+        middle = dump_yaml(_middle_of_case(case), quote_all)
+        if _reads_back(head + middle + tail, case):
+            return middle
     raise ValueError("the case would not read back as it was recorded")
+
+
+def write_tail(case: TestCase) -> str:
+    """The end of the file of a case: what another recording of it may have otherwise."""
+    timing = case.timing
+    return dump_yaml(
+        {
+            "calls": case.calls,
+            "order": case.order,
+            "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
+        }
+    )
 
 
 def read_case(text: str | bytes) -> TestCase:
@@ -44,10 +69,9 @@ def _reads_back(text: str, case: TestCase) -> bool:
         return False
 
 
-def _tree_of_case(case: TestCase) -> dict[str, Any]:
-    strength, timing = case.strength, case.timing
+def _middle_of_case(case: TestCase) -> dict[str, Any]:
+    strength = case.strength
     return {
-        "name": case.name,
         "protocol": case.protocol,
         "endpoint": str(case.endpoint),
         "request": _tree_of_document(case.request),
@@ -58,9 +82,6 @@ def _tree_of_case(case: TestCase) -> dict[str, Any]:
             "by_class": strength.by_class,
             "not_compared": strength.not_compared,
         },
-        "calls": case.calls,
-        "order": case.order,
-        "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
     }
 
 

@@ -22,6 +22,7 @@ from kebpf.recording.templates import (
 )
 from kebpf.recording.times import Window
 from kebpf.recording.values import text_of
+from kebpf.replay import jwt
 from kebpf.replay.substitution import Substitution
 
 Pair = tuple[str, str, str]  # class name, recorded token, actual token
@@ -86,6 +87,8 @@ class Bindings:
         if actual in backward or actual in self._backward.values:
             return False
         forward[recorded], backward[actual] = actual, recorded
+        if class_name == "jwt" and not jwt.agree(recorded, actual, self.to_actual):
+            return False
         return matches_class(actual, class_name, window)
 
     def _fits_time(self, pair: Pair, window: Window | None) -> bool:

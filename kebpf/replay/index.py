@@ -6,7 +6,7 @@ from array import array
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
@@ -25,10 +25,8 @@ Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated 
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
 
 
-class TestSet(Protocol):
+class MockSource(Protocol):
     """What the matcher needs of a test set on disk."""
-
-    __test__: ClassVar[bool] = False
 
     def cases(self) -> Iterable[TestCase]:
         """The cases in recorded order."""
@@ -102,7 +100,7 @@ class Group:
 class MockIndex:
     """Every mock of a test set: by tier and case, by destination, by operation."""
 
-    def __init__(self, test_set: TestSet, get_spec: Callable[[str], ProtocolSpec]) -> None:
+    def __init__(self, test_set: MockSource, get_spec: Callable[[str], ProtocolSpec]) -> None:
         self._test_set = test_set
         self._get_spec = get_spec
         self._offsets = array("q")

@@ -22,11 +22,12 @@ from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
 from kebpf.replay.events import CallFinding, Ledger
-from kebpf.replay.index import Group, MockIndex, Recorded, TestSet
+from kebpf.replay.index import Group, MockIndex, MockSource, Recorded
 from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
+DNS_PORT = 53
 MOST_STRAYS = 1000  # findings kept for one case
 
 
@@ -43,7 +44,7 @@ class Matcher:
 
     def __init__(
         self,
-        test_set: TestSet,
+        test_set: MockSource,
         bindings: Bindings,
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
     ) -> None:
@@ -125,8 +126,16 @@ class Matcher:
         self, endpoint: Endpoint, protocol: str | None = None
     ) -> DestinationAnswers:
         """The answers for a server session of a destination."""
-        name = protocol or self.protocol_of(endpoint) or "opaque"
-        return DestinationAnswers(self, endpoint, name)
+        place = self._find_resolver(endpoint)
+        name = protocol or self.protocol_of(place) or "opaque"
+        return DestinationAnswers(self, place, name)
+
+    def _find_resolver(self, endpoint: Endpoint) -> Endpoint:
+        """Which machine resolves names is the host's affair: any recorded resolver answers."""
+        if endpoint.port != DNS_PORT or endpoint in self.index.protocols:
+            return endpoint
+        recorded = (place for place in self.index.protocols if place.port == DNS_PORT)
+        return next(recorded, endpoint)
 
     def facts_for(self, endpoint: Endpoint) -> list[Document]:
         """The recorded session exchanges of an endpoint, one of each identity."""
@@ -163,11 +172,17 @@ class Matcher:
             *self._known(current.group, call, current.recorded),
             *self._known(current.shared_group, call, current.shared),
         ]
-        return found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
+        found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
+        return [item for item in found if self._used[item.ordinal]]
 
     def find_elsewhere(self, call: Call) -> Recorded | None:
         """A mock of another case with the same identity."""
-        return next(self._known(self.index.anywhere, call), None)
+        current = self.name_of_case()
+        for item in self._known(self.index.anywhere, call):
+            is_other = current is None or item.mock.case != current
+            if is_other and self.bindings.fits(pair_call(item, call) or [], self._current.window):
+                return item
+        return None
 
     def _is_unused(self, ordinal: int) -> bool:
         return not self._used[ordinal]

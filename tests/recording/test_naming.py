@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kebpf.protocols.base import Document
 from kebpf.recording.naming import NameGiver, name_request, name_route
 from tests.recording.builders import make_request
 
@@ -33,7 +34,7 @@ def test_routes_are_readable(target: str, route: str) -> None:
 
 @given(st.text() | st.binary(), st.binary(), st.text())
 def test_names_are_safe_and_stable(target: str | bytes, body: bytes, method: str) -> None:
-    request = {"method": method, "target": target, "headers": [], "body": body}
+    request: Document = {"method": method, "target": target, "headers": [], "body": body}
     name = name_request(request)
     assert re.fullmatch(r"[a-z0-9_.-]+", name)
     assert not name.startswith((".", "-"))

@@ -1,0 +1,159 @@
+"""Gets the answers of one served connection: from its own state, or from the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kebpf.protocols.base import Answerer, Document, Miss
+from kebpf.protocols.postgres.documents import new_response, new_result
+from kebpf.protocols.postgres.lexing import Statement
+from kebpf.protocols.postgres.statements import (
+    block_effect,
+    is_session_sql,
+    is_transaction_statement,
+    split_sql,
+)
+from kebpf.protocols.postgres.synthesis import (
+    FAILED_BLOCK,
+    MISS_CODE,
+    Answered,
+    SessionError,
+    SessionState,
+)
+
+
+@dataclass(slots=True)
+class Description:
+    """What the recording knows of some SQL before its parameters are known."""
+
+    columns: list[Document] | None = None
+    parameter_types: Sequence[int] = ()
+    copy: Document | None = None
+    error: Document | None = None
+
+    @classmethod
+    def from_response(cls, response: Document) -> Description:
+        """From the response to a describe, or to a query with the same SQL."""
+        types = response.get("parameter_types") or ()
+        if "results" not in response:
+            return cls(response.get("columns"), types, None, response.get("error"))
+        for result in response["results"]:
+            return cls(result.get("columns"), types, result.get("copy"))
+        return cls(None, types)
+
+
+def index_descriptions(facts: Sequence[Document]) -> dict[str, Document]:
+    """The descriptions among recorded session exchanges, by SQL; those with columns win."""
+    found: dict[str, Document] = {}
+    for fact in facts:
+        request, response = fact["request"], fact.get("response")
+        sql = request.get("sql")
+        if request.get("kind") not in ("describe", "query") or not response or not sql:
+            continue
+        if sql not in found or found[sql].get("columns") is None:
+            found[sql] = response
+    return found
+
+
+class Answers:
+    """The calls and session matters of one connection."""
+
+    def __init__(
+        self, answerer: Answerer, state: SessionState, descriptions: dict[str, Document]
+    ) -> None:
+        self.state = state
+        self._answerer = answerer
+        self._descriptions = descriptions
+
+    def describe(self, sql: str) -> Description | None:
+        """What is known of ``sql``; ``None`` for nothing."""
+        response = self._answerer.session({"kind": "describe", "sql": sql})
+        if response is None:
+            response = self._descriptions.get(sql)
+        if response is not None:
+            return Description.from_response(response)
+        return self._describe_session(sql)
+
+    def _describe_session(self, sql: str) -> Description | None:
+        statements = split_sql(sql)
+        if len(statements) != 1 or not is_session_sql(sql):
+            return None
+        if statements[0].verb not in ("select", "show"):
+            return Description()
+        try:
+            answered = self.state.answer(statements[0], None)
+        except SessionError:
+            return None
+        return Description(answered.result["columns"])
+
+    def run(self, request: Document) -> Document:
+        """The response to a query, and what it does to the connection's state."""
+        sql = str(request["sql"])
+        statements = split_sql(sql)
+        if is_session_sql(sql):
+            return self._run_session(request, statements)
+        if statements and not self.state.can_run(statements[0]):
+            self._answerer.session(request)
+            return _failed(FAILED_BLOCK)
+        return self._run_call(request, statements)
+
+    def call(self, request: Document) -> Document:
+        """The recorded response to a call, a miss as an error."""
+        answer = self._answerer.answer(request)
+        if isinstance(answer, Miss):
+            return _failed(SessionError(MISS_CODE, answer.reason))
+        return answer
+
+    def _run_call(self, request: Document, statements: Sequence[Statement]) -> Document:
+        response = self.call(request)
+        parameters = dict(response.get("parameters") or {})
+        self.state.settings.adopt(parameters)
+        for index, result in enumerate(response.get("results", ())):
+            statement = statements[index] if index < len(statements) else None
+            effect = block_effect(statement, result.get("tag") or "")
+            parameters.update(self.state.take_tag(effect))
+        if response.get("error"):
+            self.state.block.fail()
+        return {**response, "parameters": parameters}
+
+    def _run_session(self, request: Document, statements: Sequence[Statement]) -> Document:
+        recorded = self._answerer.session(request) or {}
+        response = new_response()
+        response["parameters"] = {}
+        if not statements:
+            response["results"].append(new_result())
+        for index, statement in enumerate(statements):
+            try:
+                answered = self._run_statement(statement, recorded, index)
+            except SessionError as error:
+                self.state.block.fail()
+                response["error"] = error.document()
+                break
+            response["results"].append(answered.result)
+            response["notices"] += answered.notices
+            response["parameters"].update(answered.parameters)
+        return response
+
+    def _run_statement(self, statement: Statement, recorded: Document, index: int) -> Answered:
+        results = recorded.get("results", [])
+        error = recorded.get("error")
+        code = str(error.get("code")) if error else ""
+        is_refused = bool(code) and index >= len(results) and code != FAILED_BLOCK.code
+        if is_refused and not is_transaction_statement(statement):
+            raise SessionError(code, str((error or {}).get("message")))
+        result = results[index] if index < len(results) else None
+        answered = self.state.answer(statement, result)
+        if statement.verb == "set" and recorded.get("parameters"):
+            answered.parameters = self.state.settings.adopt(dict(recorded["parameters"]))
+        return answered
+
+    def tell(self, request: Document) -> Document | None:
+        """Tells of a session call that needs no answer."""
+        return self._answerer.session(request)
+
+
+def _failed(error: SessionError) -> Document:
+    response = new_response()
+    response["error"] = error.document()
+    return response

@@ -1,0 +1,106 @@
+"""SQL text → tokens and statements, as far as telling statements apart needs (section 4.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+|--[^\n]*)
+  | (?P<comment>/\*)
+  | (?P<string>[eE]'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+')
+  | (?P<quoted>"(?:[^"]|"")*+")
+  | (?P<dollar>\$(?:[A-Za-z_\u0080-\uffff][A-Za-z_0-9\u0080-\uffff]*)?\$)
+  | (?P<word>[A-Za-z_\u0080-\uffff][\w$]*)
+  | (?P<number>\d[\w.]*)
+  | (?P<parameter>\$\d+)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+class Token(NamedTuple):
+    """``text`` is lower case for words; ``start`` and ``end`` are positions in the SQL."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+class Statement(NamedTuple):
+    """One statement of a query string; ``words`` are its tokens without strings' cases changed."""
+
+    sql: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def verb(self) -> str:
+        """The first word, lower case; empty for none."""
+        return self.tokens[0].text if self.tokens and self.tokens[0].kind == "word" else ""
+
+    def texts(self) -> list[str]:
+        """The tokens' texts."""
+        return [token.text for token in self.tokens]
+
+
+def _skip_comment(sql: str, position: int) -> int:
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(sql, position + 2):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)
+
+
+def tokenize(sql: str) -> Iterator[Token]:
+    """The tokens of ``sql`` without white space and comments."""
+    position = 0
+    while position < len(sql):
+        match = _TOKEN.match(sql, position)
+        if match is None:
+            return
+        kind, start, position = match.lastgroup or "", position, match.end()
+        if kind == "comment":
+            position = _skip_comment(sql, start)
+        elif kind == "dollar":
+            close = sql.find(match[0], position)
+            position = len(sql) if close < 0 else close + len(match[0])
+            yield Token("string", sql[start:position], start, position)
+        elif kind == "word":
+            yield Token(kind, match[0].lower(), start, position)
+        elif kind != "space":
+            yield Token(kind, match[0], start, position)
+
+
+def split_statements(sql: str) -> list[Statement]:
+    """The statements between semicolons, empty ones left out.
+
+    The body of a ``BEGIN ATOMIC`` function is cut too, so such text has one statement too many.
+    """
+    statements: list[Statement] = []
+    tokens: list[Token] = []
+    for token in tokenize(sql):
+        if token.text == ";" and token.kind == "other":
+            _add_statement(statements, sql, tokens)
+            tokens = []
+        else:
+            tokens.append(token)
+    _add_statement(statements, sql, tokens)
+    return statements
+
+
+def _add_statement(statements: list[Statement], sql: str, tokens: list[Token]) -> None:
+    if tokens:
+        statements.append(Statement(sql[tokens[0].start : tokens[-1].end], tuple(tokens)))
+
+
+def unquote_name(token: Token) -> str:
+    """The identifier a word or quoted token stands for."""
+    if token.kind == "quoted":
+        return token.text[1:-1].replace('""', '"')
+    return token.text

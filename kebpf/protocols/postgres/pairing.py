@@ -1,0 +1,332 @@
+"""Watches both directions of a connection: framing, start-up, loss and finding the way back.
+
+After a loss, or when joined mid-stream, the connection is followed again from a ReadyForQuery
+that ends what the server sent; on a client that has several groups in flight, only once every
+one of them must have been answered, or after a second of silence.  What is paired then is held
+back until the client has asked again twice without the server having said anything unasked, so
+that an answer that was still on its way cannot be taken for another's.  The first group is
+believed only if it asks one thing in one piece: else it may have begun before it was seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from kebpf.protocols.base import Exchange, Mark, ProtocolError, Sender
+from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.documents import make_request
+from kebpf.protocols.postgres.exchanges import Step
+from kebpf.protocols.postgres.following import Follower
+from kebpf.protocols.postgres.framing import BACKEND_KINDS, FRONTEND_KINDS, Frame, FrameReader
+from kebpf.protocols.postgres.opening import Opening, cancel_exchange
+from kebpf.protocols.postgres.parser import parse_backend, parse_frontend, parse_untyped
+
+# Turns of the client for which what was paired after a loss is held back.
+QUARANTINE_TURNS = 2
+# Silence after which a client that pipelines is taken to have all its answers.
+IDLE_NS = 1_000_000_000
+# Answers that may be seen before the request they belong to (two threads of the target).
+MAX_EARLY = 1_000
+
+_ANCHORS = (b"Z\0\0\0\x05I", b"Z\0\0\0\x05T", b"Z\0\0\0\x05E")
+_ANCHOR_SIZE = 6
+_LOST_BYTES = "bytes of it were lost"
+
+
+class PostgresPairer:
+    """The `Pairer` of PostgreSQL."""
+
+    def __init__(self, joined: bool = False) -> None:
+        self.broken: str | None = None
+        self._client = FrameReader(FRONTEND_KINDS, is_untyped=not joined)
+        self._server = FrameReader(BACKEND_KINDS)
+        self._follower = Follower()
+        self._opening: Opening | None = None
+        self._awaits_reply = False  # to an SSLRequest or GSSENCRequest
+        self._is_over = False
+        self._is_lost = joined
+        self._is_client_framed = not joined
+        self._has_seen_server = False
+        self._tail = b""
+        self._last_ns = 0
+        self._pipelines = False
+        self._unanswered = 0  # groups whose answer may be to come, while lost
+        self._turns = 0  # of the quarantine that are left
+        self._is_first_group = False
+        self._is_doubtful = False
+        self._held: list[Exchange] = []
+        self._early: deque[tuple[m.BackendMessage, Mark, Mark]] = deque()
+
+    # --- the contract ---------------------------------------------------------------------
+
+    def receive_data(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
+        """Takes the next bytes of one direction; gives what they completed."""
+        if self.broken or self._is_over or not data:
+            return []
+        try:
+            if self._is_lost:
+                exchanges = self._receive_lost(sender, data, mark)
+            elif sender is Sender.CLIENT:
+                exchanges = self._receive_client(data, mark)
+            else:
+                exchanges = self._receive_server(data, mark)
+        except ProtocolError as error:
+            exchanges = self._lose(str(error), mark, sender)
+        self._last_ns = mark.time_ns
+        return self._hold(exchanges)
+
+    def receive_gap(self, sender: Sender, size: int, mark: Mark) -> list[Exchange]:
+        """Takes ``size`` bytes (0: an unknown number) known to be missing in one direction."""
+        if self.broken or self._is_over:
+            return []
+        reader = self._client if sender is Sender.CLIENT else self._server
+        is_framed = not self._is_lost and not reader.is_untyped and not self._awaits_reply
+        if is_framed and reader.skip(size, mark):
+            return self._receive_rest(sender, mark)
+        return self._hold(self._lose(_LOST_BYTES, mark, sender))
+
+    def _receive_rest(self, sender: Sender, mark: Mark) -> list[Exchange]:
+        """A gap may have been the end of a frame."""
+        try:
+            if sender is Sender.CLIENT:
+                return self._hold(self._receive_client(b"", mark))
+            return self._hold(self._receive_server(b"", mark))
+        except ProtocolError as error:
+            return self._hold(self._lose(str(error), mark, sender))
+
+    def receive_eof(self, sender: Sender, mark: Mark) -> list[Exchange]:
+        """The sender closed its direction."""
+        if sender is Sender.CLIENT or self._is_over:
+            return []
+        return self.finish(mark)
+
+    def finish(self, mark: Mark) -> list[Exchange]:
+        """The recording or the connection ended: gives what is unfinished, with its problem."""
+        if self._is_over:
+            return []
+        self._is_over = True
+        problem = "the connection or the recording ended before its response"
+        given, self._held = self._held, []
+        if self._opening is not None:
+            given.append(self._opening.abandon(problem))
+        return given + self._follower.abandon(problem)
+
+    # --- following ------------------------------------------------------------------------
+
+    def _receive_client(self, data: bytes, mark: Mark) -> list[Exchange]:
+        self._take_turn()
+        self._client.feed(data, mark)
+        given: list[Exchange] = []
+        while not self._awaits_reply and (frame := self._client.next_frame()):
+            given += self._on_client_frame(frame)
+            if self._is_over:
+                return given
+        if self._is_first_group and not self._follower.has_lone_call:
+            self._is_doubtful = True
+        if self._follower.group_ends > 1:
+            self._pipelines = True
+            if self._turns:
+                raise ProtocolError("requests were in flight when the connection was joined")
+        return given + self._drain_early()
+
+    def _on_client_frame(self, frame: Frame) -> list[Exchange]:
+        if self._client.is_untyped:
+            return self._on_untyped(frame)
+        if frame.is_damaged:
+            self._follower.on_frontend(_damaged_step(frame))
+            return []
+        message = parse_frontend(frame.kind, frame.payload)
+        if self._opening is None:
+            self._follower.on_frontend(Step(message, frame.start, frame.end))
+        elif not isinstance(message, m.PasswordMessage | m.Terminate):
+            # An eager client may ask before the server is ready; keep it for then.
+            self._follower.on_frontend(Step(message, frame.start, frame.end))
+        return []
+
+    def _on_untyped(self, frame: Frame) -> list[Exchange]:
+        message = parse_untyped(frame.payload)
+        if isinstance(message, m.CancelRequest):
+            self._is_over = True
+            return [cancel_exchange(message, frame.start, frame.end)]
+        if isinstance(message, m.StartupMessage):
+            self._client.is_untyped = False
+            self._opening = Opening(message, frame.start, frame.end)
+        else:
+            self._awaits_reply = True
+        return []
+
+    def _receive_server(self, data: bytes, mark: Mark) -> list[Exchange]:
+        self._has_seen_server = True
+        self._server.feed(data, mark)
+        if self._awaits_reply:
+            return self._take_reply(mark)
+        given: list[Exchange] = []
+        while frame := self._server.next_frame():
+            given += self._on_server_frame(frame)
+        return given
+
+    def _take_reply(self, mark: Mark) -> list[Exchange]:
+        reply = self._server.take_byte()
+        if reply in (b"S", b"G"):
+            self.broken = "encrypted"
+        elif reply == b"N":
+            self._awaits_reply = False
+            return self._receive_client(b"", mark)
+        else:
+            self.broken = "the server does not know encryption requests"
+        return []
+
+    def _on_server_frame(self, frame: Frame) -> list[Exchange]:
+        if frame.is_damaged:
+            if frame.kind in (b"D", b"d") and self._follower.spoil(
+                _LOST_BYTES, frame.start, frame.end
+            ):
+                return []
+            raise ProtocolError(_LOST_BYTES)
+        message = parse_backend(frame.kind, frame.payload)
+        if self._opening is not None:
+            exchange = self._opening.on_backend(message, frame.start, frame.end)
+            if exchange is None:
+                return []
+            self._opening = None
+            return [exchange]
+        return self._pair(message, frame.start, frame.end)
+
+    def _pair(self, message: m.BackendMessage, start: Mark, end: Mark) -> list[Exchange]:
+        if not self._early and self._follower.expects(message):
+            given = self._follower.on_backend(message, start, end)
+            if self._is_first_group and isinstance(message, m.ReadyForQuery):
+                self._judge_first_group(given)
+            return given
+        if self._turns or self._client.is_untyped or len(self._early) >= MAX_EARLY:
+            raise ProtocolError("an answer to nothing that was asked")
+        self._early.append((message, start, end))
+        return []
+
+    def _drain_early(self) -> list[Exchange]:
+        given: list[Exchange] = []
+        while self._early and self._follower.expects(self._early[0][0]):
+            given += self._follower.on_backend(*self._early.popleft())
+        return given
+
+    # --- loss -----------------------------------------------------------------------------
+
+    def _lose(self, problem: str, mark: Mark, sender: Sender) -> list[Exchange]:
+        """Gives up what is in flight; whatever is still held back is in doubt as well."""
+        if self._client.is_untyped or self._opening is not None or self._awaits_reply:
+            return self._lose_opening(problem)
+        self._unanswered = self._follower.group_ends
+        was_lost = self._is_lost
+        given = self._give_up(problem)
+        if sender is Sender.CLIENT and not was_lost and not given:
+            given.append(_unknown_exchange(problem, mark))
+        self._is_lost = True
+        self._is_client_framed = self._is_client_framed and sender is Sender.SERVER
+        if not self._is_client_framed:
+            self._client.clear()
+            self._follower.forget_names()
+        self._server.clear()
+        self._early.clear()
+        self._tail = b""
+        return given
+
+    def _lose_opening(self, problem: str) -> list[Exchange]:
+        self.broken = f"start-up: {problem}"
+        if self._opening is None:
+            return []
+        exchange = self._opening.abandon(problem)
+        self._opening = None
+        return [exchange]
+
+    def _give_up(self, problem: str) -> list[Exchange]:
+        given = self._follower.abandon(problem)
+        for exchange in self._held if self._turns else []:
+            exchange.problem = exchange.problem or f"joined mid-stream: {problem}"
+        given = self._held + given
+        self._held, self._turns = [], 0
+        return given
+
+    def _receive_lost(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
+        if sender is Sender.SERVER:
+            return self._seek_anchor(data)
+        if not self._has_seen_server or self._is_settled(mark):
+            self._is_client_framed = True
+            self._client.clear()
+            given = self._resume()
+            return given + self._receive_client(data, mark)
+        if not self._is_client_framed:
+            return []
+        before = self._follower.group_ends
+        self._client.feed(data, mark)
+        while frame := self._client.next_frame():
+            self._on_client_frame(frame)
+        self._unanswered += self._follower.group_ends - before
+        self._pipelines = self._pipelines or self._follower.group_ends > 1
+        return []
+
+    def _seek_anchor(self, data: bytes) -> list[Exchange]:
+        self._has_seen_server = True
+        self._tail = (self._tail + data[-_ANCHOR_SIZE:])[-_ANCHOR_SIZE:]
+        if self._tail not in _ANCHORS:
+            return []
+        self._unanswered -= 1
+        if self._pipelines and (self._unanswered > 0 or not self._is_client_framed):
+            return []
+        return self._resume()
+
+    def _is_settled(self, mark: Mark) -> bool:
+        """The server had ended an answer and both sides were silent for a while."""
+        is_silent = mark.time_ns - self._last_ns >= IDLE_NS
+        return self._tail in _ANCHORS and is_silent
+
+    def _resume(self) -> list[Exchange]:
+        given = self._give_up(_LOST_BYTES)
+        self._is_lost = False
+        self._is_client_framed = True
+        self._client.is_untyped = False
+        self._server.clear()
+        self._turns = QUARANTINE_TURNS + 1
+        self._follower.is_strict = True
+        self._is_first_group, self._is_doubtful = True, False
+        return given
+
+    def _judge_first_group(self, exchanges: list[Exchange]) -> None:
+        self._is_first_group = False
+        for exchange in exchanges:
+            error = exchange.response is not None and exchange.response.get("error")
+            is_refused = error and exchange.request.get("form") != "simple"
+            if self._is_doubtful or is_refused:
+                exchange.problem = exchange.problem or "joined in the middle of its group"
+
+    def _take_turn(self) -> None:
+        """The client asks, and every answer it was given is accounted for."""
+        if self._turns and self._follower.is_idle and not self._client.buffered_size:
+            self._turns -= 1
+            self._follower.is_strict = self._turns > 0
+
+    def _hold(self, exchanges: list[Exchange]) -> list[Exchange]:
+        if self._turns:
+            self._held += exchanges
+            return []
+        given, self._held = self._held + exchanges, []
+        return given
+
+
+def _damaged_step(frame: Frame) -> Step:
+    if frame.kind == b"d":
+        return Step(m.CopyData(b""), frame.start, frame.end, _LOST_BYTES)
+    if frame.kind == b"Q":
+        return Step(m.Query(""), frame.start, frame.end, _LOST_BYTES)
+    raise ProtocolError(_LOST_BYTES)
+
+
+def _unknown_exchange(problem: str, mark: Mark) -> Exchange:
+    """Stands for requests of which nothing can be told."""
+    return Exchange(
+        protocol="postgres",
+        request=make_request(None),
+        response=None,
+        request_start=mark,
+        request_end=mark,
+        problem=problem,
+    )

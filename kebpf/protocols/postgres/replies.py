@@ -1,0 +1,106 @@
+"""Documents of responses → what the server sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kebpf.protocols.base import Document
+from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.documents import read_column, report_fields, spread_formats
+from kebpf.protocols.postgres.synthesis import SessionError
+from kebpf.protocols.postgres.types import ConversionError, Value, encode_value
+from kebpf.protocols.postgres.writer import frame, write
+
+UNCONVERTIBLE_CODE = "KB002"
+
+
+def error_bytes(document: Document) -> bytes:
+    """An ErrorResponse."""
+    return write(m.ErrorResponse(report_fields(document)))
+
+
+def notice_bytes(documents: Sequence[Document]) -> bytes:
+    """NoticeResponses."""
+    return b"".join(write(m.NoticeResponse(report_fields(d))) for d in documents)
+
+
+def parameter_bytes(parameters: dict[str, str]) -> bytes:
+    """ParameterStatus messages."""
+    return b"".join(write(m.ParameterStatus(n, v)) for n, v in parameters.items())
+
+
+def description_bytes(columns: Sequence[Document] | None, formats: Sequence[int]) -> bytes:
+    """RowDescription or NoData.  Raises `SessionError` if the columns were never described."""
+    if columns is None:
+        return write(m.NoData())
+    if any(int(c["type_oid"]) == 0 for c in columns):
+        raise SessionError(UNCONVERTIBLE_CODE, "the recording has no description of these columns")
+    spread = spread_formats(formats, len(columns))
+    return write(
+        m.RowDescription([read_column(c, f) for c, f in zip(columns, spread, strict=True)])
+    )
+
+
+def row_bytes(
+    columns: Sequence[Document], rows: Sequence[Sequence[Value]], formats: Sequence[int]
+) -> bytes:
+    """DataRows.  Raises `SessionError` for a value that is not known in its format."""
+    spread = spread_formats(formats, len(columns))
+    kinds = [
+        (int(c["type_oid"]), f, int(c["format"])) for c, f in zip(columns, spread, strict=True)
+    ]
+    out = bytearray()
+    for row in rows:
+        values: list[bytes | None] = []
+        for (oid, wanted, known), value, column in zip(kinds, row, columns, strict=True):
+            values.append(_encode(oid, wanted, value, known, column))
+        out += write(m.DataRow(values))
+    return bytes(out)
+
+
+def _encode(oid: int, wanted: int, value: Value, known: int, column: Document) -> bytes | None:
+    if oid == 0 and wanted != known:
+        raise SessionError(UNCONVERTIBLE_CODE, "the recording has no type for this column")
+    try:
+        return encode_value(oid, wanted, value, known)
+    except ConversionError as error:
+        raise SessionError(UNCONVERTIBLE_CODE, f"column {column['name']}: {error}") from error
+
+
+def copy_bytes(copy: Document) -> bytes:
+    """CopyOutResponse, the data and CopyDone."""
+    head = m.CopyResponse("out", int(copy["format"]), list(copy["column_formats"]))
+    return write(head) + b"".join(frame(b"d", d) for d in copy["data"]) + write(m.CopyDone())
+
+
+def result_bytes(result: Document) -> bytes:
+    """The result of one statement of a simple query.  Raises `SessionError`."""
+    out = b""
+    columns = result.get("columns")
+    copy = result.get("copy")
+    if columns is not None:
+        out += description_bytes(columns, [])
+        out += row_bytes(columns, result["rows"], [])
+    elif copy is not None and copy["direction"] == "out":
+        out += copy_bytes(copy)
+    return out + end_bytes(result)
+
+
+def end_bytes(result: Document) -> bytes:
+    """CommandComplete, EmptyQueryResponse, PortalSuspended, or nothing if an error cut it off."""
+    if result.get("suspended"):
+        return write(m.PortalSuspended())
+    tag = result.get("tag")
+    return write(m.CommandComplete(str(tag))) if tag is not None else b""
+
+
+def response_bytes(response: Document) -> bytes:
+    """The whole response to a simple query but for ReadyForQuery.  Raises `SessionError`."""
+    out = notice_bytes(response.get("notices", ()))
+    results, error = response.get("results", []), response.get("error")
+    for index, result in enumerate(results):
+        out += result_bytes(result)
+        is_last = index == len(results) - 1
+        if result.get("tag") is None and not result.get("suspended") and not (is_last and error):
+            out += write(m.EmptyQueryResponse())
+    return out + (error_bytes(error) if error else b"")

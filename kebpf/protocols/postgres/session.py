@@ -1,0 +1,349 @@
+"""Is the server of one PostgreSQL connection: start-up, simple queries, COPY, dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kebpf.protocols.base import Answerer, Document, ProtocolError
+from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.answering import Answers, index_descriptions
+from kebpf.protocols.postgres.documents import make_request, printable
+from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
+from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
+from kebpf.protocols.postgres.opening import startup_request
+from kebpf.protocols.postgres.parser import parse_frontend, parse_untyped
+from kebpf.protocols.postgres.replies import error_bytes, parameter_bytes, response_bytes
+from kebpf.protocols.postgres.settings import DEFAULT_PARAMETERS, Settings
+from kebpf.protocols.postgres.statements import copies_in, is_binary_copy, split_sql
+from kebpf.protocols.postgres.synthesis import SessionError, SessionState, make_report
+from kebpf.protocols.postgres.writer import write
+
+# COPY data a client may send for one statement.
+MAX_COPY_SIZE = 64 * 1024 * 1024
+# There is no process behind a served connection; cancel requests name this one.
+PROCESS_ID = 1
+_SECRET_KEY = b"\0\0\0\1"
+
+
+@dataclass(slots=True)
+class _CopyIn:
+    """A COPY FROM STDIN whose data is coming; ``portal`` is ``None`` in a simple query."""
+
+    request: Document
+    formats: list[m.CopyResponse]
+    portal: ServedPortal | None
+    data: bytearray = field(default_factory=bytearray)
+
+
+class PostgresServer:
+    """The `ServerSession` of PostgreSQL."""
+
+    def __init__(self, answerer: Answerer, facts: Sequence[Document]) -> None:
+        self.is_closed = False
+        self._answerer = answerer
+        self._facts = facts
+        self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
+        self._answers: Answers | None = None
+        self._extended: ExtendedQuery | None = None
+        self._copy: _CopyIn | None = None
+        self._is_skipping = False
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes what the client sent and gives what to send back (maybe nothing yet)."""
+        if self.is_closed:
+            return b""
+        self._reader.feed(data)
+        out = bytearray()
+        try:
+            while not self.is_closed and (frame := self._reader.next_frame()):
+                out += self._on_frame(frame)
+        except ProtocolError as error:
+            out += error_bytes(make_report("08P01", str(error), "FATAL"))
+            self.is_closed = True
+        return bytes(out)
+
+    def receive_eof(self) -> bytes:
+        """The client closed its direction."""
+        self.is_closed = True
+        return b""
+
+    def _on_frame(self, frame: Frame) -> bytes:
+        if self._answers is None or self._extended is None:
+            return self._on_untyped(frame)
+        message = parse_frontend(frame.kind, frame.payload)
+        connection = _Served(self._answers, self._extended, self)
+        return connection.dispatch(message)
+
+    # --- start-up -------------------------------------------------------------------------
+
+    def _on_untyped(self, frame: Frame) -> bytes:
+        message = parse_untyped(frame.payload)
+        if isinstance(message, m.StartupMessage):
+            return self._start(message)
+        if isinstance(message, m.CancelRequest):
+            self._answerer.session({"kind": "cancel", "process_id": message.process_id})
+            self.is_closed = True
+            return b""
+        return b"N"
+
+    def _start(self, message: m.StartupMessage) -> bytes:
+        request = startup_request(message.parameters)
+        recorded = self._answerer.session(request) or self._find_fact(request) or {}
+        if recorded.get("error"):
+            self.is_closed = True
+            return error_bytes(recorded["error"])
+        self._reader.is_untyped = False
+        parameters = {
+            **DEFAULT_PARAMETERS,
+            "session_authorization": request["user"],
+            **recorded.get("parameters", {}),
+        }
+        settings = Settings(parameters, request["options"])
+        state = SessionState(settings, request["user"], request["database"])
+        self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
+        self._extended = ExtendedQuery(self._answers)
+        reported = {n: v for n, v in settings.values.items() if n in parameters}
+        return (
+            _negotiate(message)
+            + write(m.Authentication(0))
+            + parameter_bytes(reported)
+            + write(m.BackendKeyData(PROCESS_ID, _SECRET_KEY))
+            + write(m.ReadyForQuery("I"))
+        )
+
+    def _find_fact(self, request: Document) -> Document | None:
+        """The recorded start-up most like this one: same user and database, else any."""
+        starts = [
+            fact
+            for fact in self._facts
+            if fact["request"].get("kind") == "startup"
+            and fact.get("response")
+            and not fact["response"].get("error")
+        ]
+        for fact in starts:
+            if all(fact["request"].get(k) == request[k] for k in ("user", "database")):
+                return dict(fact["response"])
+        return {"parameters": _server_facts(starts[0]["response"])} if starts else None
+
+    # --- state the dispatcher shares ------------------------------------------------------
+
+    def skip_to_sync(self) -> None:
+        self._is_skipping = True
+
+    @property
+    def is_skipping(self) -> bool:
+        return self._is_skipping
+
+    def end_skipping(self) -> None:
+        self._is_skipping = False
+
+    @property
+    def copy(self) -> _CopyIn | None:
+        return self._copy
+
+    def set_copy(self, copy: _CopyIn | None) -> None:
+        self._copy = copy
+
+
+class _Served:
+    """Takes one message of a started connection to its answer."""
+
+    def __init__(self, answers: Answers, extended: ExtendedQuery, session: PostgresServer) -> None:
+        self._answers = answers
+        self._extended = extended
+        self._session = session
+
+    def dispatch(self, message: m.FrontendMessage) -> bytes:
+        if isinstance(message, m.Terminate):
+            self._session.is_closed = True
+            return b""
+        if self._session.copy is not None:
+            return self._on_copy(message, self._session.copy)
+        if isinstance(message, m.Sync):
+            return self._sync()
+        if self._session.is_skipping:
+            return b""
+        return self._run(message)
+
+    def _run(self, message: m.FrontendMessage) -> bytes:
+        handlers: dict[type, Callable[[Any], bytes]] = {
+            m.Parse: self._extended.parse,
+            m.Bind: self._extended.bind,
+            m.Describe: self._extended.describe,
+            m.Close: self._extended.close,
+            m.Execute: self._execute,
+            m.Flush: lambda _: self._extended.settle(),
+            m.Query: self._query,
+            m.FunctionCall: self._call_function,
+        }
+        handler = handlers.get(type(message))
+        if handler is None:  # what is left of a COPY that failed, or an unasked password
+            return b""
+        try:
+            return handler(message)
+        except SessionError as error:
+            return self._refuse(message, error.document())
+
+    def _refuse(self, message: m.FrontendMessage, document: Document) -> bytes:
+        self._extended.discard_pending()
+        self._answers.state.block.fail()
+        if isinstance(message, m.Query | m.FunctionCall):
+            return error_bytes(document) + self._ready()
+        self._session.skip_to_sync()
+        return error_bytes(document)
+
+    def _ready(self) -> bytes:
+        self._extended.forget_statements()
+        status = self._answers.state.block.status
+        if status == "I":
+            self._extended.end_transaction()
+        return write(m.ReadyForQuery(status))
+
+    def _sync(self) -> bytes:
+        out = b""
+        if not self._session.is_skipping:
+            try:
+                out = self._extended.settle()
+            except SessionError as error:
+                out = error_bytes(error.document())
+                self._answers.state.block.fail()
+        self._extended.discard_pending()
+        self._session.end_skipping()
+        return out + self._ready()
+
+    def _query(self, message: m.Query) -> bytes:
+        out = self._extended.settle()
+        sql = printable(message.sql)
+        request = make_request(sql)
+        copy = self._copy_request(request, None)
+        if copy is not None:
+            return out + self._start_copy(copy)
+        return out + self._answer_query(request)
+
+    def _answer_query(self, request: Document) -> bytes:
+        response = self._whole_response(request)
+        self._extended.learn(str(request["sql"]), response.get("results", ()))
+        parameters = parameter_bytes(response.get("parameters") or {})
+        return response_bytes(response) + parameters + self._ready()
+
+    def _whole_response(self, request: Document) -> Document:
+        """The response with all its rows, should it have been recorded in pieces."""
+        response = self._answers.run(request)
+        pieces = 1
+        while (results := response.get("results")) and results[-1].get("suspended"):
+            following = self._answers.run({**request, "piece": pieces})
+            pieces += 1
+            response = _join_pieces(response, following)
+        return response
+
+    def _execute(self, message: m.Execute) -> bytes:
+        portal = self._extended.find_portal(message.portal)
+        copy = self._copy_request(portal.request, portal)
+        if copy is not None:
+            out = self._extended.settle_parse() + self._start_copy(copy)
+        else:
+            out = self._extended.execute(message)
+        if portal.error and portal.is_ended and not portal.rows:
+            self._session.skip_to_sync()
+        return out
+
+    def _call_function(self, message: m.FunctionCall) -> bytes:
+        response = self._answers.call(
+            {
+                "kind": "function",
+                "oid": message.oid,
+                "arguments": list(message.arguments),
+                "argument_formats": list(message.argument_formats),
+                "result_format": message.result_format,
+            }
+        )
+        if response.get("error"):
+            raise RecordedError(response["error"])
+        value = response["results"][0]["rows"][0][0]
+        raw = value.encode() if isinstance(value, str) else value
+        return write(m.FunctionCallResponse(raw)) + self._ready()
+
+    # --- COPY FROM STDIN ------------------------------------------------------------------
+
+    def _copy_request(self, request: Document, portal: ServedPortal | None) -> _CopyIn | None:
+        """The COPY of a query that has one and was not refused when it was recorded."""
+        sql = str(request["sql"])
+        copies = [s for s in split_sql(sql) if copies_in(s)]
+        if not copies or not self._answers.state.can_run(split_sql(sql)[0]):
+            return None
+        description = self._answers.describe(sql)
+        if description is not None and description.copy is None:
+            return None
+        known = description.copy if description is not None and description.copy else {}
+        formats = [
+            m.CopyResponse(
+                "in",
+                int(known.get("format", is_binary_copy(statement))),
+                list(known.get("column_formats", [])),
+            )
+            for statement in copies
+        ]
+        return _CopyIn({**request}, formats, portal)
+
+    def _start_copy(self, copy: _CopyIn) -> bytes:
+        self._session.set_copy(copy)
+        return write(copy.formats.pop(0))
+
+    def _on_copy(self, message: m.FrontendMessage, copy: _CopyIn) -> bytes:
+        if isinstance(message, m.CopyData):
+            if len(copy.data) + len(message.data) > MAX_COPY_SIZE:
+                raise ProtocolError("more COPY data than is kept")
+            copy.data += message.data
+            return b""
+        if isinstance(message, m.Sync | m.Flush):
+            return b""
+        if isinstance(message, m.CopyDone) and copy.formats:
+            return write(copy.formats.pop(0))
+        if isinstance(message, m.CopyDone | m.CopyFail):
+            return self._end_copy(message, copy)
+        raise ProtocolError("a message that has no place in COPY")
+
+    def _end_copy(self, message: m.CopyDone | m.CopyFail, copy: _CopyIn) -> bytes:
+        self._session.set_copy(None)
+        copy.request["copy_data"] = bytes(copy.data)
+        if isinstance(message, m.CopyFail):
+            copy.request["copy_fail"] = printable(message.message)
+        portal = copy.portal
+        if portal is None:
+            return self._answer_query(copy.request)
+        try:
+            out = self._extended.complete_copy(portal, copy.request)
+        except SessionError as error:
+            return self._refuse(message, error.document())
+        if portal.error:
+            self._session.skip_to_sync()
+        return out
+
+
+def _join_pieces(response: Document, following: Document) -> Document:
+    results = following.get("results") or []
+    last = dict(response["results"][-1])
+    if results:
+        last["rows"] = last["rows"] + results[0]["rows"]
+        last["suspended"], last["tag"] = results[0]["suspended"], results[0]["tag"]
+    else:
+        last["suspended"] = False
+    if str(last["tag"]).startswith("SELECT "):
+        last["tag"] = f"SELECT {len(last['rows'])}"
+    return {**response, "results": [last], "error": following.get("error")}
+
+
+def _negotiate(message: m.StartupMessage) -> bytes:
+    """Version 3.0 is spoken and no protocol extension is known."""
+    extensions = [name for name, _ in message.parameters if name.startswith("_pq_.")]
+    if message.version == m.PROTOCOL_VERSION and not extensions:
+        return b""
+    return write(m.NegotiateProtocolVersion(0, extensions))
+
+
+def _server_facts(response: Document) -> dict[str, str]:
+    """What another user's connection tells of the server itself."""
+    own = ("session_authorization", "is_superuser", "application_name")
+    return {n: v for n, v in response.get("parameters", {}).items() if n not in own}

@@ -1,0 +1,273 @@
+"""What kind of statement some SQL is: a session matter or a call, and what it does to a block.
+
+A query is a *session matter*, answered from the responder's own state and never asserted, if
+every statement of it is one of
+
+- ``BEGIN``, ``START TRANSACTION``, ``COMMIT``, ``END``, ``ROLLBACK``, ``ABORT`` (not ``…
+  PREPARED``), ``SAVEPOINT``, ``RELEASE``;
+- ``SET`` of a setting of the server's own (a custom one, ``SET app.tenant = …``, carries the
+  program's data and is a call), ``SHOW``, ``RESET``, ``DISCARD``, ``DEALLOCATE``,
+  ``UNLISTEN *``, ``CLOSE ALL``;
+- ``SELECT`` of nothing but whole numbers and the functions of `_SESSION_FUNCTIONS`, without
+  ``FROM``;
+- a ``SELECT`` all of whose relations are in `_CATALOGS`, ``pg_type`` among them, which changes
+  and locks nothing: a driver's type look-up;
+
+or if there is no statement in it at all.  Whatever is not recognised is a call.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from kebpf.protocols.postgres.lexing import Statement, Token, split_statements, unquote_name
+
+_TRANSACTION_VERBS = frozenset(
+    ("begin", "commit", "end", "rollback", "abort", "savepoint", "release", "start")
+)
+_SETTING_VERBS = frozenset(("set", "show", "reset", "discard", "deallocate", "unlisten", "close"))
+_QUERY_VERBS = frozenset(("select", "with"))
+_SESSION_FUNCTIONS = frozenset(
+    (
+        "version",
+        "current_schema",
+        "current_user",
+        "session_user",
+        "current_role",
+        "user",
+        "current_database",
+        "current_catalog",
+        "pg_backend_pid",
+        "pg_is_in_recovery",
+        "pg_advisory_unlock_all",
+    )
+)
+_CATALOGS = frozenset(
+    (
+        "pg_type",
+        "pg_namespace",
+        "pg_range",
+        "pg_class",
+        "pg_attribute",
+        "pg_enum",
+        "pg_extension",
+        "pg_collation",
+    )
+)
+_CHANGES = frozenset(
+    ("insert", "update", "delete", "merge", "into", "share", "nextval", "setval", "set_config")
+)
+_ENDS_OF_FROM = frozenset(
+    ("where", "group", "order", "having", "limit", "offset", "union", "intersect", "except")
+)
+# Longer SQL is taken for a call without being looked at.
+_MAX_SESSION_SQL = 32_768
+
+
+@lru_cache(maxsize=2048)
+def _split_cached(sql: str) -> tuple[Statement, ...]:
+    return tuple(split_statements(sql))
+
+
+def split_sql(sql: str) -> tuple[Statement, ...]:
+    """The statements of a query string (of a very long one only itself, unsplit at its end)."""
+    if len(sql) <= _MAX_SESSION_SQL:
+        return _split_cached(sql)
+    return tuple(split_statements(sql))
+
+
+def is_session_sql(sql: str) -> bool:
+    """Whether the whole query is a session matter (the module's rule)."""
+    if len(sql) > _MAX_SESSION_SQL:
+        return False
+    return all(map(is_session_statement, _split_cached(sql)))
+
+
+def is_session_statement(statement: Statement) -> bool:
+    """Whether one statement is a session matter."""
+    verb, texts = statement.verb, statement.texts()
+    if verb in _TRANSACTION_VERBS:
+        return is_transaction_statement(statement)
+    if verb in _SETTING_VERBS:
+        return _is_session_setting(verb, texts)
+    if verb in _QUERY_VERBS:
+        return _is_session_select(texts) or _is_type_lookup(statement.tokens)
+    return False
+
+
+def is_transaction_statement(statement: Statement) -> bool:
+    """Whether it opens, ends or divides a transaction block."""
+    verb, texts = statement.verb, statement.texts()
+    if verb == "start":
+        return texts[1:2] == ["transaction"]
+    return verb in _TRANSACTION_VERBS and texts[1:2] not in (["prepared"], ["atomic"])
+
+
+def _is_session_setting(verb: str, texts: list[str]) -> bool:
+    if verb == "unlisten":
+        return texts == ["unlisten", "*"]
+    if verb == "close":
+        return texts == ["close", "all"]
+    if verb == "set":
+        start = 2 if texts[1:2] in (["local"], ["session"]) else 1
+        return "." not in texts[start + 1 : start + 2]
+    return True
+
+
+def _is_session_select(texts: list[str]) -> bool:
+    if texts[0] != "select" or len(texts) < 2:
+        return False
+    items = " ".join(texts[1:]).split(" , ")
+    return all(map(_is_session_item, items))
+
+
+def _is_session_item(item: str) -> bool:
+    name = item.removeprefix("pg_catalog . ").removesuffix(" ( )")
+    return name in _SESSION_FUNCTIONS or name.isdigit()
+
+
+def _is_type_lookup(tokens: tuple[Token, ...]) -> bool:
+    texts = {token.text for token in tokens if token.kind in ("word", "quoted")}
+    if texts & _CHANGES:
+        return False
+    relations = _relations(tokens)
+    return "pg_type" in relations and relations <= _CATALOGS
+
+
+def _relations(tokens: tuple[Token, ...]) -> set[str]:
+    """Names of the relations read, common table expressions left out, in any depth."""
+    scan = _RelationScan(tokens)
+    return scan.run() - _common_table_names(tokens)
+
+
+class _RelationScan:
+    """Walks over tokens and notes what stands where a relation can stand."""
+
+    def __init__(self, tokens: tuple[Token, ...]) -> None:
+        self._tokens = tokens
+        self._is_expected = False
+        self._from_depths: set[int] = set()
+        self._depth = 0
+        self._found: set[str] = set()
+
+    def run(self) -> set[str]:
+        for index, token in enumerate(self._tokens):
+            if self._is_expected and token.text not in ("only", "lateral"):
+                self._take_relation(index, token)
+            self._step(token.text if token.kind in ("word", "other") else "")
+        return self._found
+
+    def _step(self, text: str) -> None:
+        if text == "(":
+            self._depth += 1
+        elif text == ")":
+            self._from_depths.discard(self._depth)
+            self._depth -= 1
+        elif text in ("from", "join"):
+            self._from_depths.add(self._depth)
+            self._is_expected = True
+        elif text == "," and self._depth in self._from_depths:
+            self._is_expected = True
+        elif text in _ENDS_OF_FROM:
+            self._from_depths.discard(self._depth)
+
+    def _take_relation(self, index: int, token: Token) -> None:
+        following = [t.text for t in self._tokens[index + 1 : index + 3]]
+        if token.text == "pg_catalog" and following[:1] == ["."]:
+            return
+        if token.text == "." or (token.text == "from"):
+            return
+        self._is_expected = False
+        is_function = following[:1] == ["("]
+        if token.text == "(" or is_function:
+            return
+        qualified = following[:1] == ["."]
+        self._found.add("." if qualified else unquote_name(token))
+
+
+def _common_table_names(tokens: tuple[Token, ...]) -> set[str]:
+    names: set[str] = set()
+    for index, token in enumerate(tokens):
+        if token.text == "as" and index and _opens_query(tokens, index + 1):
+            name = _name_before(tokens, index - 1)
+            if name is not None:
+                names.add(name)
+    return names
+
+
+def _opens_query(tokens: tuple[Token, ...], index: int) -> bool:
+    while index < len(tokens) and tokens[index].text in ("not", "materialized"):
+        index += 1
+    return index < len(tokens) and tokens[index].text == "("
+
+
+def _name_before(tokens: tuple[Token, ...], index: int) -> str | None:
+    if tokens[index].text == ")":
+        while index > 0 and tokens[index].text != "(":
+            index -= 1
+        index -= 1
+    token = tokens[index]
+    return unquote_name(token) if token.kind in ("word", "quoted") else None
+
+
+def is_rollback_to(statement: Statement) -> bool:
+    """``ROLLBACK [WORK|TRANSACTION] TO …``."""
+    texts = [t for t in statement.texts()[:3] if t not in ("work", "transaction")]
+    return texts[:2] == ["rollback", "to"]
+
+
+def block_effect(statement: Statement | None, tag: str) -> str:
+    """What a completed statement did to the transaction block.
+
+    ``open``, ``close``, ``chain`` (closed and opened anew) or nothing; judged by the server's
+    tag, and by the SQL only where two statements share one.
+    """
+    if tag in ("BEGIN", "START TRANSACTION"):
+        return "open"
+    if tag == "PREPARE TRANSACTION":
+        return "close"
+    if tag not in ("COMMIT", "ROLLBACK"):
+        return ""
+    if statement is not None and is_rollback_to(statement):
+        return ""
+    texts = statement.texts() if statement is not None else []
+    chains = texts[-1:] == ["chain"] and texts[-2:-1] != ["no"]
+    return "chain" if chains else "close"
+
+
+def copies_in(statement: Statement) -> bool:
+    """``COPY … FROM STDIN``."""
+    if statement.verb != "copy":
+        return False
+    texts = statement.texts()
+    return any(texts[i : i + 2] == ["from", "stdin"] for i in range(1, len(texts)))
+
+
+def is_binary_copy(statement: Statement) -> bool:
+    """``COPY … (FORMAT binary)`` in any of its spellings."""
+    texts = [t.strip("'\"") for t in statement.texts()]
+    return "binary" in texts
+
+
+def read_cursor(statement: Statement) -> tuple[str, str] | None:
+    """Name and query of a ``DECLARE … CURSOR … FOR query``."""
+    texts = statement.texts()
+    if statement.verb != "declare" or "cursor" not in texts or "for" not in texts:
+        return None
+    query = statement.tokens[texts.index("for") + 1 :]
+    if not query:
+        return None
+    begin = query[0].start - statement.tokens[0].start
+    return unquote_name(statement.tokens[1]), statement.sql[begin:]
+
+
+def read_prepared(statement: Statement) -> tuple[str, str] | None:
+    """Name and query of a ``PREPARE name [(types)] AS query``."""
+    texts = statement.texts()
+    if statement.verb != "prepare" or "as" not in texts[2:]:
+        return None
+    query = statement.tokens[texts.index("as", 2) + 1 :]
+    if not query:
+        return None
+    begin = query[0].start - statement.tokens[0].start
+    return unquote_name(statement.tokens[1]), statement.sql[begin:]

@@ -1,0 +1,260 @@
+"""Answers session matters from the connection's own state, or says that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kebpf.protocols.base import Document
+from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.documents import column_document, new_result
+from kebpf.protocols.postgres.lexing import Statement, unquote_name
+from kebpf.protocols.postgres.settings import Block, Settings, read_setting
+from kebpf.protocols.postgres.statements import is_rollback_to, is_transaction_statement
+
+MISS_CODE = "KB001"
+
+
+class SessionError(Exception):
+    """What the client must be told in an ErrorResponse."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def document(self, severity: str = "ERROR") -> Document:
+        """The fields of the ErrorResponse."""
+        return make_report(self.code, str(self), severity)
+
+
+def make_report(code: str, message: str, severity: str = "ERROR") -> Document:
+    """The fields of an ErrorResponse or NoticeResponse."""
+    return {
+        "severity": severity,
+        "severity_nonlocalized": severity,
+        "code": code,
+        "message": message,
+    }
+
+
+FAILED_BLOCK = SessionError(
+    "25P02", "current transaction is aborted, commands ignored until end of transaction block"
+)
+
+
+class Answered:
+    """What a session statement gives: a result, notices, settings to report."""
+
+    def __init__(self, tag: str = "") -> None:
+        self.result = new_result()
+        self.result["tag"] = tag
+        self.notices: list[Document] = []
+        self.parameters: dict[str, str] = {}
+
+
+class SessionState:
+    """The state machine behind the session matters of one connection."""
+
+    def __init__(self, settings: Settings, user: str, database: str) -> None:
+        self.settings = settings
+        self.block = Block()
+        self._user = user
+        self._database = database
+        self.statements_to_forget: list[str | None] = []  # ``None``: all
+        self._verbs: dict[str, Callable[[Statement], Answered]] = {
+            "begin": self._begin,
+            "start": self._begin,
+            "commit": self._commit,
+            "end": self._commit,
+            "rollback": self._roll_back,
+            "abort": self._roll_back,
+            "savepoint": self._save,
+            "release": self._release,
+            "set": self._set,
+            "reset": self._reset,
+            "discard": self._discard,
+            "deallocate": self._deallocate,
+            "unlisten": lambda s: Answered("UNLISTEN"),
+            "close": lambda s: Answered("CLOSE CURSOR ALL"),
+        }
+
+    def can_run(self, statement: Statement) -> bool:
+        """Whether a statement runs in the present state of the block."""
+        if self.block.status != "E":
+            return True
+        return is_transaction_statement(statement) and statement.verb in (
+            "commit",
+            "end",
+            "rollback",
+            "abort",
+        )
+
+    def answer(self, statement: Statement, recorded: Document | None) -> Answered:
+        """Runs one session statement; ``recorded`` is its recorded result, if there is one.
+
+        Raises `SessionError`.
+        """
+        if not self.can_run(statement):
+            raise FAILED_BLOCK
+        run = self._verbs.get(statement.verb)
+        if run is not None:
+            return run(statement)
+        return self._read(statement, recorded)
+
+    def take_tag(self, effect: str) -> dict[str, str]:
+        """Follows a block statement that was answered as part of a recorded query."""
+        if effect == "open":
+            self._open()
+            return {}
+        if effect in ("close", "chain"):
+            reported = self.settings.end(True)
+            self.block.close()
+            if effect == "chain":
+                self._open()
+            return reported
+        return {}
+
+    def _open(self) -> None:
+        if self.block.status == "I":
+            self.block.open()
+            self.settings.begin()
+
+    def _begin(self, statement: Statement) -> Answered:
+        answered = Answered("START TRANSACTION" if statement.verb == "start" else "BEGIN")
+        if self.block.status == "T":
+            text = "there is already a transaction in progress"
+            answered.notices.append(make_report("25001", text, "WARNING"))
+        self._open()
+        return answered
+
+    def _commit(self, statement: Statement) -> Answered:
+        return self._end(statement, is_committed=self.block.status != "E")
+
+    def _roll_back(self, statement: Statement) -> Answered:
+        if is_rollback_to(statement):
+            return self._roll_back_to(statement)
+        return self._end(statement, is_committed=False)
+
+    def _end(self, statement: Statement, is_committed: bool) -> Answered:
+        verb_commits = statement.verb in ("commit", "end")
+        if self.block.status == "I":
+            answered = Answered("COMMIT" if verb_commits else "ROLLBACK")
+            text = "there is no transaction in progress"
+            answered.notices.append(make_report("25P01", text, "WARNING"))
+            return answered
+        answered = Answered("COMMIT" if is_committed else "ROLLBACK")
+        answered.parameters = self.settings.end(is_committed)
+        self.block.close()
+        if statement.texts()[-1:] == ["chain"] and statement.texts()[-2] != "no":
+            self._open()
+        return answered
+
+    def _roll_back_to(self, statement: Statement) -> Answered:
+        self._need_block("ROLLBACK TO SAVEPOINT")
+        name = unquote_name(statement.tokens[-1])
+        if not self.block.roll_back_to(name):
+            raise _no_savepoint(name)
+        return Answered("ROLLBACK")
+
+    def _save(self, statement: Statement) -> Answered:
+        self._need_block("SAVEPOINT")
+        self.block.save(unquote_name(statement.tokens[-1]))
+        return Answered("SAVEPOINT")
+
+    def _release(self, statement: Statement) -> Answered:
+        self._need_block("RELEASE SAVEPOINT")
+        name = unquote_name(statement.tokens[-1])
+        if not self.block.release(name):
+            raise _no_savepoint(name)
+        return Answered("RELEASE")
+
+    def _need_block(self, command: str) -> None:
+        if self.block.status == "I":
+            raise SessionError("25P01", f"{command} can only be used in transaction blocks")
+
+    def _set(self, statement: Statement) -> Answered:
+        is_constraints = statement.texts()[1:2] == ["constraints"]
+        answered = Answered("SET CONSTRAINTS" if is_constraints else "SET")
+        answered.parameters = self.settings.apply(statement, self.block.status != "I")
+        return answered
+
+    def _reset(self, statement: Statement) -> Answered:
+        answered = Answered("RESET")
+        if read_setting(statement) is not None and statement.texts()[1] != "all":
+            answered.parameters = self.settings.apply(statement, self.block.status != "I")
+        else:
+            answered.parameters = self.settings.reset()
+        return answered
+
+    def _discard(self, statement: Statement) -> Answered:
+        what = statement.texts()[-1]
+        answered = Answered(f"DISCARD {what.upper()}")
+        if what == "all":
+            if self.block.status != "I":
+                raise SessionError("25001", "DISCARD ALL cannot run inside a transaction block")
+            self.statements_to_forget.append(None)
+            answered.parameters = self.settings.reset()
+        return answered
+
+    def _deallocate(self, statement: Statement) -> Answered:
+        token = statement.tokens[-1]
+        is_all = token.text == "all"
+        self.statements_to_forget.append(None if is_all else unquote_name(token))
+        return Answered("DEALLOCATE ALL" if is_all else "DEALLOCATE")
+
+    # --- statements that return rows ------------------------------------------------------
+
+    def _read(self, statement: Statement, recorded: Document | None) -> Answered:
+        answered = Answered()
+        own = self._show(statement, recorded) if statement.verb == "show" else None
+        known = own or recorded or self._compute(statement)
+        if known is None:
+            raise SessionError(MISS_CODE, f"no recorded answer to: {statement.sql[:200]}")
+        answered.result = known
+        return answered
+
+    def _show(self, statement: Statement, recorded: Document | None) -> Document | None:
+        texts = statement.texts()[1:]
+        name = {
+            ("transaction", "isolation", "level"): "transaction_isolation",
+            ("time", "zone"): "TimeZone",
+            ("session", "authorization"): "session_authorization",
+        }.get(tuple(texts), "".join(texts))
+        value = self.settings.get(name)
+        if value is None or (recorded is not None and not self.settings.was_set(name)):
+            return None
+        return _one_row([(self.settings.spell(name), 25, -1, value)], "SHOW")
+
+    def _compute(self, statement: Statement) -> Document | None:
+        items = " ".join(statement.texts()[1:]).split(" , ")
+        if statement.verb != "select":
+            return None
+        cells = [self._compute_item(item) for item in items]
+        known = [cell for cell in cells if cell is not None]
+        return _one_row(known, "SELECT 1") if len(known) == len(cells) else None
+
+    def _compute_item(self, item: str) -> tuple[str, int, int, str] | None:
+        name = item.removeprefix("pg_catalog . ").removesuffix(" ( )")
+        if name.isdigit() and int(name) < 2**31:
+            return "?column?", 23, 4, str(int(name))
+        if name in ("current_user", "session_user", "user", "current_role"):
+            return name, 19, 64, self.settings.values.get("session_authorization") or self._user
+        if name in ("current_database", "current_catalog"):
+            return name, 19, 64, self._database
+        if name == "pg_advisory_unlock_all":
+            return name, 2278, 4, ""
+        return None
+
+
+def _no_savepoint(name: str) -> SessionError:
+    return SessionError("3B001", f'savepoint "{name}" does not exist')
+
+
+def _one_row(cells: list[tuple[str, int, int, str]], tag: str) -> Document:
+    result = new_result()
+    result["columns"] = [
+        column_document(m.Column(name, 0, 0, oid, size, -1, m.TEXT_FORMAT))
+        for name, oid, size, _ in cells
+    ]
+    result["rows"] = [[value for *_, value in cells]]
+    result["tag"] = tag
+    return result

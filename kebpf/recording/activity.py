@@ -1,0 +1,151 @@
+"""What attribution works on: inbound requests, outbound calls, and their threads."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from kebpf.protocols.base import Exchange, Mark
+from kebpf.recording.lineage import Inputs
+from kebpf.recording.model import Endpoint, Evidence, RecordedExchange
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+
+FOREVER_NS = 1 << 63  # when a request ends that is still open
+
+
+class Memory(Generic[KeyT, ValueT]):
+    """A mapping of at most ``cap`` entries that forgets what was not used for longest."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._items: OrderedDict[KeyT, ValueT] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: KeyT) -> bool:
+        return key in self._items
+
+    def get(self, key: KeyT) -> ValueT | None:
+        """The value of ``key``, which counts as used; ``None`` if it is not there."""
+        if key not in self._items:
+            return None
+        self._items.move_to_end(key)
+        return self._items[key]
+
+    def put(self, key: KeyT, value: ValueT) -> None:
+        """Remembers a value and forgets the oldest beyond the cap."""
+        self._items[key] = value
+        self._items.move_to_end(key)
+        if len(self._items) > self._cap:
+            self._items.popitem(last=False)
+
+
+def last_mark(exchange: Exchange) -> Mark:
+    """The latest mark an exchange has."""
+    return exchange.response_end or exchange.response_start or exchange.request_end
+
+
+@dataclass(slots=True, eq=False)
+class Inbound:
+    """A request the target served, from its first byte read to its last byte answered.
+
+    ``recorded`` is ``None`` for one that was still open when it had to be judged; ``problem``
+    says why it cannot become a test case.  ``answers`` are the calls held to be its own,
+    ``doubtful`` those that may be.
+    """
+
+    start_ns: int
+    end_ns: int
+    tid: int
+    pid: int
+    recorded: RecordedExchange | None
+    problem: str | None = None
+    answers: list[Outbound] = field(default_factory=list)
+    doubtful: list[Outbound] = field(default_factory=list)
+    inputs: Inputs | None = None
+    doubtful_inputs: Inputs = field(default_factory=Inputs)
+    name: str | None = None
+    is_resolved: bool = False
+    size: int = 0
+
+    def covers(self, time_ns: int) -> bool:
+        """Whether it was in flight at that time."""
+        return self.start_ns <= time_ns <= self.end_ns
+
+
+@dataclass(slots=True, eq=False)
+class Outbound:
+    """A call the target made; ``candidates`` were in flight when it began.
+
+    ``is_late`` when it became known only after its time had been judged.  ``generated`` are the
+    templates found for it so far (``None``: none sought yet); ``name`` is its mock's.
+    """
+
+    recorded: RecordedExchange
+    start_ns: int
+    end_ns: int
+    tid: int
+    candidates: list[Inbound] = field(default_factory=list)
+    segment: int = 0
+    is_placed: bool = False
+    is_late: bool = False
+    case: Inbound | None = None
+    evidence: Evidence = Evidence.NONE
+    is_startup: bool = False
+    generated: dict[str, str] | None = None
+    answer: Inputs | None = None
+    name: str | None = None
+    size: int = 0
+
+    @property
+    def is_session(self) -> bool:
+        return self.recorded.exchange.is_session
+
+    @property
+    def destination(self) -> Endpoint:
+        return self.recorded.remote
+
+
+class Threads:
+    """What is known of the target's threads: which read requests, and whether work moves."""
+
+    def __init__(self, cap: int = 10_000) -> None:
+        self._readers: Memory[int, None] = Memory(cap)
+        self._serving: Memory[int, None] = Memory(cap)
+        self._moving: Memory[int, None] = Memory(cap)
+
+    def learn_request(self, recorded: RecordedExchange) -> None:
+        """Remembers who read a request."""
+        self._readers.put(recorded.exchange.request_start.tid, None)
+        self._serving.put(recorded.pid, None)
+        self.learn_exchange(recorded)
+
+    def learn_exchange(self, recorded: RecordedExchange) -> None:
+        """Notices work that changes threads half-way (Go, work-stealing pools)."""
+        exchange = recorded.exchange
+        marks = (exchange.request_start, exchange.request_end, exchange.response_start)
+        tids = {mark.tid for mark in marks if mark is not None and mark.tid}
+        if len(tids) > 1:
+            self._moving.put(recorded.pid, None)
+
+    def is_bound(self, call: Outbound) -> bool:
+        """Whether the call's thread says anything: known, and in a process that keeps to them."""
+        return call.tid != 0 and call.recorded.pid not in self._moving
+
+    def narrow(self, call: Outbound) -> list[Inbound]:
+        """The candidates that process and thread leave possible.
+
+        A process that serves requests itself makes calls for its own only; a thread that reads
+        requests, for the ones it read.
+        """
+        pid, found = call.recorded.pid, call.candidates
+        if pid and pid in self._serving:
+            found = [request for request in found if request.pid in (pid, 0)]
+        if self.is_bound(call) and call.tid in self._readers:
+            found = [request for request in found if request.tid in (call.tid, 0)]
+        return found

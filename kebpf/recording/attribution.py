@@ -1,0 +1,242 @@
+"""Decides which request caused a call, by the strongest evidence there is.
+
+In this order: *thread* (the call was made by the thread that read the request, and only one
+request was in flight on it), *checkout* (it shares a transaction, or a pool checkout, with calls
+that only one request can have made), *lineage* (its arguments came in with one request only),
+*time* (only one request was in flight).  What these leave open stays open: a call is never given
+to one of several requests by guessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.activity import Inbound, Memory, Outbound, Threads
+from kebpf.recording.checkout import Checkouts
+from kebpf.recording.lineage import (
+    Inputs,
+    Place,
+    PlaceMemory,
+    choose_by_lineage,
+    find_places,
+    template_of,
+)
+from kebpf.recording.model import Evidence
+
+ProtocolFinder = Callable[[str], ProtocolSpec]
+
+MEMORY_CAP = 10_000  # groups, operations and idle calls remembered, each
+IDLE_REPEATS = 2  # so often seen while nothing was in flight, a call is taken for background
+LESSONS_PER_OPERATION = 24
+
+_INDEPENDENT = {Evidence.THREAD, Evidence.LINEAGE, Evidence.TIME}
+
+
+class Attributor:
+    """Decides calls one by one, in the order in which they began, and learns from each."""
+
+    def __init__(self, find_protocol: ProtocolFinder) -> None:
+        self._find_protocol = find_protocol
+        self.threads = Threads()
+        self._checkouts = Checkouts()
+        self._places = PlaceMemory()
+        self._owners: Memory[Hashable, Inbound] = Memory(MEMORY_CAP)
+        self._previous: Memory[Hashable, Inbound] = Memory(MEMORY_CAP)
+        self._open_groups: Memory[Hashable, None] = Memory(MEMORY_CAP)
+        self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
+        self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
+
+    def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
+        """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
+
+        ``upcoming`` are the later calls on its connection whose candidates are known already.
+        """
+        raw = call.candidates
+        group = self._checkouts.group_of(call)
+        call.candidates = self.threads.narrow(call)
+        owner, evidence = self._find_owner(call, raw, group, upcoming)
+        call.case, call.evidence = owner, evidence
+        if owner is None:
+            self._note_open(call, raw)
+            if group is not None and not call.is_session:
+                self._open_groups.put(group, None)
+            return
+        self._note_decided(call, owner, group)
+        if group is not None and evidence is not Evidence.TIME:
+            self._owners.put(group, owner)
+
+    def _find_owner(
+        self,
+        call: Outbound,
+        raw: Sequence[Inbound],
+        group: Hashable,
+        upcoming: Sequence[Outbound],
+    ) -> tuple[Inbound | None, Evidence]:
+        if call.is_session and call.recorded.exchange.transaction is not None:
+            # A COMMIT may come after the response, so only its transaction says whose it is.
+            if group is None or group in self._open_groups:
+                return None, Evidence.NONE
+            begun_by = self._previous.get(group)
+            if begun_by is not None:
+                return begun_by, Evidence.CHECKOUT
+        by_thread = self._by_thread(call, raw)
+        if by_thread is not None and not self._is_idle_call(call):
+            return by_thread, Evidence.THREAD
+        by_checkout = self._by_checkout(call, group, upcoming)
+        if by_checkout is not None:
+            return by_checkout, Evidence.CHECKOUT
+        by_lineage = self._by_lineage(call)
+        if by_lineage is not None:
+            return by_lineage, Evidence.LINEAGE
+        if len(call.candidates) == 1 and not self._is_idle_call(call):
+            return call.candidates[0], Evidence.TIME
+        return None, Evidence.NONE
+
+    def _by_thread(self, call: Outbound, raw: Sequence[Inbound]) -> Inbound | None:
+        if not self.threads.is_bound(call):
+            return None
+        found = [request for request in raw if request.tid in (call.tid, 0)]
+        return found[0] if len(found) == 1 and found[0].tid == call.tid else None
+
+    def _by_checkout(
+        self, call: Outbound, group: Hashable, upcoming: Sequence[Outbound]
+    ) -> Inbound | None:
+        if group is None:
+            return None
+        owner = self._owners.get(group)
+        if owner is not None:
+            if owner in call.candidates:
+                return owner
+            if not call.is_late:
+                self._checkouts.refute(call)
+            return None
+        return self._by_group(call, group, upcoming)
+
+    def _by_group(
+        self, call: Outbound, group: Hashable, upcoming: Sequence[Outbound]
+    ) -> Inbound | None:
+        """The one request that all calls of a group allow, or that its strongest member has."""
+        later = [
+            other
+            for other in upcoming
+            if not other.is_session and self._checkouts.group_of(other) == group
+        ]
+        members = later if call.is_session else [call, *later]
+        if not later or not members:
+            return None
+        claims = {id(found): found for found in map(self._by_own_thread, members) if found}
+        allowed = self._common_candidates(members)
+        if not allowed:
+            self._checkouts.refute(call)
+            return None
+        if claims:
+            only = next(iter(claims.values()))
+            return only if len(claims) == 1 and only in allowed else None
+        if len(allowed) == 1:
+            return allowed[0]
+        chosen = [found for found in map(self._by_lineage, members) if found in allowed]
+        return chosen[0] if chosen and all(one is chosen[0] for one in chosen) else None
+
+    def _by_own_thread(self, call: Outbound) -> Inbound | None:
+        return self._by_thread(call, call.candidates)
+
+    def _common_candidates(self, members: Sequence[Outbound]) -> list[Inbound]:
+        narrowed = [self.threads.narrow(member) for member in members]
+        return [
+            request
+            for request in narrowed[0]
+            if all(request in candidates for candidates in narrowed[1:])
+        ]
+
+    def _by_lineage(self, call: Outbound) -> Inbound | None:
+        candidates = self.threads.narrow(call)
+        if len(candidates) < 2 or call.is_session:
+            return None
+        if any(request.recorded is None for request in candidates):
+            return None  # its values are not known
+        certain = [self._inputs_of(request) for request in candidates]
+        doubtful = [self._doubtful_inputs(request) for request in candidates]
+        index = choose_by_lineage(self._places_of(call), self._places, certain, doubtful)
+        return None if index is None else candidates[index]
+
+    def _is_idle_call(self, call: Outbound) -> bool:
+        """Whether the thread makes this very call also while nothing is in flight (a poll)."""
+        return len(self._idle) > 0 and (self._idle.get(self._idle_key(call)) or 0) >= IDLE_REPEATS
+
+    def _idle_key(self, call: Outbound) -> Hashable:
+        protocol = self._find_protocol(call.recorded.exchange.protocol)
+        identity = protocol.identity(call.recorded.exchange.request)
+        return (call.tid, str(call.destination), hash(repr(identity)))
+
+    def _note_open(self, call: Outbound, raw: Sequence[Inbound]) -> None:
+        if len(call.candidates) == 1 or call.is_session:
+            call.candidates = []  # a poll that fell into one request's time, or never asserted
+        for request in call.candidates:
+            request.doubtful.append(call)
+        if not (raw or call.is_session or call.is_startup or call.is_late):
+            key = self._idle_key(call)
+            self._idle.put(key, (self._idle.get(key) or 0) + 1)
+
+    def _note_decided(self, call: Outbound, owner: Inbound, group: Hashable) -> None:
+        is_known = call.evidence in _INDEPENDENT or len(call.candidates) == 1
+        call.candidates = [owner]
+        if call.is_session:
+            _pass_problem_on(call, owner)
+            return
+        if group is not None:
+            self._previous.put(group, owner)
+        if is_known:
+            self._checkouts.learn(call)
+            self._learn_places(call, owner)
+        owner.answers.append(call)
+
+    def _learn_places(self, call: Outbound, owner: Inbound) -> None:
+        exchange = call.recorded.exchange
+        identity = self._find_protocol(exchange.protocol).identity(exchange.request)
+        key = (str(call.destination), template_of(str(identity.get("operation", ""))))
+        lessons = self._lessons.get(key) or 0
+        if lessons < LESSONS_PER_OPERATION and owner.recorded is not None:
+            self._lessons.put(key, lessons + 1)
+            self._places.learn(self._places_of(call), self._inputs_of(owner))
+
+    def _places_of(self, call: Outbound) -> list[Place]:
+        exchange = call.recorded.exchange
+        protocol = self._find_protocol(exchange.protocol)
+        operation = str(protocol.identity(exchange.request).get("operation", ""))
+        return find_places(str(call.destination), operation, protocol.view(exchange.request))
+
+    def _inputs_of(self, request: Inbound) -> Inputs:
+        if request.inputs is None:
+            request.inputs = Inputs()
+            if request.recorded is not None:
+                exchange = request.recorded.exchange
+                request.inputs.add(self._view(exchange.protocol, exchange.request))
+        self._take_answers(request.inputs, request.answers)
+        return request.inputs
+
+    def _doubtful_inputs(self, request: Inbound) -> Inputs:
+        """What came in with the answers to calls that may be the request's own."""
+        self._take_answers(request.doubtful_inputs, request.doubtful)
+        return request.doubtful_inputs
+
+    def _take_answers(self, inputs: Inputs, calls: Sequence[Outbound]) -> None:
+        for call in calls[inputs.answers_taken :]:
+            if call.answer is None:
+                exchange = call.recorded.exchange
+                call.answer = Inputs()
+                if exchange.response is not None:
+                    call.answer.add(self._view(exchange.protocol, exchange.response))
+            inputs.take(call.answer)
+        inputs.answers_taken = len(calls)
+
+    def _view(self, protocol: str, message: Document) -> object:
+        view: object = self._find_protocol(protocol).view(message)
+        return view
+
+
+def _pass_problem_on(call: Outbound, owner: Inbound) -> None:
+    """A request whose BEGIN or COMMIT cannot be repeated cannot be either."""
+    problem = call.recorded.exchange.problem
+    if problem is not None and owner.problem is None:
+        owner.problem = f"a call it made cannot be replayed: {problem}"

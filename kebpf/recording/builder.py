@@ -1,0 +1,248 @@
+"""Builds a test set from exchanges while they complete, holding only what is still open.
+
+The capture stage adds every exchange as it completes and says from time to time up to when it
+has done so and which requests are still open (`advance`).  What began before all of these is
+judged, written and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kebpf.protocols.registry import get_protocol
+from kebpf.recording.activity import FOREVER_NS, Inbound, Outbound, last_mark
+from kebpf.recording.attribution import Attributor, ProtocolFinder
+from kebpf.recording.casemaker import HTTP, CaseMaker, PreparedCase, belongs_to_left_out
+from kebpf.recording.measure import measure_document
+from kebpf.recording.model import Losses, Manifest, RecordedExchange, Role
+from kebpf.recording.naming import NameGiver
+from kebpf.recording.provenance import Provenance
+from kebpf.recording.stats import RecordingStats
+from kebpf.recording.store import TestSetWriter
+from kebpf.recording.timeline import Timeline
+
+GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
+HELD_CAP = 256 << 20  # bytes of exchanges held before requests open for long are given up
+
+TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
+STILL_OPEN = "it was not finished when the recording ended"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """An inbound request that has begun and is not complete yet."""
+
+    start_ns: int
+    connection: int
+    tid: int = 0
+    pid: int = 0
+
+
+class RecordingBuilder:
+    """Takes exchanges, gives a test set.  Raises ``TestSetError`` when it cannot be written."""
+
+    def __init__(
+        self,
+        writer: TestSetWriter,
+        name: str,
+        *,
+        find_protocol: ProtocolFinder = get_protocol,
+        grace_ns: int = GRACE_NS,
+        held_cap: int = HELD_CAP,
+    ) -> None:
+        self._writer = writer
+        self._name = name
+        self._grace_ns = grace_ns
+        self._held_cap = held_cap
+        self._held_size = 0
+        self._newest_ns = 0
+        self._timeline = Timeline()
+        self._attributor = Attributor(find_protocol)
+        self._maker = CaseMaker(find_protocol, Provenance(), NameGiver(writer.has_case))
+        self._given_up: dict[int, Inbound] = {}  # by connection
+        self._decided: deque[Outbound] = deque()
+        self._unwritten: deque[PreparedCase] = deque()
+        self._ports: list[int] = []
+        self.stats = RecordingStats()
+
+    def add(self, recorded: RecordedExchange) -> None:
+        """Takes the next exchange that completed."""
+        self._newest_ns = max(self._newest_ns, last_mark(recorded.exchange).time_ns)
+        try:
+            size = _measure(recorded)
+        except ValueError as error:
+            recorded.exchange.problem = recorded.exchange.problem or f"cannot be stored: it {error}"
+            recorded.exchange.request, recorded.exchange.response, size = {}, None, 0
+        if recorded.role is Role.SERVER:
+            self._add_inbound(recorded, size)
+        else:
+            self._add_outbound(recorded, size)
+
+    def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
+        """All exchanges that ended before ``now_ns`` were added; these requests are open.
+
+        Settles what it can; to be called a few times a second.
+        """
+        still_open = [one for one in open_requests if one.connection not in self._given_up]
+        if self._held_size > self._held_cap and still_open:
+            oldest = min(still_open, key=lambda one: one.start_ns)
+            still_open.remove(oldest)
+            self._give_up(oldest)
+        horizon_ns = min([now_ns - self._grace_ns, *(one.start_ns for one in still_open)])
+        self._settle(horizon_ns)
+
+    def finish(
+        self,
+        *,
+        created_ns: int = 0,
+        kebpf_version: str = "",
+        kernel: str = "",
+        command: Sequence[str] = (),
+        executable: str = "",
+        ports: Sequence[int] = (),
+        events: int = 0,
+        captured_bytes: int = 0,
+        seconds: float = 0.0,
+        losses: Losses | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Settles the rest and commits the test set; nothing can be added afterwards."""
+        for _ in self._given_up:
+            self.stats.count_left_out(STILL_OPEN)
+        self._settle(FOREVER_NS - 1)
+        losses = losses or Losses()
+        for reason, count in self.stats.left_out.items():
+            losses.left_out[reason] = losses.left_out.get(reason, 0) + count
+        manifest = Manifest(
+            name=self._name,
+            created_ns=created_ns,
+            kebpf_version=kebpf_version,
+            kernel=kernel,
+            command=list(command),
+            executable=executable,
+            ports=list(dict.fromkeys([*ports, *self._ports])),
+            events=events,
+            captured_bytes=captured_bytes,
+            seconds=seconds,
+            losses=losses,
+            extra=extra or {},
+        )
+        self._writer.commit(manifest)
+        return manifest
+
+    @property
+    def held_size(self) -> int:
+        """Roughly the bytes of the exchanges held at the moment."""
+        return self._held_size
+
+    def _add_inbound(self, recorded: RecordedExchange, size: int) -> None:
+        exchange = recorded.exchange
+        self.stats.requests += 1
+        self._attributor.threads.learn_request(recorded)
+        port = recorded.local.port
+        if port and port not in self._ports and exchange.protocol == HTTP:
+            self._ports.append(port)
+        given_up = self._given_up.get(recorded.connection)
+        if given_up is not None and exchange.request_start.time_ns <= given_up.start_ns:
+            del self._given_up[recorded.connection]
+            given_up.end_ns = self._end_of(recorded)
+            self.stats.count_left_out(TOO_LONG)
+            return
+        self._held_size += size
+        self._timeline.add_request(
+            Inbound(
+                start_ns=exchange.request_start.time_ns,
+                end_ns=self._end_of(recorded),
+                tid=exchange.request_start.tid,
+                pid=recorded.pid,
+                recorded=recorded,
+                problem=_problem_of_inbound(recorded),
+                size=size,
+            )
+        )
+
+    def _end_of(self, recorded: RecordedExchange) -> int:
+        """When a request was over; one without an answer may have gone on until now."""
+        exchange = recorded.exchange
+        return self._newest_ns if exchange.response_end is None else exchange.response_end.time_ns
+
+    def _add_outbound(self, recorded: RecordedExchange, size: int) -> None:
+        exchange = recorded.exchange
+        self._attributor.threads.learn_exchange(recorded)
+        self.stats.count_call(str(recorded.remote))
+        self._held_size += size
+        self._timeline.add_call(
+            Outbound(
+                recorded=recorded,
+                start_ns=exchange.request_start.time_ns,
+                end_ns=last_mark(exchange).time_ns,
+                tid=exchange.request_start.tid,
+                size=size,
+            )
+        )
+
+    def _give_up(self, one: OpenRequest) -> None:
+        """Judges on as if the request may have made any call from now on."""
+        inbound = Inbound(one.start_ns, FOREVER_NS, one.tid, one.pid, None, TOO_LONG)
+        self._given_up[one.connection] = inbound
+        self._timeline.add_request(inbound)
+
+    def _settle(self, horizon_ns: int) -> None:
+        timeline = self._timeline
+        timeline.advance(horizon_ns)
+        while (call := timeline.pop_ripe(horizon_ns)) is not None:
+            self._attributor.decide(call, timeline.siblings_of(call))
+            self._decided.append(call)
+        while (request := timeline.pop_resolvable(horizon_ns)) is not None:
+            self._resolve(request)
+        self._write_decided()
+
+    def _resolve(self, request: Inbound) -> None:
+        """Makes a case of a request or leaves it out; forgets what is needed no more."""
+        problem = self._maker.find_problem(request)
+        if problem is None:
+            try:
+                self._unwritten.append(self._maker.prepare(request))
+            except ValueError as error:
+                problem = f"cannot be stored: {error}"
+        if problem is not None and request.end_ns != FOREVER_NS:
+            self.stats.count_left_out(problem)
+        self._held_size -= request.size
+        request.is_resolved = True
+        request.recorded = request.inputs = None
+        request.answers, request.doubtful = [], []
+
+    def _write_decided(self) -> None:
+        while self._decided and all(one.is_resolved for one in self._decided[0].candidates):
+            call = self._decided.popleft()
+            self._held_size -= call.size
+            self._write_mock(call)
+        while self._unwritten and self._unwritten[0].is_ready:
+            prepared = self._unwritten.popleft()
+            self._writer.add_written(prepared.case.name, prepared.write())
+            self.stats.test_cases += 1
+
+    def _write_mock(self, call: Outbound) -> None:
+        problem = call.recorded.exchange.problem
+        if problem is not None:
+            if not call.candidates:
+                self.stats.count_left_out(f"a call of no test case: {problem}")
+            return
+        if not belongs_to_left_out(call):
+            self._writer.add_mock(self._maker.make_mock(call))
+            self.stats.mocks += 1
+
+
+def _measure(recorded: RecordedExchange) -> int:
+    exchange = recorded.exchange
+    return measure_document(exchange.request) + measure_document(exchange.response)
+
+
+def _problem_of_inbound(recorded: RecordedExchange) -> str | None:
+    exchange = recorded.exchange
+    if exchange.protocol != HTTP:
+        return f"inbound {exchange.protocol} exchanges are not made into test cases"
+    return exchange.problem

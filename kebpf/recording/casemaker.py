@@ -1,0 +1,174 @@
+"""Makes a test case of a request and its decided calls, and mocks of calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kebpf.protocols.base import Document
+from kebpf.recording.activity import Inbound, Outbound
+from kebpf.recording.attribution import ProtocolFinder
+from kebpf.recording.casefile import write_head, write_middle, write_tail
+from kebpf.recording.model import Mock, TestCase, Tier, Timing
+from kebpf.recording.naming import NameGiver, name_request
+from kebpf.recording.provenance import CaseProvenance, Provenance
+from kebpf.recording.times import Window
+
+HTTP = "http"
+
+
+@dataclass(slots=True, eq=False)
+class PreparedCase:
+    """A case that is only short of the names of its mocks."""
+
+    case: TestCase
+    middle: str
+    calls: list[Outbound]
+
+    @property
+    def is_ready(self) -> bool:
+        return all(call.name is not None for call in self.calls)
+
+    def write(self) -> str:
+        """The whole file; its mocks have their names by now."""
+        self.case.calls = [call.name for call in self.calls if call.name is not None]
+        return write_head(self.case) + self.middle + write_tail(self.case)
+
+
+class CaseMaker:
+    """Turns what was decided into test cases and mocks, names and provenance included."""
+
+    def __init__(
+        self, find_protocol: ProtocolFinder, provenance: Provenance, names: NameGiver
+    ) -> None:
+        self._find_protocol = find_protocol
+        self._provenance = provenance
+        self._names = names
+        self._order = 0
+        self._mock_number = 0
+
+    def find_problem(self, request: Inbound) -> str | None:
+        """Why a request cannot become a test case, or ``None``."""
+        if request.problem is not None:
+            return request.problem
+        if request.recorded is None or request.recorded.exchange.response is None:
+            return "no response was seen"
+        for call in request.answers:
+            if call.recorded.exchange.problem:
+                return f"a call it made cannot be replayed: {call.recorded.exchange.problem}"
+        for call in request.doubtful:
+            if call.recorded.exchange.problem:
+                return f"a call it may have made cannot be replayed: {_problem_of(call)}"
+        return None
+
+    def prepare(self, request: Inbound) -> PreparedCase:
+        """Makes the case of a request without a problem.
+
+        Raises ``ValueError`` when it cannot be stored.
+        """
+        assert request.recorded is not None and request.recorded.exchange.response is not None
+        exchange = request.recorded.exchange
+        case = TestCase(
+            name=name_request(exchange.request),
+            protocol=exchange.protocol,
+            request=exchange.request,
+            response=request.recorded.exchange.response,
+            endpoint=request.recorded.local,
+            timing=Timing(request.start_ns, request.end_ns),
+            order=self._order + 1,
+        )
+        provenance = self._settle(request, case)
+        case.generated, case.strength = provenance.response, provenance.strength
+        middle = write_middle(case)  # raises before a name or a number is given away
+        self._order += 1
+        request.name = case.name = self._names.give(case.name)
+        calls = sorted(request.answers, key=_start_of)
+        return PreparedCase(case, middle, calls)
+
+    def make_mock(self, call: Outbound) -> Mock:
+        """The mock of a call whose requests are resolved."""
+        self._mock_number += 1
+        call.name = f"mock-{self._mock_number:06}"
+        exchange = call.recorded.exchange
+        tier = tier_of(call)
+        kept = [request.name for request in call.candidates if request.name is not None]
+        return Mock(
+            name=call.name,
+            protocol=exchange.protocol,
+            destination=call.destination,
+            request=exchange.request,
+            response=exchange.response,
+            timing=Timing(call.start_ns, call.end_ns),
+            tier=tier,
+            connection=call.recorded.connection,
+            case=None if call.case is None else call.case.name,
+            candidates=kept if tier is Tier.CASE and call.case is None else [],
+            evidence=call.evidence,
+            generated=self._generated_of(call),
+            calls=exchange.calls,
+        )
+
+    def _generated_of(self, call: Outbound) -> dict[str, str]:
+        if call.is_session:
+            return {}
+        if call.generated is None:
+            identity, answer = self._views_of(call)
+            window = Window(call.start_ns, call.end_ns)
+            call.generated = self._provenance.settle_call(identity, answer, window)
+        return call.generated
+
+    def _settle(self, request: Inbound, case: TestCase) -> CaseProvenance:
+        """Settles the values of a case and of its calls.
+
+        Calls that only may be its own count as inputs; what they hold themselves is settled when
+        the inputs of every request that may have made them are known.
+        """
+        calls = sorted((*request.answers, *request.doubtful), key=_start_of)
+        views = [self._views_of(call) for call in calls]
+        protocol = self._find_protocol(case.protocol)
+        result = self._provenance.settle(
+            protocol.view(case.request),
+            [
+                (identity if call.case is request else {}, answer)
+                for call, (identity, answer) in zip(calls, views, strict=True)
+            ],
+            protocol.view(case.response),
+            Window(request.start_ns, request.end_ns),
+        )
+        for call, generated in zip(calls, result.calls, strict=True):
+            if call.case is request:
+                call.generated = generated
+        return result
+
+    def _views_of(self, call: Outbound) -> tuple[Document, Any]:
+        exchange = call.recorded.exchange
+        protocol = self._find_protocol(exchange.protocol)
+        response = exchange.response
+        answer = None if response is None else protocol.view(response)
+        return protocol.identity(exchange.request), answer
+
+
+def tier_of(call: Outbound) -> Tier:
+    """Where the mock of a call belongs, once its requests are resolved."""
+    if call.is_session:
+        return Tier.SESSION
+    if call.case is not None:
+        return Tier.CASE
+    if call.candidates and all(request.name is not None for request in call.candidates):
+        return Tier.CASE
+    return Tier.STARTUP if call.is_startup else Tier.BACKGROUND
+
+
+def belongs_to_left_out(call: Outbound) -> bool:
+    """Whether every request that can have made the call was kept out of the test set."""
+    if call.is_session or not call.candidates:
+        return False
+    return all(request.name is None for request in call.candidates)
+
+
+def _problem_of(call: Outbound) -> str | None:
+    return call.recorded.exchange.problem
+
+
+def _start_of(call: Outbound) -> int:
+    return call.start_ns

@@ -1,0 +1,185 @@
+"""Values that came in with a request and go out again with a call: the lineage of a call.
+
+Two kinds of value tell.  A *distinctive* one (an e-mail address, a UUID, a long mixed token)
+tells by itself.  Any other tells only in a place where it has proved to: an argument of an
+operation that, in calls whose request was known by other evidence, always came in with that
+request and took several values.  So an order number counts after a few orders, a ``LIMIT 10``
+never.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_TOKENS = 4096  # remembered of one request with its answers
+MAX_PLACES = 64  # looked at in one call
+MAX_TEXT = 1 << 16  # characters looked at in one scalar
+PLACES_CAP = 20_000  # places remembered
+PROOFS_NEEDED = 3  # different values that came in with the request
+PROOFS_KEPT = 8
+
+_TOKEN = re.compile(r"[0-9A-Za-z]+(?:[-_.@+~][0-9A-Za-z]+)*")
+_PART = re.compile(r"[0-9A-Za-z]+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DATE_LIKE = re.compile(r"\d{4}-?\d\d-?\d\d")
+_VARYING = re.compile(r"'[^']*'|\d+")
+
+
+def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every string, number and readable byte string of a tree with its path."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from iter_scalars(value, f"{path}/{key}")
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from iter_scalars(value, f"{path}/{index}")
+    else:
+        text = _text_of(tree)
+        if text:
+            yield path, text
+
+
+def _text_of(scalar: Any) -> str:
+    if isinstance(scalar, bool) or scalar is None:
+        return ""
+    if isinstance(scalar, bytes):
+        return scalar[:MAX_TEXT].decode(errors="ignore")
+    return str(scalar)[:MAX_TEXT]
+
+
+def iter_tokens(text: str) -> Iterator[str]:
+    """The words of a text, compound ones as they are, in lower case."""
+    for found in _TOKEN.finditer(text):
+        yield found[0].lower()
+
+
+def is_distinctive(token: str) -> bool:
+    """Whether two occurrences of a token cannot well be chance."""
+    if "@" in token[1:-1] or _UUID.fullmatch(token):
+        return True
+    if len(token) < 12 or _DATE_LIKE.match(token):
+        return False
+    digits = sum(character.isdigit() for character in token)
+    return 3 <= digits < len(token) - 2 and "." not in token
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The tokens that came in with a request; ``is_partial`` when there were too many."""
+
+    tokens: set[str] = field(default_factory=set)
+    is_partial: bool = False
+    answers_taken: int = 0
+
+    def add(self, view: Any) -> None:
+        """Takes the values of a request or of an answer."""
+        for _, text in iter_scalars(view):
+            for token in iter_tokens(text):
+                self.tokens.add(token)
+                self.tokens.update(part.lower() for part in _PART.findall(token))
+            self.is_partial |= len(text) >= MAX_TEXT
+            if len(self.tokens) > MAX_TOKENS:
+                self.is_partial = True
+                return
+
+    def take(self, other: Inputs) -> None:
+        """Takes what came in with an answer."""
+        self.tokens |= other.tokens
+        self.is_partial |= other.is_partial or len(self.tokens) > MAX_TOKENS
+
+
+@dataclass(slots=True)
+class _Proof:
+    values: set[str] = field(default_factory=set)
+    is_refuted: bool = False
+
+    @property
+    def is_enough(self) -> bool:
+        return not self.is_refuted and len(self.values) >= PROOFS_NEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One value of a call: where it stands (operation, path, word) and what it is."""
+
+    key: int
+    token: str
+
+
+def template_of(operation: str) -> str:
+    """An operation without the literals that were written into its text."""
+    return _VARYING.sub("?", operation)
+
+
+def find_places(destination: str, operation: str, view: Any) -> list[Place]:
+    """The values of a call, at most `MAX_PLACES`."""
+    base = (destination, template_of(operation))
+    places: list[Place] = []
+    for path, text in iter_scalars(view):
+        for index, token in enumerate(iter_tokens(text)):
+            places.append(Place(hash((base, path, index)), token))
+            if len(places) == MAX_PLACES:
+                return places
+    return places
+
+
+class PlaceMemory:
+    """Which places always held a value of the call's own request."""
+
+    def __init__(self, cap: int = PLACES_CAP) -> None:
+        self._cap = cap
+        self._proofs: OrderedDict[int, _Proof] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._proofs)
+
+    def is_proved(self, place: Place) -> bool:
+        """Whether the value here is the request's own."""
+        proof = self._proofs.get(place.key)
+        return proof is not None and proof.is_enough
+
+    def learn(self, places: Sequence[Place], inputs: Inputs) -> None:
+        """Takes a call whose request is known from other evidence."""
+        for place in places:
+            proof = self._proofs.setdefault(place.key, _Proof())
+            self._proofs.move_to_end(place.key)
+            if place.token not in inputs.tokens:
+                proof.is_refuted |= not inputs.is_partial
+            elif len(proof.values) < PROOFS_KEPT:
+                proof.values.add(place.token)
+        while len(self._proofs) > self._cap:
+            self._proofs.popitem(last=False)
+
+
+def choose_by_lineage(
+    places: Sequence[Place],
+    memory: PlaceMemory,
+    certain: Sequence[Inputs],
+    doubtful: Sequence[Inputs],
+) -> int | None:
+    """The index of the only candidate the values can have come from, or ``None``.
+
+    ``certain`` holds what surely came in with each candidate, ``doubtful`` the answers to calls
+    that may be its own.
+    """
+    allowed = set(range(len(certain)))
+    votes: set[int] = set()
+    for place in places:
+        is_proved = memory.is_proved(place)
+        if not (is_proved or is_distinctive(place.token)):
+            continue
+        holders = {
+            index
+            for index, both in enumerate(zip(certain, doubtful, strict=True))
+            if any(inputs.is_partial or place.token in inputs.tokens for inputs in both)
+        }
+        if not holders and not is_proved:
+            continue  # a value made here, or from an input not seen, speaks for none
+        allowed &= holders
+        if len(holders) == 1 and all(place.token in certain[index].tokens for index in holders):
+            votes |= holders
+    return votes.pop() if len(votes) == 1 and votes == allowed else None

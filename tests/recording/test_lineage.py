@@ -1,0 +1,94 @@
+"""Which values tell where a call comes from, and which never do."""
+
+from __future__ import annotations
+
+import pytest
+
+from kebpf.recording.lineage import (
+    MAX_PLACES,
+    MAX_TOKENS,
+    Inputs,
+    PlaceMemory,
+    choose_by_lineage,
+    find_places,
+    is_distinctive,
+    template_of,
+)
+
+
+def inputs_of(*values: object) -> Inputs:
+    inputs = Inputs()
+    inputs.add(list(values))
+    return inputs
+
+
+NOTHING = [Inputs(), Inputs()]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "bob@example.com",
+        "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+        "9f1c2d3e4b5a6978",
+        "ord-2024-88123a",
+    ],
+)
+def test_what_cannot_be_chance(token: str) -> None:
+    assert is_distinctive(token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["42", "1700000000", "2024-01-01t00", "20240101", "information_schema", "x86_64", "utf8mb4",
+     "applewebkit-537.36", "1700000000123456", "limit"],
+)  # fmt: skip
+def test_what_can(token: str) -> None:
+    assert not is_distinctive(token)
+
+
+def test_values_written_into_the_sql_are_places_too() -> None:
+    first = find_places("db", "SELECT * FROM t WHERE id = 41", {"sql": "… id = 41"})
+    second = find_places("db", "SELECT * FROM t WHERE id = 9", {"sql": "… id = 9"})
+    assert [place.key for place in first] == [place.key for place in second]
+    assert template_of("WHERE a = 'x' AND b = 12") == "WHERE a = ? AND b = ?"
+
+
+def test_a_place_is_proved_by_different_values_only() -> None:
+    memory = PlaceMemory()
+    for number in (1, 1, 1, 1):
+        memory.learn(find_places("db", "S", [number]), inputs_of(number))
+    assert not memory.is_proved(find_places("db", "S", [9])[0])
+    for number in (2, 3):
+        memory.learn(find_places("db", "S", [number]), inputs_of(number))
+    assert memory.is_proved(find_places("db", "S", [9])[0])
+    memory.learn(find_places("db", "S", [4]), inputs_of(5))
+    assert not memory.is_proved(find_places("db", "S", [9])[0])
+
+
+def test_a_proved_value_that_no_candidate_has_speaks_against_all() -> None:
+    memory = PlaceMemory()
+    for number in (1, 2, 3):
+        memory.learn(find_places("db", "S", [number, "x"]), inputs_of(number))
+    key = "9f1c2d3e4b5a6978"
+    candidates = [inputs_of(key), inputs_of("b")]
+    assert choose_by_lineage(find_places("db", "T", [key]), memory, candidates, NOTHING) == 0
+    assert choose_by_lineage(find_places("db", "S", [7, key]), memory, candidates, NOTHING) is None
+
+
+def test_what_came_in_may_be_more_than_was_looked_at() -> None:
+    key = "9f1c2d3e4b5a6978"
+    huge = inputs_of(*range(MAX_TOKENS * 2))
+    assert huge.is_partial
+    candidates = [inputs_of(key), huge]
+    assert (
+        choose_by_lineage(find_places("db", "T", [key]), PlaceMemory(), candidates, NOTHING) is None
+    )
+
+
+def test_memories_are_capped() -> None:
+    assert len(find_places("db", "S", list(range(1000)))) == MAX_PLACES
+    memory = PlaceMemory(cap=10)
+    for number in range(50):
+        memory.learn(find_places("db", f"S{'x' * number}", [number]), inputs_of(number))
+    assert len(memory) == 10

@@ -1,0 +1,129 @@
+"""A value that came in is exact; one the program made is a placeholder wherever it recurs."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from kebpf.recording.provenance import Provenance
+from kebpf.recording.times import Window
+
+NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
+NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
+WINDOW = Window(NOW_NS - 20_000_000, NOW_NS + 20_000_000)
+LATER = Window(NOW_NS + 60_000_000_000, NOW_NS + 60_050_000_000)
+ISO = "time:%Y-%m-%dT%H:%M:%S.%f%:z"
+ONE, TWO = "7d0c9e5a-3b1f-4c62-9a8e-51f2d6b4037c", "c2a4f6e8-91d3-4b57-8e0f-6a1b3c5d7e92"
+
+
+def call(*args: Any, answer: Any = None) -> tuple[dict[str, Any], Any]:
+    return {"operation": "INSERT", "args": list(args)}, {"rows": answer or []}
+
+
+def response_of(request: Any, *calls: Any, response: Any) -> dict[str, str]:
+    return Provenance().settle(request, calls, response, WINDOW).response
+
+
+class TestDerived:
+    def test_what_came_in_with_the_request_is_exact(self) -> None:
+        for form in (ONE, f"id={ONE};", ONE.upper(), ONE.replace("-", ""), ONE.encode()):
+            assert response_of({"q": form}, response={"id": ONE}) == {}, form
+
+    def test_encoded_inputs(self) -> None:
+        token = "+/Wif+KtMUe55Szw4MraXGCwoNin4L39"
+        basic = "Basic " + base64.b64encode(f"user:{ONE}".encode()).decode()
+        escaped = '{"id": "' + token.replace("/", "\\/") + '"}'
+        for form, value in ((quote(token, safe=""), token), (basic, ONE), (escaped, token)):
+            assert response_of({"q": form}, response={"id": value}) == {}, form
+
+    def test_an_answer_of_a_dependency_is_an_input_of_what_follows(self) -> None:
+        result = Provenance().settle(
+            {}, [call(answer=[[ONE]]), call(ONE)], {"id": ONE, "t": 1}, WINDOW
+        )
+        assert (result.calls, result.response) == ([{}, {}], {})
+        assert (result.strength.exact, result.strength.by_class) == (5, 0)
+
+    def test_inputs_of_earlier_cases(self) -> None:
+        provenance = Provenance()
+        provenance.settle({"q": ONE}, [], {}, WINDOW)
+        assert provenance.settle({}, [], {"id": ONE}, LATER).response == {}
+
+
+class TestGenerated:
+    def test_every_occurrence_is_a_placeholder(self) -> None:
+        provenance = Provenance()
+        first = provenance.settle(
+            {"name": "tea"},
+            [call(ONE, "tea"), call(f"order:{ONE}", answer=[[ONE]])],
+            {"body": {"id": ONE, "name": "tea"}, "headers": [["location", f"/orders/{ONE}"]]},
+            WINDOW,
+        )
+        assert first.calls == [{"/args/0": "{uuid4}"}, {"/args/0": "order:{uuid4}"}]
+        assert first.response == {"/body/id": "{uuid4}", "/headers/0/1": "/orders/{uuid4}"}
+        assert (first.strength.exact, first.strength.by_class) == (5, 4)
+        later = provenance.settle({"id": ONE}, [call(ONE, answer=[[ONE]])], {"id": ONE}, LATER)
+        assert (later.calls, later.response) == ([{"/args/0": "{uuid4}"}], {"/id": "{uuid4}"})
+
+    def test_an_operation_may_hold_one(self) -> None:
+        identity = {"operation": f"PUT /orders/{ONE}"}
+        result = Provenance().settle({}, [(identity, {})], {}, WINDOW)
+        assert result.calls == [{"/operation": "PUT /orders/{uuid4}"}]
+
+    def test_the_same_id_without_dashes(self) -> None:
+        result = Provenance().settle({}, [call(ONE)], {"id": ONE.replace("-", "")}, WINDOW)
+        assert result.response == {"/id": "{hex:32}"}
+
+    def test_literal_braces_are_doubled(self) -> None:
+        assert response_of({}, response=f"{{{ONE}}}") == {"": "{{{uuid4}}}"}
+
+    def test_a_call_outside_any_case(self) -> None:
+        provenance = Provenance()
+        identity, answer = call(ONE, "x")
+        assert provenance.settle_call(identity, answer, WINDOW) == {"/args/0": "{uuid4}"}
+        assert provenance.settle_call(*call(answer=[[TWO]]), WINDOW) == {}
+        assert provenance.settle({}, [], {"id": TWO}, WINDOW).response == {}
+
+    def test_constants_stay_exact(self) -> None:
+        body = {"status": "ok", "n": 5, "version": "1.2.3", "since": "2020-01-01T00:00:00Z"}
+        assert response_of({}, response=body) == {}
+
+
+class TestTimes:
+    def test_fresh_times(self) -> None:
+        body = {"at": NOW.isoformat(), "s": NOW_NS // 10**9, "ms": NOW_NS // 10**6}
+        assert response_of({}, response=body) == {
+            "/at": f"{{{ISO}}}",
+            "/s": "{time:epoch_s}",
+            "/ms": "{time:epoch_ms}",
+        }
+
+    def test_a_time_that_came_in_in_another_format_is_derived(self) -> None:
+        rows = call(answer=[["2026-11-22 16:37:05.123456+00"]])
+        assert response_of({}, rows, response={"at": NOW.isoformat()}) == {}
+        short = NOW.isoformat(timespec="milliseconds")
+        assert response_of({}, rows, response={"at": short}) == {}
+
+    def test_the_second_of_an_answer_may_be_an_echo_or_a_reading(self) -> None:
+        date = NOW.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        rows = call(answer=[[date]])
+        name = "either:time:%a, %d %b %Y %H:%M:%S GMT"
+        assert response_of({}, rows, response={"date": date}) == {"/date": f"{{{name}}}"}
+
+    def test_a_time_made_by_an_earlier_case_counts_by_its_binding(self) -> None:
+        provenance = Provenance()
+        provenance.settle({}, [call(NOW.isoformat(), NOW_NS // 10**6)], {}, WINDOW)
+        answer = call(answer=[["2026-11-22 16:37:05.123456+00"]])
+        body = {"at": NOW.isoformat(), "ms": NOW_NS // 10**6}
+        later = provenance.settle({}, [answer], body, LATER)
+        assert later.response == {"/at": f"{{seen:{ISO}}}", "/ms": "{seen:time:epoch_ms}"}
+
+    def test_a_version_7_uuid_of_an_earlier_case(self) -> None:
+        text = f"{NOW_NS // 10**6:012x}"
+        made = f"{text[:8]}-{text[8:]}-7abc-8def-0123456789ab"
+        provenance = Provenance()
+        assert provenance.settle({}, [], {"id": made}, WINDOW).response == {"/id": "{uuid7}"}
+        assert provenance.settle({"id": made}, [], {"id": made}, LATER).response == {
+            "/id": "{seen:uuid7}"
+        }

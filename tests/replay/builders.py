@@ -1,0 +1,82 @@
+"""Builds cases, mocks and a test set in memory, over a protocol made of plain documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.model import Endpoint, Evidence, Mock, TestCase, Tier, Timing
+
+DATABASE = Endpoint("tcp", "10.0.0.5", 5432)
+CACHE = Endpoint("tcp", "10.0.0.6", 6379)
+
+SECOND = 1_000_000_000
+RECORDED_NS = 1_700_000_000 * SECOND  # 2023-11-14T22:13:20Z
+REPLAYED_NS = 1_760_000_000 * SECOND  # 2025-10-09T08:53:20Z
+
+
+class PlainSpec:
+    """Requests are documents with ``sql`` and ``args``; ``form`` is no part of the identity."""
+
+    name = "plain"
+
+    def identity(self, request: Document) -> Document:
+        return {"operation": request["sql"], "args": request.get("args", [])}
+
+    def describe(self, request: Document) -> str:
+        return f"{request['sql']} {request.get('args', [])}"
+
+
+def get_plain_spec(_name: str) -> ProtocolSpec:
+    return cast(ProtocolSpec, PlainSpec())
+
+
+class MemorySet:
+    """A test set; ``reads`` counts how often a mock was read back."""
+
+    def __init__(self, cases: Iterable[TestCase], mocks: Iterable[Mock]) -> None:
+        self._cases, self._mocks = list(cases), list(mocks)
+        self.reads = 0
+
+    def cases(self) -> list[TestCase]:
+        return self._cases
+
+    def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
+        return ((index * 10, mock) for index, mock in enumerate(self._mocks))
+
+    def mock_at(self, offset: int) -> Mock:
+        self.reads += 1
+        return self._mocks[offset // 10]
+
+
+def make_mock(
+    sql: str, *args: Any, answer: Any = None, case: str | None = None, **changes: Any
+) -> Mock:
+    tier = Tier.CASE if case or changes.get("candidates") else Tier.STARTUP
+    values: dict[str, Any] = {
+        "name": f"mock {sql} {args} {case}",
+        "protocol": "plain",
+        "destination": DATABASE,
+        "request": {"sql": sql, "args": list(args)},
+        "response": {"rows": answer if answer is not None else []},
+        "timing": Timing(RECORDED_NS, RECORDED_NS + 1000),
+        "tier": tier,
+        "connection": 1,
+        "case": case,
+        "evidence": Evidence.THREAD,
+    }
+    return Mock(**(values | changes))
+
+
+def make_case(name: str = "a", **changes: Any) -> TestCase:
+    values: dict[str, Any] = {
+        "name": name,
+        "protocol": "plain",
+        "request": {},
+        "response": {},
+        "endpoint": Endpoint("tcp", "0.0.0.0", 8080),
+        "timing": Timing(RECORDED_NS, RECORDED_NS + SECOND // 10),
+        "order": 1,
+    }
+    return TestCase(**(values | changes))

@@ -1,0 +1,169 @@
+"""Bindings are a bijection, and replacing values goes there and back."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebpf.recording.times import Window
+from kebpf.replay.binding import Bindings, pair_tokens
+
+from .builders import REPLAYED_NS, SECOND
+
+WINDOW = Window(REPLAYED_NS, REPLAYED_NS + SECOND)
+ISO = "time:%Y-%m-%dT%H:%M:%S.%f%:z"
+OLD_TIME, NEW_TIME = "2023-11-14T22:13:20.050001+00:00", "2025-10-09T08:53:20.250000+00:00"
+
+uuids = st.uuids(version=4).map(str)
+tokens = st.one_of(
+    uuids,
+    st.text("0123456789abcdef", min_size=32, max_size=32),
+    st.text("ABCxyz019-_", min_size=22, max_size=22).filter(lambda t: t.strip("-_") != ""),
+)
+
+
+class TestBijection:
+    def test_one_to_one(self) -> None:
+        a, b, c = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3))
+        bindings = Bindings()
+        assert bindings.bind(a, b, "uuid4")
+        assert bindings.bind(a, b, "uuid4")
+        assert not bindings.bind(a, c, "uuid4")
+        assert not bindings.bind(c, b, "uuid4")
+
+    @given(st.lists(st.tuples(uuids, uuids), max_size=20))
+    def test_what_is_bound_is_always_a_bijection(self, pairs: list[tuple[str, str]]) -> None:
+        bindings, accepted = Bindings(), set()
+        for old, new in pairs:
+            if bindings.bind(old, new, "uuid4"):
+                accepted.add((old, new))
+        assert len({old for old, _ in accepted}) == len(accepted)
+        assert len({new for _, new in accepted}) == len(accepted)
+
+    def test_all_pairs_or_none(self) -> None:
+        a, b, c, d = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3, 4))
+        bindings = Bindings()
+        assert not bindings.try_bind([("uuid4", a, b), ("uuid4", a, c)], None)
+        assert not bindings.try_bind([("uuid4", a, b), ("uuid4", c, b)], None)
+        assert not bindings.is_bound(a)
+        assert bindings.try_bind([("uuid4", a, b), ("uuid4", c, d)], None)
+
+    def test_class_is_checked(self) -> None:
+        old = str(uuid.UUID(int=1, version=4))
+        assert not Bindings().bind(old, "f" * 32, "uuid4")
+        assert not Bindings().bind(old, str(uuid.UUID(int=1, version=5)), "uuid4")
+
+
+class TestTimes:
+    def test_two_equal_recorded_times_may_be_two_readings(self) -> None:
+        bindings = Bindings()
+        assert bindings.try_bind([(ISO, OLD_TIME, NEW_TIME)], WINDOW)
+        assert bindings.try_bind([(ISO, OLD_TIME, "2025-10-09T08:53:20.25001+00:00")], WINDOW)
+
+    def test_distinct_recorded_times_may_become_one(self) -> None:
+        bindings = Bindings()
+        assert bindings.try_bind([(ISO, OLD_TIME, NEW_TIME)], WINDOW)
+        later = "2023-11-14T22:13:20.060000+00:00"
+        assert bindings.try_bind([(ISO, later, NEW_TIME)], WINDOW)
+
+    def test_a_time_made_earlier_must_be_the_one_it_was_bound_to(self) -> None:
+        bindings = Bindings()
+        assert bindings.try_bind([(ISO, OLD_TIME, NEW_TIME)], WINDOW)
+        seen = f"seen:{ISO}"
+        assert bindings.try_bind([(seen, OLD_TIME, NEW_TIME)], WINDOW)
+        fresh = "2025-10-09T08:53:20.300000+00:00"
+        assert not bindings.try_bind([(seen, OLD_TIME, fresh)], WINDOW)
+
+    def test_a_time_made_earlier_in_another_format(self) -> None:
+        bindings = Bindings()
+        assert bindings.try_bind([(ISO, OLD_TIME, NEW_TIME)], WINDOW)
+        seen = "seen:time:%Y-%m-%dT%H:%M:%S.%3fZ"
+        assert bindings.try_bind(
+            [(seen, "2023-11-14T22:13:20.050Z", "2025-10-09T08:53:20.250Z")], WINDOW
+        )
+        assert not bindings.try_bind(
+            [(seen, "2023-11-14T22:13:20.050Z", "2025-10-09T08:53:20.251Z")], WINDOW
+        )
+
+    def test_an_expiry_keeps_its_distance(self) -> None:
+        expiry = "time:%Y-%m-%dT%H:%M:%SZ@+3600"
+        pair = (expiry, "2023-11-14T23:13:20Z", "2025-10-09T09:53:20Z")
+        assert Bindings().try_bind([pair], WINDOW)
+        wrong = (expiry, "2023-11-14T23:13:20Z", "2025-10-09T10:53:20Z")
+        assert not Bindings().try_bind([wrong], WINDOW)
+
+    def test_an_echo_or_a_reading_of_the_clock(self) -> None:
+        either = "either:time:%a, %d %b %Y %H:%M:%S GMT"
+        old = "Tue, 14 Nov 2023 22:13:20 GMT"
+        for new, is_right in (
+            (old, True),
+            ("Thu, 09 Oct 2025 08:53:20 GMT", True),
+            ("Thu, 09 Oct 2025 07:53:20 GMT", False),
+        ):
+            assert Bindings().try_bind([(either, old, new)], WINDOW) is is_right
+
+
+class TestReplacing:
+    @given(st.lists(st.tuples(tokens, tokens), max_size=8), st.data())
+    def test_there_and_back(self, pairs: list[tuple[str, str]], data: st.DataObject) -> None:
+        olds, news = [p[0] for p in pairs], [p[1] for p in pairs]
+        if len({t.lower() for t in olds + news}) < 2 * len(pairs):
+            return
+        bindings = Bindings()
+        for old, new in pairs:
+            bindings.bind(old, new, "uuid4" if old.count("-") == 4 else f"token:{len(old)}")
+        bound = [old for old in olds if bindings.is_bound(old)]
+        filler = st.text(' {}[]",:;äß\n', max_size=5)
+        parts = st.lists(st.one_of(filler, st.sampled_from(bound or ["x"])), max_size=8)
+        tree = {"a": ["|".join(data.draw(parts))], "b": 5, "c": None}
+        assert bindings.to_recorded(bindings.to_actual(tree)) == tree
+
+    def test_strings_bytes_keys_numbers_and_nested_trees(self) -> None:
+        old, new = str(uuid.UUID(int=1, version=4)), str(uuid.UUID(int=2, version=4))
+        bindings = Bindings()
+        bindings.bind(old, new, "uuid4")
+        bindings.bind("1700000000123", "1760000000456", "token:13")
+        tree = {old: [f"order:{old}".encode(), b"\xff\x00" + old.encode(), 1_700_000_000_123, True]}
+        assert bindings.to_actual(tree) == {
+            new: [f"order:{new}".encode(), b"\xff\x00" + new.encode(), 1_760_000_000_456, True]
+        }
+
+    def test_other_spellings(self) -> None:
+        bindings = Bindings()
+        old, new = "ab+cd/ef1234567890ABCDE==", "xy/zw+uv0987654321VWXYZ=="
+        bindings.bind(old, new, "base64:25")
+        for spell in (str, quote, lambda t: quote(t, safe=""), lambda t: json.dumps(t)):
+            assert bindings.to_actual(f"x={spell(old)}&") == f"x={spell(new)}&"
+        assert bindings.to_actual(old.replace("/", "\\/")) == new.replace("/", "\\/")
+
+    def test_no_piece_of_a_longer_word_is_replaced(self) -> None:
+        bindings = Bindings()
+        bindings.bind("1700000000", "1760000000", "token:10")
+        assert bindings.to_actual("17000000001 x1700000000 1700000000") == (
+            "17000000001 x1700000000 1760000000"
+        )
+
+    def test_work_does_not_grow_with_the_number_of_bindings(self) -> None:
+        bindings = Bindings()
+        for number in range(2000):
+            bindings.bind(f"token{number:020}", f"other{number:020}", "token:25")
+        substitution = bindings._forward
+        lookups = substitution._spans["token000"]
+        assert lookups == [(0, 25)]
+
+
+class TestPairs:
+    def test_types_must_agree(self) -> None:
+        assert pair_tokens("{time:epoch_s}", 1_700_000_000, "1700000001") is None
+        assert pair_tokens("{time:epoch_s}", 1_700_000_000, 1_700_000_001) == [
+            ("time:epoch_s", "1700000000", "1700000001")
+        ]
+        assert pair_tokens("{time:epoch_s}", True, True) is None
+
+    def test_literal_braces(self) -> None:
+        found = pair_tokens('{{"id": "{hex:16}"}}', '{"id": "00ff00ff00ff00ff"}', '{"id": "x"}')
+        assert found is None
