@@ -118,17 +118,26 @@ class CaseMaker:
         return call.generated
 
     def _settle(self, request: Inbound, case: TestCase) -> CaseProvenance:
-        """Settles the values of a case; calls that only may be its own count as inputs too."""
+        """Settles the values of a case and of its calls.
+
+        Calls that only may be its own count as inputs; what they hold themselves is settled when
+        the inputs of every request that may have made them are known.
+        """
         calls = sorted((*request.answers, *request.doubtful), key=_start_of)
+        views = [self._views_of(call) for call in calls]
         protocol = self._find_protocol(case.protocol)
         result = self._provenance.settle(
             protocol.view(case.request),
-            [self._views_of(call) for call in calls],
+            [
+                (identity if call.case is request else {}, answer)
+                for call, (identity, answer) in zip(calls, views, strict=True)
+            ],
             protocol.view(case.response),
             Window(request.start_ns, request.end_ns),
         )
         for call, generated in zip(calls, result.calls, strict=True):
-            call.generated = _agreed(call.generated, generated)
+            if call.case is request:
+                call.generated = generated
         return result
 
     def _views_of(self, call: Outbound) -> tuple[Document, Any]:
@@ -163,10 +172,3 @@ def _problem_of(call: Outbound) -> str | None:
 
 def _start_of(call: Outbound) -> int:
     return call.start_ns
-
-
-def _agreed(known: dict[str, str] | None, found: dict[str, str]) -> dict[str, str]:
-    """What is generated whichever request made the call: derived for one is derived."""
-    if known is None:
-        return found
-    return {path: kind for path, kind in found.items() if known.get(path) == kind}

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kebpf.protocols.http1.curl import curl_line
-
 from kebpf.protocols.base import Exchange, ProtocolSpec
+from kebpf.protocols.http1 import HTTP1
+from kebpf.protocols.http1.curl import curl_line
 from kebpf.recording.model import TestCase
+from kebpf.recording.times import Window
 from kebpf.replay.events import CaseFinished, Verdict
 from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
@@ -92,7 +93,7 @@ async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFin
         exchange = await _send(scene, case)
     except ReplayError as error:
         return replace(finished, error=str(error))
-    finished = _compare(scene, case, exchange, (start_ns, time.time_ns()), finished)
+    finished = _compare(scene, case, exchange, Window(start_ns, time.time_ns()), finished)
     await _await_calls(scene)
     return finished
 
@@ -123,7 +124,7 @@ def _compare(
     scene: Scene,
     case: TestCase,
     exchange: Exchange,
-    window: tuple[int, int],
+    window: Window,
     finished: CaseFinished,
 ) -> CaseFinished:
     spec = scene.find_protocol(case.protocol)
@@ -151,6 +152,6 @@ async def _await_calls(scene: Scene) -> None:
 
 def _write_curl(scene: Scene, case: TestCase) -> str:
     address = scene.addresses.get(case.endpoint.port)
-    if case.protocol != "http1" or address is None:
+    if case.protocol != HTTP1.name or address is None:
         return ""
     return curl_line(scene.bindings.to_actual(case.request), f"http://{address}")

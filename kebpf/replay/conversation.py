@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kebpf.protocols.base import Detection, ProtocolSpec, ServerSession
-from kebpf.replay.routing import Route
+from kebpf.replay.routing import OPAQUE, Route
 from kebpf.replay.stages import Matching
 
 HEAD_SIZE_LIMIT = 16 * 1024  # who has not shown a protocol by then speaks none we know
-OPAQUE = "opaque"
 
 
 class Conversation:
@@ -36,6 +35,13 @@ class Conversation:
     def is_expected(self) -> bool:
         """Whether the recording knows the destination."""
         return bool(self.route.protocols)
+
+    def open(self) -> bytes:
+        """The connection is there; gives the greeting of a server that speaks first.
+
+        Only bytes of an unknown protocol are greeted with: the others speak when spoken to.
+        """
+        return self._serve(b"") if self.protocol == OPAQUE else b""
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the application sent; gives what to send back."""
@@ -71,7 +77,7 @@ class Conversation:
 
     def _report_silence(self) -> None:
         self.is_closed = True
-        self._matcher.for_destination(self.route.destination).answer({"data": b""})
+        self._matcher.for_destination(self.route.destination, OPAQUE).answer({"data": b""})
 
     def _serve(self, data: bytes) -> bytes:
         session = self._session
@@ -100,7 +106,7 @@ class Conversation:
 
     def _choose(self, name: str) -> None:
         destination = self.route.destination
+        facts = self.route.opaque if name == OPAQUE else self._matcher.facts_for(destination)
+        answerer = self._matcher.for_destination(destination, name)
         self.protocol = name
-        self._session = self._protocols[name].make_server(
-            self._matcher.for_destination(destination), self._matcher.facts_for(destination)
-        )
+        self._session = self._protocols[name].make_server(answerer, facts)

@@ -61,8 +61,11 @@ class Family:
 
     def _kill_now(self, members: list[int]) -> None:
         if self._cgroup is not None:
-            with contextlib.suppress(OSError):  # cgroup.kill came with Linux 5.14
-                (self._cgroup.path / "cgroup.kill").write_text("1", encoding="ascii")
+            with (
+                contextlib.suppress(OSError),  # cgroup.kill came with Linux 5.14
+                (self._cgroup.path / "cgroup.kill").open("r+", encoding="ascii") as file,
+            ):
+                file.write("1")
                 return
         for pid in members:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -99,7 +102,7 @@ def _read_cgroup(folder: Path) -> list[int]:
     for procs in (folder / "cgroup.procs", *folder.glob("**/*/cgroup.procs")):
         with contextlib.suppress(OSError):  # a group that was removed holds nobody
             pids.extend(int(line) for line in procs.read_text(encoding="ascii").split())
-    return pids
+    return [pid for pid in pids if _read_session(pid) is not None]
 
 
 def _list_processes() -> Iterator[int]:

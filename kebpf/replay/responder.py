@@ -8,11 +8,12 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
-from kebpf.replay.conversation import OPAQUE, Conversation
-from kebpf.replay.routing import Route, Routes
+from kebpf.replay.conversation import Conversation
+from kebpf.replay.routing import OPAQUE, Route, Routes
 from kebpf.replay.stages import Matching, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
@@ -165,7 +166,9 @@ class _Stream(asyncio.Protocol):
         self._conversation = self._responder.open_conversation("tcp", peer)
         if self._conversation is None:
             transport.abort()
-        elif not self._conversation.is_expected:
+            return
+        self._answer(self._conversation, self._conversation.open)
+        if not self._conversation.is_expected:
             loop = asyncio.get_running_loop()
             self._silence = loop.call_later(self._responder.silence_s, self._give_up)
 
@@ -228,8 +231,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # asyncio's own one is not a subclass of DatagramTransport, so it cannot be asked
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         conversation = self._responder.open_conversation("udp", addr[:2])

@@ -6,27 +6,40 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kebpf.protocols.base import Document
 from kebpf.recording.model import Endpoint, Mock
 
 DNS_PORT = 53
+OPAQUE = "opaque"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A destination as the recording calls it; no ``protocols`` where it was never recorded."""
+    """A destination as the recording calls it; no ``protocols`` where it was never recorded.
+
+    ``opaque`` are its recorded exchanges in no known protocol, by which alone a server can tell
+    where a request of theirs ends.
+    """
 
     destination: Endpoint
     protocols: tuple[str, ...] = ()
+    opaque: tuple[Document, ...] = ()
 
 
 class Routes:
     """The destinations of a test set's mocks."""
 
     def __init__(self, mocks: Iterable[Mock]) -> None:
-        found: dict[Endpoint, dict[str, None]] = {}
+        protocols: dict[Endpoint, dict[str, None]] = {}
+        opaque: dict[Endpoint, list[Document]] = {}
         for mock in mocks:
-            found.setdefault(mock.destination, {})[mock.protocol] = None
-        self._protocols = {endpoint: tuple(names) for endpoint, names in found.items()}
+            protocols.setdefault(mock.destination, {})[mock.protocol] = None
+            if mock.protocol == OPAQUE:
+                opaque.setdefault(mock.destination, []).append(_make_fact(mock))
+        self._routes = {
+            endpoint: Route(endpoint, tuple(names), tuple(opaque.get(endpoint, ())))
+            for endpoint, names in protocols.items()
+        }
 
     def find(self, transport: str, host: str, port: int) -> Route:
         """The route for what the application asked for.
@@ -37,18 +50,24 @@ class Routes:
         """
         asked = Endpoint(transport, normalise_host(host), port)
         for endpoint in (asked, *self._equivalents(asked)):
-            if endpoint in self._protocols:
-                return Route(endpoint, self._protocols[endpoint])
+            if endpoint in self._routes:
+                return self._routes[endpoint]
         return Route(asked)
 
     def _equivalents(self, asked: Endpoint) -> list[Endpoint]:
         if asked.transport == "unix":
             return []
         if asked.port == DNS_PORT:
-            return [known for known in self._protocols if _is_resolver(known, asked.transport)]
+            return [known for known in self._routes if _is_resolver(known, asked.transport)]
         if not ipaddress.ip_address(asked.host).is_loopback:
             return []
-        return [known for known in self._protocols if _is_local_twin(known, asked)]
+        return [known for known in self._routes if _is_local_twin(known, asked)]
+
+
+def _make_fact(mock: Mock) -> Document:
+    """Responses are not kept but for a greeting's: they may be large and are the matcher's."""
+    is_greeting = mock.request["data"] == b""
+    return {"request": mock.request, "response": mock.response if is_greeting else None}
 
 
 def normalise_host(host: str) -> str:

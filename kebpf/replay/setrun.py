@@ -103,7 +103,7 @@ class SetRun:
         steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
-        routes = Routes(self._selected.recorded.iter_mocks())
+        routes = Routes(mock for _, mock in self._selected.recorded.iter_mocks())
         responder = Responder(steering, matcher, routes, self._environment.protocols())
         stack.push_async_callback(responder.close)
         steering.attach(cgroup, await responder.start())

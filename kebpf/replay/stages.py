@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kebpf.protocols.base import Answerer, Document
 from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
+from kebpf.recording.times import Window
 from kebpf.replay.events import CallFinding, Ledger, Mismatch
 from kebpf.replay.processes import Cgroup
 
@@ -54,7 +55,7 @@ class Steering(Redirect, Protocol):
 class Bindings(Protocol):
     """Recorded values and the actual ones that stand for them in this run."""
 
-    def to_actual(self, tree: Any) -> Any:
+    def to_actual(self, tree: Any, /) -> Any:
         """A recorded tree with this run's values."""
 
 
@@ -63,19 +64,19 @@ class Matching(Protocol):
 
     on_call: Callable[[], None] | None
 
-    def begin_case(self, case: TestCase | None, now_ns: int) -> None:
+    def begin_case(self, case: TestCase | None, now_ns: int, /) -> None:
         """Calls from now on belong to ``case`` (``None``: to the start-up)."""
 
-    def for_destination(self, destination: Endpoint) -> Answerer:
-        """Answers the calls to one destination."""
+    def for_destination(self, destination: Endpoint, protocol: str | None, /) -> Answerer:
+        """Answers the calls to one destination in one protocol."""
 
-    def facts_for(self, destination: Endpoint) -> list[Document]:
+    def facts_for(self, destination: Endpoint, /) -> list[Document]:
         """The recorded session exchanges of a destination."""
 
     def pending(self) -> list[str]:
         """The mocks of the current case that were not called yet."""
 
-    def end_case(self, now_ns: int) -> list[CallFinding]:
+    def end_case(self, now_ns: int, /) -> list[CallFinding]:
         """The case is over: what its calls were that they were not when recorded."""
 
     def finish(self) -> tuple[list[CallFinding], Ledger]:
@@ -83,7 +84,7 @@ class Matching(Protocol):
 
 
 class Comparing(Protocol):
-    """Compares a response with the recorded one; ``window`` is the case's start and end (ns)."""
+    """Compares a response with the recorded one, in the case's window of time."""
 
     def __call__(
         self,
@@ -91,7 +92,8 @@ class Comparing(Protocol):
         expected: Any,
         actual: Any,
         bindings: Bindings,
-        window: tuple[int, int],
+        window: Window,
+        /,
     ) -> tuple[Sequence[Mismatch], Strength]: ...
 
 
@@ -105,5 +107,8 @@ class Recorded(Protocol):
     def cases(self) -> Iterable[TestCase]:
         """Its test cases."""
 
-    def iter_mocks(self) -> Iterable[Mock]:
-        """Its mocks, one by one."""
+    def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
+        """Its mocks, one by one, each with its offset."""
+
+    def mock_at(self, offset: int) -> Mock:
+        """The mock at an offset."""

@@ -194,12 +194,13 @@ def test_an_open_call_is_generated_only_if_it_is_for_every_request() -> None:
     given = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
     writer, _ = record(
         [
-            serve(f"/a/{given}", 10, 50),
+            serve("/a", 10, 50),
             serve(f"/b/{given}", 11, 51, connection=2),
+            serve(f"/c/{given}", 12, 52, connection=3),
             call("INSERT", 20, 21, args=[given]),
         ]
     )
-    assert len(writer.mocks[0].candidates) == 2
+    assert len(writer.mocks[0].candidates) == 3
     assert writer.mocks[0].generated == {}
 
 
