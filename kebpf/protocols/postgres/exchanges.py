@@ -62,7 +62,6 @@ def _start_execute(step: Step, message: m.Execute, portal: Portal) -> Collector:
     collector.response["parameter_types"] = list(portal.statement.type_oids)
     collector.formats = list(portal.bind.result_formats) if portal.bind else []
     collector.sequel = portal.pieces > 0
-    portal.statement.is_used = True
     columns = portal.result_columns()
     if columns is not None:
         collector.describe_columns(columns)

@@ -57,7 +57,7 @@ class Follower:
         self._current: Collector | None = None
         self._failure: Failure | None = None
         self._group: list[Exchange] = []
-        self._unused: list[tuple[Step, PreparedStatement, Portal | None]] = []
+        self._unused: list[tuple[Step, Portal]] = []
         self._notices: list[m.NoticeResponse] = []
         self._blocks = BlockCounter()
         self._statements: dict[str, PreparedStatement] = {}
@@ -227,8 +227,7 @@ class Follower:
     def _on_parse_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Parse)
         self._queue.popleft()
-        entry = apply_parse(step.message, self._statements)
-        self._unused.append((step, entry, None))
+        apply_parse(step.message, self._statements)
 
     def _on_bind_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Bind)
@@ -262,12 +261,12 @@ class Follower:
         step = self._queue.popleft()
         if step.message.kind == "S":
             entry = find_statement(step.message.name, self._statements)
-            entry.columns, entry.is_described, entry.is_used = columns, True, True
+            entry.columns = columns
             self._group.append(describe_exchange(step, entry, columns, end))
             return
         portal = find_portal(step.message.name, self._portals)
         portal.columns, portal.is_described = columns, True
-        self._unused.append((step, portal.statement, portal))
+        self._unused.append((step, portal))
 
     def _on_row(self, message: m.DataRow, start: Mark, end: Mark) -> None:
         self._head(*_ROW_STEPS)
@@ -444,15 +443,11 @@ class Follower:
         return group
 
     def _add_unused(self) -> None:
-        """Statements parsed, and portals described, that this group did not execute."""
-        for step, entry, portal in self._unused:
-            if portal is not None and not portal.pieces:
+        """Portals described that this group did not execute."""
+        for step, portal in self._unused:
+            entry = portal.statement
+            if not portal.pieces:
                 self._group.append(describe_exchange(step, entry, portal.columns, step.end))
-            elif portal is None and not entry.is_used:
-                exchange = describe_exchange(step, entry, None, step.end)
-                if exchange.response is not None:
-                    del exchange.response["columns"]
-                self._group.append(exchange)
         self._unused.clear()
 
     def _abandon_steps(self, problem: str) -> list[Exchange]:

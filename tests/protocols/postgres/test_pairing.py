@@ -341,7 +341,12 @@ def test_notices_and_notifications() -> None:
 
 def test_an_error_skips_to_sync() -> None:
     error = write(m.ErrorResponse({"S": "ERROR", "C": "22012", "M": "division by zero"}))
-    group = [m.Parse("", "select 1/0"), m.Bind("", ""), m.Execute(""), m.Parse("", "select 2")]
+    group: list[Any] = [
+        m.Parse("", "select 1/0"),
+        m.Bind("", ""),
+        m.Execute(""),
+        m.Parse("", "select 2"),
+    ]
     asked = write_all([*group, m.Bind("", ""), m.Execute(""), m.Sync()])
     answered = write_all([m.ParseComplete(), m.BindComplete()]) + error + READY
     (found,) = talk(("c", asked), ("s", answered))
@@ -351,7 +356,12 @@ def test_an_error_skips_to_sync() -> None:
 
 def test_an_error_of_parse_belongs_to_its_execute() -> None:
     error = write(m.ErrorResponse({"S": "ERROR", "C": "42601", "M": "syntax"}))
-    group = [m.Parse("", "selekt $1"), m.Bind("", "", [], [b"5"]), m.Execute(""), m.Sync()]
+    group: list[Any] = [
+        m.Parse("", "selekt $1"),
+        m.Bind("", "", [], [b"5"]),
+        m.Execute(""),
+        m.Sync(),
+    ]
     (found,) = talk(("c", write_all(group)), ("s", error + READY))
     assert (found.request["sql"], found.request["parameters"]) == ("selekt $1", ["5"])
     assert found.response is not None and found.response["error"]["code"] == "42601"
