@@ -53,7 +53,9 @@ class Watcher:
         self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
 
     def open_connection(self, connection: Connection) -> None:
-        self._watches[connection.number] = _Watch(connection)
+        watch = self._watches[connection.number] = _Watch(connection)
+        if _is_internal(connection):
+            watch.is_given_up = "internal"
 
     def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
         watch = self._watches[connection.number]
@@ -205,6 +207,12 @@ def _sender(connection: Connection, direction: Direction) -> Sender:
     is_client = connection.role != SocketRole.SERVER
     is_ours = direction == Direction.EGRESS
     return Sender.CLIENT if is_client == is_ours else Sender.SERVER
+
+
+def _is_internal(connection: Connection) -> bool:
+    """A pair of Unix sockets without names (an event loop's own alarm): no service behind it."""
+    opened = connection.opened
+    return connection.transport.startswith("unix") and not (opened.local or opened.remote)
 
 
 def _has_gap(pieces: list[tuple[Sender, Piece]], sender: Sender) -> bool:
