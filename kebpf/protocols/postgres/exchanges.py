@@ -16,12 +16,13 @@ _DATA_VERBS = frozenset(("select", "insert", "update", "delete"))
 
 @dataclass(slots=True)
 class Step:
-    """One client message; ``problem`` if bytes of it are missing."""
+    """One client message of ``size`` bytes; ``problem`` if bytes of it are missing."""
 
     message: Any
     start: Mark
     end: Mark
     problem: str | None = None
+    size: int = 0
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ from kebpf.protocols.postgres.statements import split_sql
 
 # Requests in flight; a connection with more is given up.
 MAX_STEPS = 100_000
+MAX_QUEUED_SIZE = 128 * 1024 * 1024
 
 _GROUP_ENDS = (m.Query, m.Sync, m.FunctionCall)
 _COPY_STEPS = (m.CopyData, m.CopyDone, m.CopyFail)
@@ -54,6 +55,7 @@ class Follower:
         self.is_strict = False
         self.group_ends = 0
         self._queue: deque[Step] = deque()
+        self._queued_size = 0
         self._current: Collector | None = None
         self._failure: Failure | None = None
         self._group: list[Exchange] = []
@@ -98,7 +100,8 @@ class Follower:
         if isinstance(step.message, _GROUP_ENDS):
             self.group_ends += 1
         self._queue.append(step)
-        if len(self._queue) > MAX_STEPS:
+        self._queued_size += step.size
+        if len(self._queue) > MAX_STEPS or self._queued_size > MAX_QUEUED_SIZE:
             raise ProtocolError("too many requests without an answer")
         self._absorb_copy()
 
@@ -147,7 +150,7 @@ class Follower:
         given += self._abandon_steps(problem)
         self._forget_touched()
         self._queue.clear()
-        self.group_ends = 0
+        self._queued_size = self.group_ends = 0
         self._blocks.lose()
         return given
 
@@ -199,6 +202,7 @@ class Follower:
                 self._current.end_copy_in(step.message.message, step.end)
             else:
                 raise ProtocolError("the client did not end its COPY")
+            self._queued_size -= step.size
             del self._queue[1]
 
     def _collect(self, start: Mark, end: Mark) -> Collector:
@@ -407,6 +411,7 @@ class Follower:
                 raise ProtocolError("a query without an answer")
             self._group.append(self._finish_current())
         self.group_ends -= 1
+        self._queued_size = sum(step.size for step in self._queue)
         self._notices.clear()
         return self._close_group(message.status)
 

@@ -136,11 +136,9 @@ class PostgresPairer:
             self._follower.on_frontend(_damaged_step(frame))
             return []
         message = parse_frontend(frame.kind, frame.payload)
-        if self._opening is None:
-            self._follower.on_frontend(Step(message, frame.start, frame.end))
-        elif not isinstance(message, m.PasswordMessage | m.Terminate):
-            # An eager client may ask before the server is ready; keep it for then.
-            self._follower.on_frontend(Step(message, frame.start, frame.end))
+        # Passwords are dropped there; what an eager client asks during start-up waits.
+        size = len(frame.payload)
+        self._follower.on_frontend(Step(message, frame.start, frame.end, size=size))
         return []
 
     def _on_untyped(self, frame: Frame) -> list[Exchange]:

@@ -401,6 +401,16 @@ def test_an_answer_seen_before_its_question_is_kept() -> None:
     assert [(e.request["sql"], e.problem) for e in found] == [("select 2", None)]
 
 
+def test_what_waits_for_an_answer_is_bounded() -> None:
+    pairer = POSTGRES.make_pairer()
+    for sender, data, time_ns in STARTUP:
+        pairer.receive_data(sender, data, Mark(time_ns))
+    piece = write(m.CopyData(b"x" * 10_000_000))
+    pairer.receive_data(Sender.CLIENT, write(m.Query("copy t from stdin")), Mark(3))
+    found = [e for _ in range(14) for e in pairer.receive_data(Sender.CLIENT, piece, Mark(4))]
+    assert [e.problem for e in found] != [None] and len(found) == 1
+
+
 def test_a_monstrous_length_is_a_problem_not_an_allocation() -> None:
     monster = b"D\x7f\xff\xff\xff\0\1"
     found = talk(("c", write(m.Query("select 1"))), ("s", monster))
