@@ -143,9 +143,7 @@ class Ending:
 class Recorder:
     """Records a target until told to stop or until its last process is gone."""
 
-    def __init__(
-        self, probes: Probes, target: Target, writer: TestSetWriter, name: str
-    ) -> None:
+    def __init__(self, probes: Probes, target: Target, writer: TestSetWriter, name: str) -> None:
         self._probes = probes
         self._target = target
         self._writer = writer
@@ -177,9 +175,7 @@ class Recorder:
         self._begun = time.monotonic()
         self._reader.start()
 
-    def run(
-        self, should_stop: Callable[[], bool], show: Callable[[Progress], None]
-    ) -> Ending:
+    def run(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Ending:
         """Works until ``should_stop`` or the target's end; ``show`` is called a few times a second."""
         assert self._pipeline is not None
         while not should_stop() and self._pipeline.live_processes:

@@ -126,9 +126,7 @@ class Watcher:
         else:
             self._begin(watch, load_protocols()["opaque"], watch.undecided)
 
-    def _begin(
-        self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]
-    ) -> None:
+    def _begin(self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]) -> None:
         watch.spec = spec
         watch.pairer = spec.make_pairer(joined=watch.connection.is_joined)
         watch.undecided = []
