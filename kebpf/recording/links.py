@@ -58,25 +58,29 @@ class Links:
     def _compare_equal_calls(
         self, call: Outbound, candidates: Sequence[Inbound], others: Sequence[Outbound]
     ) -> Inbound | None:
-        """Of calls that ask the same and got different answers, whose answer shows where."""
-        exchange = call.recorded.exchange
-        equal = [
-            other
-            for other in others
-            if other.destination == call.destination
-            and other.recorded.exchange.request == exchange.request
-        ]
-        if not 1 <= len(equal) <= MOST_COMPARED:
+        """Of equal calls made by equal requests, whose different answer shows in which response.
+
+        Only when that gives every one of the calls a request of its own.
+        """
+        equal = [call, *(other for other in others if _ask_same(other, call))]
+        if not 2 <= len(equal) <= MOST_COMPARED or not _are_equal_requests(candidates):
             return None
-        answers = set().union(*(self._tokens_of_call(other)[1] for other in equal))
-        own = self._tokens_of_call(call)[1] - answers
         answered = [self._tokens_of_request(request)[1] for request in candidates]
-        return _choose(own, answered, candidates)
+        owners = []
+        for one in equal:
+            rest = set().union(
+                *(self._tokens_of_call(other)[1] for other in equal if other is not one)
+            )
+            owners.append(_choose(self._tokens_of_call(one)[1] - rest, answered, candidates))
+        found = [id(owner) for owner in owners if owner is not None]
+        return owners[0] if len(set(found)) == len(equal) else None
 
     def _known_of(self, request: Inbound) -> set[str]:
         """What a request brought, answered, asked for and got."""
         tokens = set().union(*self._tokens_of_request(request))
-        return tokens.union(*(part for call in request.answers for part in self._tokens_of_call(call)))
+        return tokens.union(
+            *(part for call in request.answers for part in self._tokens_of_call(call))
+        )
 
     def _tokens_of_request(self, request: Inbound) -> tuple[set[str], set[str]]:
         if request.links is None and request.recorded is not None:
@@ -93,6 +97,18 @@ class Links:
         if exchange.response is None:
             return asked, set()
         return asked, collect_tokens(self._view(exchange.protocol, exchange.response))
+
+
+def _ask_same(one: Outbound, other: Outbound) -> bool:
+    request = other.recorded.exchange.request
+    return one.destination == other.destination and one.recorded.exchange.request == request
+
+
+def _are_equal_requests(requests: Sequence[Inbound]) -> bool:
+    """Whether all ask for the same thing by the same method."""
+    exchanges = [request.recorded.exchange for request in requests if request.recorded is not None]
+    asked = {(one.request.get("method"), one.request.get("target")) for one in exchanges}
+    return len(asked) == 1 and len(exchanges) == len(requests)
 
 
 def _choose(
