@@ -67,7 +67,10 @@ class Answers:
         self._descriptions = descriptions
 
     def describe(self, sql: str) -> Description | None:
-        """What is known of ``sql``; ``None`` for nothing."""
+        """What is known of ``sql``; ``None`` for nothing.
+
+        Raises `SessionError` for a session matter that was not recorded and cannot be made up.
+        """
         response = self._answerer.session({"kind": "describe", "sql": sql})
         if response is None:
             response = self._descriptions.get(sql)
@@ -79,13 +82,7 @@ class Answers:
         statements = split_sql(sql)
         if len(statements) != 1 or not is_session_sql(sql):
             return None
-        if statements[0].verb not in ("select", "show"):
-            return Description()
-        try:
-            answered = self.state.answer(statements[0], None)
-        except SessionError:
-            return None
-        return Description(answered.result["columns"])
+        return Description(self.state.describe(statements[0]))
 
     def run(self, request: Document) -> Document:
         """The response to a query, and what it does to the connection's state."""
@@ -125,7 +122,7 @@ class Answers:
             response["results"].append(new_result())
         for index, statement in enumerate(statements):
             try:
-                answered = self._run_statement(statement, recorded, index)
+                answered = self._run_statement(statement, recorded, index, request)
             except SessionError as error:
                 self.state.block.fail()
                 response["error"] = error.document()
@@ -135,7 +132,9 @@ class Answers:
             response["parameters"].update(answered.parameters)
         return response
 
-    def _run_statement(self, statement: Statement, recorded: Document, index: int) -> Answered:
+    def _run_statement(
+        self, statement: Statement, recorded: Document, index: int, request: Document
+    ) -> Answered:
         results = recorded.get("results", [])
         error = recorded.get("error")
         code = str(error.get("code")) if error else ""
@@ -143,7 +142,7 @@ class Answers:
         if is_refused and not is_transaction_statement(statement):
             raise SessionError(code, str((error or {}).get("message")))
         result = results[index] if index < len(results) else None
-        answered = self.state.answer(statement, result)
+        answered = self.state.answer(statement, result, request.get("parameters") or ())
         if statement.verb == "set" and recorded.get("parameters"):
             answered.parameters = self.state.settings.adopt(dict(recorded["parameters"]))
         return answered

@@ -16,12 +16,13 @@ _DATA_VERBS = frozenset(("select", "insert", "update", "delete"))
 
 @dataclass(slots=True)
 class Step:
-    """One client message; ``problem`` if bytes of it are missing."""
+    """One client message of ``size`` bytes; ``problem`` if bytes of it are missing."""
 
     message: Any
     start: Mark
     end: Mark
     problem: str | None = None
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -62,7 +63,6 @@ def _start_execute(step: Step, message: m.Execute, portal: Portal) -> Collector:
     collector.response["parameter_types"] = list(portal.statement.type_oids)
     collector.formats = list(portal.bind.result_formats) if portal.bind else []
     collector.sequel = portal.pieces > 0
-    portal.statement.is_used = True
     columns = portal.result_columns()
     if columns is not None:
         collector.describe_columns(columns)

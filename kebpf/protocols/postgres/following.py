@@ -41,6 +41,7 @@ from kebpf.protocols.postgres.statements import split_sql
 
 # Requests in flight; a connection with more is given up.
 MAX_STEPS = 100_000
+MAX_QUEUED_SIZE = 128 * 1024 * 1024
 
 _GROUP_ENDS = (m.Query, m.Sync, m.FunctionCall)
 _COPY_STEPS = (m.CopyData, m.CopyDone, m.CopyFail)
@@ -54,10 +55,11 @@ class Follower:
         self.is_strict = False
         self.group_ends = 0
         self._queue: deque[Step] = deque()
+        self._queued_size = 0
         self._current: Collector | None = None
         self._failure: Failure | None = None
         self._group: list[Exchange] = []
-        self._unused: list[tuple[Step, PreparedStatement, Portal | None]] = []
+        self._unused: list[tuple[Step, Portal]] = []
         self._notices: list[m.NoticeResponse] = []
         self._blocks = BlockCounter()
         self._statements: dict[str, PreparedStatement] = {}
@@ -98,7 +100,8 @@ class Follower:
         if isinstance(step.message, _GROUP_ENDS):
             self.group_ends += 1
         self._queue.append(step)
-        if len(self._queue) > MAX_STEPS:
+        self._queued_size += step.size
+        if len(self._queue) > MAX_STEPS or self._queued_size > MAX_QUEUED_SIZE:
             raise ProtocolError("too many requests without an answer")
         self._absorb_copy()
 
@@ -147,7 +150,7 @@ class Follower:
         given += self._abandon_steps(problem)
         self._forget_touched()
         self._queue.clear()
-        self.group_ends = 0
+        self._queued_size = self.group_ends = 0
         self._blocks.lose()
         return given
 
@@ -199,6 +202,7 @@ class Follower:
                 self._current.end_copy_in(step.message.message, step.end)
             else:
                 raise ProtocolError("the client did not end its COPY")
+            self._queued_size -= step.size
             del self._queue[1]
 
     def _collect(self, start: Mark, end: Mark) -> Collector:
@@ -227,8 +231,7 @@ class Follower:
     def _on_parse_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Parse)
         self._queue.popleft()
-        entry = apply_parse(step.message, self._statements)
-        self._unused.append((step, entry, None))
+        apply_parse(step.message, self._statements)
 
     def _on_bind_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Bind)
@@ -262,12 +265,12 @@ class Follower:
         step = self._queue.popleft()
         if step.message.kind == "S":
             entry = find_statement(step.message.name, self._statements)
-            entry.columns, entry.is_described, entry.is_used = columns, True, True
+            entry.columns = columns
             self._group.append(describe_exchange(step, entry, columns, end))
             return
         portal = find_portal(step.message.name, self._portals)
         portal.columns, portal.is_described = columns, True
-        self._unused.append((step, portal.statement, portal))
+        self._unused.append((step, portal))
 
     def _on_row(self, message: m.DataRow, start: Mark, end: Mark) -> None:
         self._head(*_ROW_STEPS)
@@ -408,6 +411,7 @@ class Follower:
                 raise ProtocolError("a query without an answer")
             self._group.append(self._finish_current())
         self.group_ends -= 1
+        self._queued_size = sum(step.size for step in self._queue)
         self._notices.clear()
         return self._close_group(message.status)
 
@@ -444,15 +448,11 @@ class Follower:
         return group
 
     def _add_unused(self) -> None:
-        """Statements parsed, and portals described, that this group did not execute."""
-        for step, entry, portal in self._unused:
-            if portal is not None and not portal.pieces:
+        """Portals described that this group did not execute."""
+        for step, portal in self._unused:
+            entry = portal.statement
+            if not portal.pieces:
                 self._group.append(describe_exchange(step, entry, portal.columns, step.end))
-            elif portal is None and not entry.is_used:
-                exchange = describe_exchange(step, entry, None, step.end)
-                if exchange.response is not None:
-                    del exchange.response["columns"]
-                self._group.append(exchange)
         self._unused.clear()
 
     def _abandon_steps(self, problem: str) -> list[Exchange]:

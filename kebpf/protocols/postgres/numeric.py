@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 import struct
+from fractions import Fraction
 
 _SPECIAL_SIGNS = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
 _SPECIAL_TEXTS = {text.lower(): sign for sign, text in _SPECIAL_SIGNS.items()}
 _NUMERIC = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,6}))?\Z")
 _FLOAT_SPECIALS = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+_LAST_HALVES = 2.0**52
 
 
 def _print_shortest(shortest: str, fixed_limit: int) -> str:
@@ -42,7 +45,7 @@ def decode_float8(raw: bytes) -> str:
     (value,) = struct.unpack("!d", raw)
     if not math.isfinite(value):
         return _FLOAT_SPECIALS[repr(value)]
-    return _print_shortest(repr(value), 15)
+    return _print_shortest(_shortest_float8(value), 15)
 
 
 def decode_float4(raw: bytes) -> str:
@@ -50,25 +53,48 @@ def decode_float4(raw: bytes) -> str:
     (value,) = struct.unpack("!f", raw)
     if not math.isfinite(value):
         return _FLOAT_SPECIALS[repr(value)]
-    return _print_shortest(_shortest_float4(value, raw), 6)
+    return _print_shortest(_shortest_float4(value), 6)
 
 
-def _shortest_float4(value: float, raw: bytes) -> str:
-    """Few digits do for subnormals and round values, so look from the short end."""
-    for precision in range(1, 9):
-        nearest = f"{value:.{precision - 1}e}"
+def _shortest_float8(value: float) -> str:
+    """As ``repr``, but for texts halfway to a neighbour, which the server does not use.
+
+    Halfway values have 54 significant bits; below 2**52 none has as few as 17 digits.
+    """
+    if abs(value) < _LAST_HALVES:
+        return repr(value)
+    below, above = math.nextafter(abs(value), 0.0), math.nextafter(abs(value), math.inf)
+    return _shortest_between(value, below, above, 17)
+
+
+def _shortest_float4(value: float) -> str:
+    """The same for float4, whose neighbours are found through its bits."""
+    (bits,) = struct.unpack("!I", struct.pack("!f", abs(value)))
+    if bits == 0:
+        return repr(value)
+    below, above = (struct.unpack("!f", struct.pack("!I", bits + n))[0] for n in (-1, 1))
+    return _shortest_between(value, below, above, 9)
+
+
+def _shortest_between(value: float, below: float, above: float, most: int) -> str:
+    """Fewest digits strictly inside the half way to either neighbour of ``abs(value)``."""
+    exact = Fraction(abs(value))
+    low = (exact + Fraction(below)) / 2
+    high = exact * 2 - low if math.isinf(above) else (exact + Fraction(above)) / 2
+    sign = "-" if value < 0 else ""
+    for precision in range(1, most):
+        nearest = f"{abs(value):.{precision - 1}e}"
         for text in (nearest, _next_away(nearest)):
-            if _pack_float4(text) == raw:
-                return text
-    return f"{value:.8e}"
+            if low < Fraction(text) < high:
+                return sign + text
+    return f"{value:.{most - 1}e}"
 
 
 def _next_away(text: str) -> str:
     """One more in the last digit: above a power of two the floats lie wider apart than below."""
     mantissa, _, exponent = text.partition("e")
-    sign, digits = mantissa.startswith("-"), mantissa.lstrip("-").replace(".", "")
-    shifted = int(exponent) - len(digits) + 1
-    return f"{'-' if sign else ''}{int(digits) + 1}e{shifted}"
+    digits = mantissa.replace(".", "")
+    return f"{int(digits) + 1}e{int(exponent) - len(digits) + 1}"
 
 
 def _pack_float4(text: str) -> bytes | None:

@@ -83,7 +83,7 @@ class PostgresPairer:
         is_framed = not self._is_lost and not reader.is_untyped and not self._awaits_reply
         if is_framed and reader.skip(size, mark):
             return self._receive_rest(sender, mark)
-        return self._hold(self._lose(_LOST_BYTES, mark, sender))
+        return self._hold(self._lose(_LOST_BYTES, mark, sender, False))
 
     def _receive_rest(self, sender: Sender, mark: Mark) -> list[Exchange]:
         """A gap may have been the end of a frame."""
@@ -136,11 +136,9 @@ class PostgresPairer:
             self._follower.on_frontend(_damaged_step(frame))
             return []
         message = parse_frontend(frame.kind, frame.payload)
-        if self._opening is None:
-            self._follower.on_frontend(Step(message, frame.start, frame.end))
-        elif not isinstance(message, m.PasswordMessage | m.Terminate):
-            # An eager client may ask before the server is ready; keep it for then.
-            self._follower.on_frontend(Step(message, frame.start, frame.end))
+        # Passwords are dropped there; what an eager client asks during start-up waits.
+        size = len(frame.payload)
+        self._follower.on_frontend(Step(message, frame.start, frame.end, size=size))
         return []
 
     def _on_untyped(self, frame: Frame) -> list[Exchange]:
@@ -211,13 +209,15 @@ class PostgresPairer:
 
     # --- loss -----------------------------------------------------------------------------
 
-    def _lose(self, problem: str, mark: Mark, sender: Sender) -> list[Exchange]:
+    def _lose(
+        self, problem: str, mark: Mark, sender: Sender, is_contradiction: bool = True
+    ) -> list[Exchange]:
         """Gives up what is in flight; whatever is still held back is in doubt as well."""
         if self._client.is_untyped or self._opening is not None or self._awaits_reply:
             return self._lose_opening(problem)
         self._unanswered = self._follower.group_ends
         was_lost = self._is_lost
-        given = self._give_up(problem)
+        given = self._give_up(problem, is_contradiction)
         if sender is Sender.CLIENT and not was_lost and not given:
             given.append(_unknown_exchange(problem, mark))
         self._is_lost = True
@@ -238,11 +238,10 @@ class PostgresPairer:
         self._opening = None
         return [exchange]
 
-    def _give_up(self, problem: str) -> list[Exchange]:
-        given = self._follower.abandon(problem)
-        for exchange in self._held if self._turns else []:
-            exchange.problem = exchange.problem or f"joined mid-stream: {problem}"
-        given = self._held + given
+    def _give_up(self, problem: str, is_contradiction: bool = False) -> list[Exchange]:
+        given = self._held + self._follower.abandon(problem)
+        for exchange in given if is_contradiction or self._turns else []:
+            exchange.problem = exchange.problem or f"answers came out of step: {problem}"
         self._held, self._turns = [], 0
         return given
 

@@ -28,8 +28,6 @@ class PreparedStatement:
     sql: str | None
     type_oids: list[int] = field(default_factory=list)
     columns: list[Document] | None = None
-    is_described: bool = False
-    is_used: bool = False
 
     @property
     def problem(self) -> str | None:

@@ -27,6 +27,7 @@ _UNREPORTED_DEFAULTS = {
     "transaction_deferrable": "off",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    "jit": "on",
 }
 _SPELLINGS = {name.lower(): name for name in DEFAULT_PARAMETERS}
 _ON = {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"}
@@ -76,12 +77,17 @@ class Settings:
         if change is None:
             return {}
         scope, name, value = change
+        new = self._initial.get(self.spell(name), "") if value is None else value
+        return self.change(name, new, scope == "local", in_block)
+
+    def change(self, name: str, value: str, is_local: bool, in_block: bool) -> dict[str, str]:
+        """Sets one setting, for the block only if ``is_local``; gives what must be reported."""
         name = self.spell(name)
-        if scope == "local":
+        if is_local:
             if not in_block:
                 return {}
             self._local.setdefault(name, self.values.get(name, ""))
-        return self._set(name, self._initial.get(name, "") if value is None else value)
+        return self._set(name, value)
 
     def adopt(self, parameters: dict[str, str]) -> dict[str, str]:
         """Takes values the recording says the server reported."""

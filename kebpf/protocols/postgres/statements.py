@@ -8,8 +8,8 @@ every statement of it is one of
 - ``SET`` of a setting of the server's own (a custom one, ``SET app.tenant = …``, carries the
   program's data and is a call), ``SHOW``, ``RESET``, ``DISCARD``, ``DEALLOCATE``,
   ``UNLISTEN *``, ``CLOSE ALL``;
-- ``SELECT`` of nothing but whole numbers and the functions of `_SESSION_FUNCTIONS`, without
-  ``FROM``;
+- ``SELECT`` of nothing but whole numbers, the functions of `_SESSION_FUNCTIONS`, and
+  ``current_setting`` and ``set_config`` of a setting of the server's own, without ``FROM``;
 - a ``SELECT`` all of whose relations are in `_CATALOGS`, ``pg_type`` among them, which changes
   and locks nothing: a driver's type look-up;
 
@@ -91,7 +91,9 @@ def is_session_statement(statement: Statement) -> bool:
     if verb in _SETTING_VERBS:
         return _is_session_setting(verb, texts)
     if verb in _QUERY_VERBS:
-        return _is_session_select(texts) or _is_type_lookup(statement.tokens)
+        return (verb == "select" and _is_session_select(statement)) or _is_type_lookup(
+            statement.tokens
+        )
     return False
 
 
@@ -114,16 +116,59 @@ def _is_session_setting(verb: str, texts: list[str]) -> bool:
     return True
 
 
-def _is_session_select(texts: list[str]) -> bool:
-    if texts[0] != "select" or len(texts) < 2:
-        return False
-    items = " ".join(texts[1:]).split(" , ")
-    return all(map(_is_session_item, items))
+def _is_session_select(statement: Statement) -> bool:
+    items = read_items(statement)
+    return bool(items) and all(_is_session_item(item) for item, _ in items)
 
 
-def _is_session_item(item: str) -> bool:
-    name = item.removeprefix("pg_catalog . ").removesuffix(" ( )")
-    return name in _SESSION_FUNCTIONS or name.isdigit()
+def read_items(statement: Statement) -> list[tuple[list[Token], str]]:
+    """The tokens of each expression of a ``SELECT``, without ``pg_catalog.``, and its name."""
+    items: list[list[Token]] = [[]]
+    depth = 0
+    for token in statement.tokens[1:]:
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if token.text == "," and depth == 0:
+            items.append([])
+        else:
+            items[-1].append(token)
+    return [_strip_item(item) for item in items]
+
+
+def _strip_item(item: list[Token]) -> tuple[list[Token], str]:
+    texts = [token.text for token in item]
+    if texts[:2] == ["pg_catalog", "."]:
+        item, texts = item[2:], texts[2:]
+    if texts[-2:-1] == ["as"]:
+        return item[:-2], unquote_name(item[-1])
+    is_named = bool(item) and item[0].kind == "word"
+    return item, texts[0] if is_named else "?column?"
+
+
+def _is_session_item(item: list[Token]) -> bool:
+    texts = [token.text for token in item]
+    if len(item) == 1:
+        return texts[0] in _SESSION_FUNCTIONS or texts[0].isdigit()
+    if texts[1:] == ["(", ")"]:
+        return texts[0] in _SESSION_FUNCTIONS
+    return read_setting_call(item) is not None
+
+
+def read_setting_call(item: list[Token]) -> tuple[str, str | None] | None:
+    """Setting and new value of ``current_setting('x')``, ``set_config('x', v, local)``.
+
+    The value is a string or ``$n`` as it stands in the SQL; custom settings are left alone.
+    """
+    texts = [token.text for token in item]
+    is_setting = len(item) > 2 and item[2].kind == "string" and "." not in texts[2]
+    if not is_setting or texts[1] != "(" or texts[-1] != ")":
+        return None
+    name = texts[2].strip("'")
+    if texts[0] == "current_setting" and texts[3:] in ([")"], [",", "true", ")"]):
+        return name, None
+    is_plain = len(item) == 8 and item[4].kind in ("string", "parameter")
+    if texts[0] == "set_config" and is_plain and texts[6] in ("true", "false"):
+        return name, texts[4]
+    return None
 
 
 def _is_type_lookup(tokens: tuple[Token, ...]) -> bool:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import column_document, new_result
-from kebpf.protocols.postgres.lexing import Statement, unquote_name
+from kebpf.protocols.postgres.lexing import Statement, Token, unquote_name
 from kebpf.protocols.postgres.settings import Block, Settings, read_setting
-from kebpf.protocols.postgres.statements import is_rollback_to, is_transaction_statement
+from kebpf.protocols.postgres.statements import (
+    is_rollback_to,
+    is_transaction_statement,
+    read_items,
+    read_setting_call,
+)
 
 MISS_CODE = "KB001"
+
+# Parameters a session statement is described with before it is bound.
+_MAX_DESCRIBED = 16
+# Name, type OID, type size and value of one column of one row.
+_Cell = tuple[str, int, int, str]
 
 
 class SessionError(Exception):
@@ -88,7 +99,12 @@ class SessionState:
             "abort",
         )
 
-    def answer(self, statement: Statement, recorded: Document | None) -> Answered:
+    def answer(
+        self,
+        statement: Statement,
+        recorded: Document | None,
+        parameters: Sequence[object] = (),
+    ) -> Answered:
         """Runs one session statement; ``recorded`` is its recorded result, if there is one.
 
         Raises `SessionError`.
@@ -98,7 +114,19 @@ class SessionState:
         run = self._verbs.get(statement.verb)
         if run is not None:
             return run(statement)
-        return self._read(statement, recorded)
+        return self._read(statement, recorded, parameters)
+
+    def describe(self, statement: Statement) -> list[Document] | None:
+        """The columns a session statement has, without running it.  Raises `SessionError`."""
+        if statement.verb not in ("select", "show"):
+            return None
+        settings, self.settings = self.settings, copy.deepcopy(self.settings)
+        try:
+            answered = self.answer(statement, None, [""] * _MAX_DESCRIBED)
+        finally:
+            self.settings = settings
+        columns: list[Document] | None = answered.result["columns"]
+        return columns
 
     def take_tag(self, effect: str) -> dict[str, str]:
         """Follows a block statement that was answered as part of a recorded query."""
@@ -203,10 +231,13 @@ class SessionState:
 
     # --- statements that return rows ------------------------------------------------------
 
-    def _read(self, statement: Statement, recorded: Document | None) -> Answered:
-        answered = Answered()
-        own = self._show(statement, recorded) if statement.verb == "show" else None
-        known = own or recorded or self._compute(statement)
+    def _read(
+        self, statement: Statement, recorded: Document | None, parameters: Sequence[object]
+    ) -> Answered:
+        shown = self._show(statement, recorded) if statement.verb == "show" else None
+        computed = self._compute(statement, parameters)
+        answered = computed or Answered()
+        known = shown or recorded or (computed.result if computed is not None else None)
         if known is None:
             raise SessionError(MISS_CODE, f"no recorded answer to: {statement.sql[:200]}")
         answered.result = known
@@ -224,32 +255,64 @@ class SessionState:
             return None
         return _one_row([(self.settings.spell(name), 25, -1, value)], "SHOW")
 
-    def _compute(self, statement: Statement) -> Document | None:
-        items = " ".join(statement.texts()[1:]).split(" , ")
+    def _compute(self, statement: Statement, parameters: Sequence[object]) -> Answered | None:
         if statement.verb != "select":
             return None
-        cells = [self._compute_item(item) for item in items]
+        answered = Answered()
+        cells: list[_Cell | None] = []
+        for item, alias in read_items(statement):
+            cell = self._compute_item(item, parameters, answered)
+            cells.append((alias, *cell) if cell is not None else None)
         known = [cell for cell in cells if cell is not None]
-        return _one_row(known, "SELECT 1") if len(known) == len(cells) else None
+        answered.result = _one_row(known, "SELECT 1")
+        return answered if len(known) == len(cells) else None
 
-    def _compute_item(self, item: str) -> tuple[str, int, int, str] | None:
-        name = item.removeprefix("pg_catalog . ").removesuffix(" ( )")
+    def _compute_item(
+        self, item: list[Token], parameters: Sequence[object], answered: Answered
+    ) -> tuple[int, int, str] | None:
+        name = item[0].text if item else ""
         if name.isdigit() and int(name) < 2**31:
-            return "?column?", 23, 4, str(int(name))
+            return 23, 4, str(int(name))
         if name in ("current_user", "session_user", "user", "current_role"):
-            return name, 19, 64, self.settings.values.get("session_authorization") or self._user
+            return 19, 64, self.settings.values.get("session_authorization") or self._user
         if name in ("current_database", "current_catalog"):
-            return name, 19, 64, self._database
+            return 19, 64, self._database
         if name == "pg_advisory_unlock_all":
-            return name, 2278, 4, ""
-        return None
+            return 2278, 4, ""
+        value = self._compute_setting(item, parameters, answered)
+        return None if value is None else (25, -1, value)
+
+    def _compute_setting(
+        self, item: list[Token], parameters: Sequence[object], answered: Answered
+    ) -> str | None:
+        call = read_setting_call(item)
+        if call is None:
+            return None
+        name, new = call
+        if new is None:
+            return self.settings.get(name)
+        value = _argument(new, parameters)
+        if value is not None:
+            is_local = item[6].text == "true"
+            change = self.settings.change(name, value, is_local, self.block.status != "I")
+            answered.parameters.update(change)
+        return value
+
+
+def _argument(text: str, parameters: Sequence[object]) -> str | None:
+    """A string or ``$n`` of the SQL."""
+    if not text.startswith("$"):
+        return text[1:-1].replace("''", "'")
+    index = int(text[1:]) - 1
+    value = parameters[index] if index < len(parameters) else None
+    return value if isinstance(value, str) else None
 
 
 def _no_savepoint(name: str) -> SessionError:
     return SessionError("3B001", f'savepoint "{name}" does not exist')
 
 
-def _one_row(cells: list[tuple[str, int, int, str]], tag: str) -> Document:
+def _one_row(cells: list[_Cell], tag: str) -> Document:
     result = new_result()
     result["columns"] = [
         column_document(m.Column(name, 0, 0, oid, size, -1, m.TEXT_FORMAT))

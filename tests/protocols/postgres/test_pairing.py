@@ -341,7 +341,12 @@ def test_notices_and_notifications() -> None:
 
 def test_an_error_skips_to_sync() -> None:
     error = write(m.ErrorResponse({"S": "ERROR", "C": "22012", "M": "division by zero"}))
-    group = [m.Parse("", "select 1/0"), m.Bind("", ""), m.Execute(""), m.Parse("", "select 2")]
+    group: list[Any] = [
+        m.Parse("", "select 1/0"),
+        m.Bind("", ""),
+        m.Execute(""),
+        m.Parse("", "select 2"),
+    ]
     asked = write_all([*group, m.Bind("", ""), m.Execute(""), m.Sync()])
     answered = write_all([m.ParseComplete(), m.BindComplete()]) + error + READY
     (found,) = talk(("c", asked), ("s", answered))
@@ -351,7 +356,12 @@ def test_an_error_skips_to_sync() -> None:
 
 def test_an_error_of_parse_belongs_to_its_execute() -> None:
     error = write(m.ErrorResponse({"S": "ERROR", "C": "42601", "M": "syntax"}))
-    group = [m.Parse("", "selekt $1"), m.Bind("", "", [], [b"5"]), m.Execute(""), m.Sync()]
+    group: list[Any] = [
+        m.Parse("", "selekt $1"),
+        m.Bind("", "", [], [b"5"]),
+        m.Execute(""),
+        m.Sync(),
+    ]
     (found,) = talk(("c", write_all(group)), ("s", error + READY))
     assert (found.request["sql"], found.request["parameters"]) == ("selekt $1", ["5"])
     assert found.response is not None and found.response["error"]["code"] == "42601"
@@ -389,6 +399,16 @@ def test_a_gap_inside_a_row_keeps_the_connection() -> None:
 def test_an_answer_seen_before_its_question_is_kept() -> None:
     found = talk(("s", complete("SELECT 0") + READY), ("c", write(m.Query("select 2"))))
     assert [(e.request["sql"], e.problem) for e in found] == [("select 2", None)]
+
+
+def test_what_waits_for_an_answer_is_bounded() -> None:
+    pairer = POSTGRES.make_pairer()
+    for sender, data, time_ns in STARTUP:
+        pairer.receive_data(sender, data, Mark(time_ns))
+    piece = write(m.CopyData(b"x" * 10_000_000))
+    pairer.receive_data(Sender.CLIENT, write(m.Query("copy t from stdin")), Mark(3))
+    found = [e for _ in range(14) for e in pairer.receive_data(Sender.CLIENT, piece, Mark(4))]
+    assert [e.problem for e in found] != [None] and len(found) == 1
 
 
 def test_a_monstrous_length_is_a_problem_not_an_allocation() -> None:
