@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -330,6 +331,16 @@ class TestApplication:
         asyncio.run(scenario())
         [up] = [line for line in stand.lines if line.startswith("up ")]
         assert not is_alive(int(up.split()[1]))
+        assert stand.steerings[0].is_closed
+
+    def test_an_interrupt_ends_everything(self, stand: Stand) -> None:
+        def interrupt(line: str) -> None:
+            stand.lines.append(line)
+            signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            list(stand.make_runner("same", on_line=interrupt).run())
+        assert not is_alive(int(stand.lines[0].split()[1]))
         assert stand.steerings[0].is_closed
 
 
