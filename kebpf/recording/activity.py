@@ -99,6 +99,7 @@ class Outbound:
     is_startup: bool = False
     generated: dict[str, str] | None = None
     answer: Inputs | None = None
+    links: set[str] | None = None
     name: str | None = None
     size: int = 0
 

@@ -22,6 +22,7 @@ from kebpf.recording.lineage import (
     find_places,
     template_of,
 )
+from kebpf.recording.links import Links
 from kebpf.recording.model import Evidence
 
 ProtocolFinder = Callable[[str], ProtocolSpec]
@@ -46,6 +47,7 @@ class Attributor:
         self._open_groups: Memory[Hashable, None] = Memory(MEMORY_CAP)
         self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
+        self._links = Links(self._view)
 
     def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
         """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
@@ -65,6 +67,33 @@ class Attributor:
         self._note_decided(call, owner, group)
         if group is not None and evidence is not Evidence.TIME:
             self._owners.put(group, owner)
+
+    def reconsider(self, request: Inbound) -> None:
+        """Decides more of the calls that may be this request's, now that it is complete.
+
+        Each decision may help with the next, so this goes on until one round decides nothing.
+        """
+        is_moving = True
+        while is_moving:
+            is_moving = False
+            for call in request.doubtful:
+                if call.case is None and self._decide_late(call):
+                    is_moving = True
+
+    def _decide_late(self, call: Outbound) -> bool:
+        group = self._checkouts.group_of(call)
+        owner, evidence = self._by_lineage(call), Evidence.LINEAGE
+        if owner is None:
+            owner = self._links.find_owner(call)
+        if owner is None and group is not None:
+            owner, evidence = self._owners.get(group), Evidence.CHECKOUT
+        if owner is None or owner not in call.candidates or owner.is_resolved:
+            return False
+        call.case, call.evidence = owner, evidence
+        self._note_decided(call, owner, group)
+        if group is not None:
+            self._owners.put(group, owner)
+        return True
 
     def _find_owner(
         self,

@@ -202,6 +202,7 @@ class RecordingBuilder:
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""
+        self._attributor.reconsider(request)
         problem = self._maker.find_problem(request)
         if problem is None:
             try:

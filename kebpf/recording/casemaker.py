@@ -118,27 +118,36 @@ class CaseMaker:
         return call.generated
 
     def _settle(self, request: Inbound, case: TestCase) -> CaseProvenance:
-        """Settles the values of a case and of its calls.
+        """Settles the values of a case and of its calls, in the order of their making.
 
-        Calls that only may be its own count as inputs; what they hold themselves is settled when
-        the inputs of every request that may have made them are known.
+        Calls that only may be its own are settled with the first case that may have made them:
+        what came in with the other requests then counts as an input too.
         """
-        calls = sorted((*request.answers, *request.doubtful), key=_start_of)
-        views = [self._views_of(call) for call in calls]
+        open_calls = [call for call in request.doubtful if call.case is None]
+        calls = sorted((*request.answers, *open_calls), key=_start_of)
         protocol = self._find_protocol(case.protocol)
         result = self._provenance.settle(
-            protocol.view(case.request),
-            [
-                (identity if call.case is request else {}, answer)
-                for call, (identity, answer) in zip(calls, views, strict=True)
-            ],
+            [protocol.view(case.request), *self._other_requests(request, open_calls)],
+            [self._views_of(call) for call in calls],
             protocol.view(case.response),
             Window(request.start_ns, request.end_ns),
         )
         for call, generated in zip(calls, result.calls, strict=True):
-            if call.case is request:
+            if call.generated is None:
                 call.generated = generated
         return result
+
+    def _other_requests(self, request: Inbound, open_calls: list[Outbound]) -> list[Any]:
+        """What came in with the requests that may have made the open calls instead."""
+        others: dict[int, Any] = {}
+        for call in open_calls:
+            for other in call.candidates:
+                if other is not request and other.recorded is not None and id(other) not in others:
+                    exchange = other.recorded.exchange
+                    others[id(other)] = self._find_protocol(exchange.protocol).view(
+                        exchange.request
+                    )
+        return list(others.values())
 
     def _views_of(self, call: Outbound) -> tuple[Document, Any]:
         exchange = call.recorded.exchange

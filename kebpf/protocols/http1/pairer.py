@@ -51,6 +51,11 @@ class HttpPairer:
         self._reading = Sender.CLIENT
         self._done: list[Exchange] = []
 
+    @property
+    def open_since(self) -> Mark | None:
+        """Where the oldest request began whose exchange is not complete."""
+        return self._turns[0].request.start if self._turns else None
+
     def receive_data(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
         """Takes the next bytes of one direction; gives what they completed."""
         if self.broken is None and data and self._accept(sender, data):

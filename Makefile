@@ -1,0 +1,60 @@
+# `make help` lists the targets.  Those that load eBPF programs use sudo when not run by root.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL)
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup packages demo test lint format bench docs install uninstall clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: packages $(READY) ## Install what is missing and make .venv, ready to use
+
+packages:
+	@packaging/setup/install-packages dev
+
+$(READY): pyproject.toml | packages
+	@test -x $(BIN)/python || /usr/bin/python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+	@echo "$(BIN)/kebpf is ready"
+
+demo: setup ## Record a small shop, replay it with everything off, then find a regression
+	$(SUDO) $(BIN)/python -m examples.demo
+
+test: setup ## Run all tests, the kernel's among them (PYTEST_ARGS="-k word" for some)
+	$(SUDO) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## Check style, formatting, types and the C code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy examples packaging/setup/write_cli_reference.py
+	clang-format --dry-run -Werror bpf/*.[ch]
+
+format: setup ## Format Python and C
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	clang-format -i bpf/*.[ch]
+
+bench: setup ## Measure what recording costs and how fast replay is
+	$(SUDO) $(BIN)/python benchmarks/bench.py
+
+docs: setup ## Write the command-line reference from the commands' help
+	$(BIN)/python packaging/setup/write_cli_reference.py $(BIN)/kebpf
+
+install: ## Install kebpf into /opt/kebpf, with a link in /usr/local/bin
+	packaging/setup/install-packages runtime
+	$(SUDO) packaging/setup/install add
+
+uninstall: ## Remove what `make install` made
+	$(SUDO) packaging/setup/install remove
+
+clean: ## Remove .venv, caches and builds; recordings stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+	$(SUDO) rm -rf .pytest_cache .hypothesis
+	$(SUDO) find . -name __pycache__ -prune -exec rm -rf {} +

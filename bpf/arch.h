@@ -1,0 +1,67 @@
+/* What differs between processors: where a call's arguments are, and the calls' numbers. */
+#pragma once
+
+#if defined(KEBPF_ARCH_X86_64)
+/* struct pt_regs of arch/x86: r15 … ss in this order, eight bytes each */
+#define REG_CALL 120 /* orig_ax */
+#define REG_1 112    /* di */
+#define REG_2 104    /* si */
+#define REG_3 96     /* dx */
+#define REG_4 56     /* r10 */
+#define REG_5 72     /* r8 */
+#define REG_CS 136
+#define CS_64BIT 0x33
+#define NR_read 0
+#define NR_write 1
+#define NR_readv 19
+#define NR_writev 20
+#define NR_sendto 44
+#define NR_recvfrom 45
+#define NR_sendmsg 46
+#define NR_recvmsg 47
+#define NR_sendfile 40
+#define NR_splice 275
+#define NR_recvmmsg 299
+#define NR_sendmmsg 307
+#define NR_preadv2 327
+#define NR_pwritev2 328
+#elif defined(KEBPF_ARCH_AARCH64)
+/* struct user_pt_regs of arch/arm64: x0 … x30, sp, pc, pstate; then orig_x0, syscallno */
+#define REG_CALL 280 /* syscallno, 32 bits */
+#define REG_1 272    /* orig_x0: x0 holds the result at the exit */
+#define REG_2 8
+#define REG_3 16
+#define REG_4 24
+#define REG_5 32
+#define NR_read 63
+#define NR_write 64
+#define NR_readv 65
+#define NR_writev 66
+#define NR_sendto 206
+#define NR_recvfrom 207
+#define NR_sendmsg 211
+#define NR_recvmsg 212
+#define NR_sendfile 71
+#define NR_splice 76
+#define NR_recvmmsg 243
+#define NR_sendmmsg 269
+#define NR_preadv2 286
+#define NR_pwritev2 287
+#else
+#error "kebpf knows the registers of x86_64 and aarch64"
+#endif
+
+static inline u64 read_register(u64 regs, u32 offset) {
+    u64 value = 0;
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)(regs + offset));
+    return value;
+}
+
+/* The number of the system call, or -1 for one whose arguments are laid out otherwise. */
+static inline int read_call(u64 regs) {
+#ifdef CS_64BIT
+    if ((u16)read_register(regs, REG_CS) != CS_64BIT)
+        return -1;
+#endif
+    return (int)read_register(regs, REG_CALL);
+}

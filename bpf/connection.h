@@ -1,0 +1,165 @@
+/* Which connection a socket is: its life, its ends, its role. */
+#pragma once
+
+static inline u32 read_transport(u64 sk) {
+    u16 family = 0, protocol = 0, type = 0;
+    READ(family, sk, OFF_SOCK_FAMILY);
+    READ(type, sk, OFF_SOCK_TYPE);
+    if (family == 1)
+        return type == 1 ? KEBPF_UNIX_STREAM : KEBPF_UNIX_DATAGRAM;
+    if (family != 2 && family != 10)
+        return 0;
+    READ(protocol, sk, OFF_SOCK_PROTOCOL);
+    if (protocol == 6)
+        return KEBPF_TCP;
+    return protocol == 17 ? KEBPF_UDP : 0;
+}
+
+static inline u64 read_inode(u64 sk) {
+    u64 socket = 0, inode = 0;
+    READ(socket, sk, OFF_SOCK_SOCKET);
+    if (socket)
+        READ(inode, socket, OFF_SOCKET_INODE);
+    return inode;
+}
+
+static inline void fill_head(struct kebpf_head *head, u32 kind, u64 sk, struct connection *c) {
+    u64 id = bpf_get_current_pid_tgid();
+    head->time_ns = bpf_ktime_get_ns();
+    head->socket = sk;
+    head->generation = c ? c->generation : 0;
+    head->pid = id >> 32;
+    head->tid = (u32)id;
+    head->kind = kind;
+    head->direction = 0;
+    head->transport = c ? c->transport : 0;
+    head->reserved = 0;
+    head->sequence = 0;
+}
+
+static inline void read_path(char *path, u64 sk) {
+    u64 address = 0;
+    u32 size = 0;
+    READ(address, sk, OFF_UNIX_ADDRESS);
+    if (!address)
+        return;
+    READ(size, address, OFF_UNIX_ADDRESS_SIZE);
+    if (size <= 2)
+        return;
+    size -= 2; /* sun_family */
+    if (size > 108)
+        size = 108;
+    asm volatile("%0 &= 0x7f" : "+r"(size));
+    bpf_probe_read_kernel(path, size, (void *)(address + OFF_UNIX_ADDRESS_NAME + 2));
+}
+
+static inline int has_name(const char *path) {
+    return path[0] || path[1]; /* an abstract name begins with a zero byte */
+}
+
+static inline void read_unix_ends(struct kebpf_open *open, u64 sk) {
+    u64 peer = 0;
+    read_path(open->local_path, sk);
+    READ(peer, sk, OFF_UNIX_PEER);
+    if (peer)
+        read_path(open->remote_path, peer);
+    /* an accepted socket carries its listener's name, a connecting one usually none */
+    if (open->role == KEBPF_ROLE_UNKNOWN && has_name(open->local_path))
+        open->role = KEBPF_ROLE_SERVER;
+    else if (open->role == KEBPF_ROLE_UNKNOWN && has_name(open->remote_path))
+        open->role = KEBPF_ROLE_CLIENT;
+}
+
+static inline void read_inet_ends(struct kebpf_open *open, u64 sk) {
+    u16 port = 0;
+    if (open->family == 10) {
+        READ(open->local, sk, OFF_SOCK_V6_LOCAL);
+        READ(open->remote, sk, OFF_SOCK_V6_REMOTE);
+    } else {
+        bpf_probe_read_kernel(open->local, 4, (void *)(sk + OFF_SOCK_V4_LOCAL));
+        bpf_probe_read_kernel(open->remote, 4, (void *)(sk + OFF_SOCK_V4_REMOTE));
+    }
+    READ(port, sk, OFF_SOCK_LOCAL_PORT); /* host order */
+    open->local_port = port;
+    READ(port, sk, OFF_SOCK_REMOTE_PORT); /* network order */
+    open->remote_port = bpf_ntohs(port);
+}
+
+/* Where a TCP socket's streams stand: sequence numbers, and bytes since it was established. */
+static inline void read_tcp_position(struct kebpf_open *open, u64 sk) {
+    u32 received_next = 0, unacknowledged = 0;
+    READ(open->ingress_sequence, sk, OFF_TCP_COPIED_SEQ);
+    READ(open->egress_sequence, sk, OFF_TCP_WRITE_SEQ);
+    READ(received_next, sk, OFF_TCP_RCV_NXT);
+    READ(unacknowledged, sk, OFF_TCP_SND_UNA);
+    READ(open->ingress_before, sk, OFF_TCP_BYTES_RECEIVED);
+    READ(open->egress_before, sk, OFF_TCP_BYTES_ACKED);
+    open->ingress_before -= received_next - open->ingress_sequence;
+    open->egress_before += open->egress_sequence - unacknowledged;
+}
+
+/* A datagram socket without a peer names its destination in each call. */
+static inline void read_destination(struct kebpf_open *open, u64 address) {
+    u16 family = 0, port = 0;
+    read_user(&family, sizeof(family), (void *)address);
+    read_user(&port, sizeof(port), (void *)(address + 2));
+    open->remote_port = bpf_ntohs(port);
+    open->family = family;
+    if (family == 2)
+        read_user(open->remote, 4, (void *)(address + 4));
+    else if (family == 10)
+        read_user(open->remote, 16, (void *)(address + 8));
+}
+
+/* Tells user space of a connection, as it stood before `moved` bytes went in `direction`. */
+static inline void announce(u64 sk, struct connection *c, u32 direction, u32 moved,
+                            u64 destination) {
+    u32 slot = 0;
+    struct kebpf_open *open = opens.lookup(&slot);
+    if (!open)
+        return;
+    __builtin_memset(open, 0, sizeof(*open));
+    fill_head(&open->head, KEBPF_OPEN, sk, c);
+    open->inode = c->inode;
+    open->role = c->role;
+    READ(open->family, sk, OFF_SOCK_FAMILY);
+    if (open->family == 1)
+        read_unix_ends(open, sk);
+    else
+        read_inet_ends(open, sk);
+    if (destination && !open->remote_port)
+        read_destination(open, destination);
+    if (c->transport == KEBPF_TCP) {
+        read_tcp_position(open, sk);
+        if (direction == INGRESS) {
+            open->ingress_before -= moved;
+            open->ingress_sequence -= moved;
+        } else {
+            open->egress_before -= moved;
+            open->egress_sequence -= moved;
+        }
+    }
+    c->is_announced = emit(open, sizeof(*open)) == 0;
+}
+
+static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
+    struct connection fresh = {};
+    fresh.generation = bpf_ktime_get_ns();
+    fresh.transport = transport;
+    fresh.role = role;
+    if (transport != KEBPF_TCP)
+        fresh.inode = read_inode(sk);
+    connections.update(&sk, &fresh);
+    return connections.lookup(&sk);
+}
+
+/* The connection a call moved bytes on, or 0 for sockets that are none of ours. */
+static inline struct connection *find_connection(u64 sk) {
+    struct connection *c = connections.lookup(&sk);
+    if (c && (c->transport == KEBPF_TCP || c->inode == read_inode(sk)))
+        return c;
+    u32 transport = read_transport(sk);
+    if (!transport)
+        return 0;
+    return begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+}

@@ -1,0 +1,90 @@
+/* The whole contract between the probes and user space: what one ring record holds.
+ *
+ * Fixed-width fields and explicit padding only; kebpf/capture/events.py has the same layout, and
+ * a test compiles this file and compares both.  Byte order is the host's. */
+#pragma once
+#include <linux/types.h>
+
+enum kebpf_kind {
+    KEBPF_DATA = 1,    /* struct kebpf_piece with `size` bytes of payload behind it */
+    KEBPF_GAP = 2,     /* struct kebpf_piece, no payload: bytes moved but not copied */
+    KEBPF_END = 3,     /* struct kebpf_head: the sender of `direction` is done */
+    KEBPF_OPEN = 4,    /* struct kebpf_open: a connection seen for the first time */
+    KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is closed */
+    KEBPF_LISTEN = 6,  /* struct kebpf_open: a socket began to listen */
+    KEBPF_PROCESS = 7, /* struct kebpf_process: fork, exec or exit of a target */
+};
+
+enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
+
+enum kebpf_transport {
+    KEBPF_TCP = 1,
+    KEBPF_UDP = 2,
+    KEBPF_UNIX_STREAM = 3,
+    KEBPF_UNIX_DATAGRAM = 4,
+};
+
+enum kebpf_role { KEBPF_ROLE_UNKNOWN = 0, KEBPF_ROLE_CLIENT = 1, KEBPF_ROLE_SERVER = 2 };
+
+/* Why bytes are missing; the low 16 bits of kebpf_piece.reason, the system call above them. */
+enum kebpf_gap_reason {
+    KEBPF_GAP_NO_BUFFER = 1, /* the call has no user buffer: sendfile, splice, io_uring */
+    KEBPF_GAP_LIMIT = 2,     /* beyond the limit of bytes a call */
+    KEBPF_GAP_FAULT = 3,     /* the buffer could not be read */
+};
+
+enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3 };
+
+#define KEBPF_CHUNK 16384
+
+struct kebpf_head {
+    __u64 time_ns;    /* CLOCK_MONOTONIC */
+    __u64 socket;     /* address of the kernel's struct sock: with generation, the connection */
+    __u64 generation; /* when this life of the address was first seen, CLOCK_MONOTONIC ns */
+    __u32 pid;
+    __u32 tid;
+    __u8 kind;
+    __u8 direction;
+    __u8 transport;
+    __u8 reserved;
+    __u32 sequence; /* TCP: sequence number of the first byte */
+};
+
+struct kebpf_piece {
+    struct kebpf_head head;
+    __u64 offset;      /* first byte, counted from where the connection was first seen */
+    __u32 size;        /* bytes this record stands for */
+    __u32 call_size;   /* bytes the whole call moved */
+    __u32 call_offset; /* of the first byte, within the call */
+    __u32 reason;      /* KEBPF_GAP only */
+};
+
+struct kebpf_open {
+    struct kebpf_head head;
+    __u64 ingress_before; /* bytes moved before this was first seen, as the socket counts them */
+    __u64 egress_before;
+    __u32 ingress_sequence; /* TCP sequence numbers at that point */
+    __u32 egress_sequence;
+    __u64 inode; /* of the socket, as in /proc/PID/fd */
+    __u8 local[16];
+    __u8 remote[16];
+    __u16 local_port;
+    __u16 remote_port;
+    __u16 family;
+    __u8 role;
+    __u8 reserved;
+    char local_path[128]; /* Unix sockets: as bound, abstract names begin with a zero byte */
+    char remote_path[128];
+};
+
+struct kebpf_close {
+    struct kebpf_head head;
+    __u64 moved[2]; /* bytes by direction, as the calls returned them */
+    __u64 lost[2];  /* of these, bytes whose record found no room in the ring */
+};
+
+struct kebpf_process {
+    struct kebpf_head head;
+    __u32 child; /* KEBPF_FORK: the new process */
+    __u32 change;
+};

@@ -1,0 +1,91 @@
+/* The maps all probes share: from what to what, how long an entry lives, who writes it. */
+#pragma once
+
+#define READ(destination, base, offset)                                                            \
+    bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)((u64)(base) + (offset)))
+
+/* The helper bpf_probe_read_user under a name of ours: at each call by its own name bcc reads
+ * /proc/kallsyms anew, which makes loading three times as long. */
+static long (*read_user)(void *destination, u32 size, const void *source) = (void *)112;
+
+enum { INGRESS = KEBPF_INGRESS, EGRESS = KEBPF_EGRESS };
+
+/* One life of a socket.  `inode` tells a new life of the same address from the old one. */
+struct connection {
+    u64 generation;
+    u64 inode;
+    u64 moved[2];
+    u64 lost[2];
+    u32 transport;
+    u32 role;
+    u32 is_announced; /* its KEBPF_OPEN is out */
+    u32 remote_port;  /* of an unconnected datagram socket's last destination */
+};
+
+/* The bytes of one call on their way out, kept across tail calls. */
+struct transfer {
+    u64 thread;     /* whose call this is */
+    u64 connection; /* struct sock */
+    u64 iovec;      /* next one in user memory */
+    u64 buffer;     /* in user memory */
+    u32 iovecs_left;
+    u32 buffer_left;
+    u32 remaining;
+    u32 fill;     /* bytes gathered in `data` */
+    u32 withheld; /* bytes of the call beyond the limit */
+    u32 failure;  /* why `remaining` cannot be copied, or 0 */
+    u64 message;  /* door B, sendmmsg and recvmmsg: the next message's header in user memory */
+    u64 messages_left;
+    struct kebpf_piece piece;
+    char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
+};
+
+enum { COUNT_EVENTS, COUNT_LOST_EVENTS, COUNT_LOST_BYTES, COUNT_RETRIES, COUNT_BYTES, COUNTS };
+
+BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
+BPF_HASH(targets, u32, u32, 16384); /* process → 1; user space adds, fork adds, exit removes */
+BPF_TABLE("lru_hash", u64, struct connection, connections, 65536); /* struct sock → its life */
+/* By processor; too large a value for a map of per-processor memory. */
+BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
+BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */
+BPF_ARRAY(counts, u64, COUNTS);
+BPF_PROG_ARRAY(continuations, 1); /* 0: copies the current transfer, a share at a time */
+
+static inline void count(u32 which, u64 amount) {
+    u64 *value = counts.lookup(&which);
+    if (value)
+        __sync_fetch_and_add(value, amount);
+}
+
+/* Wakes the reader once a quarter of the ring was written, never for each record: it looks by
+ * itself every few milliseconds. */
+static inline u64 choose_wakeup(u64 size) {
+    u32 which = COUNT_BYTES;
+    u64 *bytes = counts.lookup(&which);
+    if (!bytes)
+        return BPF_RB_NO_WAKEUP;
+    u64 before = *bytes, quarter = KEBPF_RING_PAGES * 4096 / 4;
+    __sync_fetch_and_add(bytes, size);
+    return before / quarter == (before + size) / quarter ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+}
+
+/* Sends one record.  A reserve can fail with room left (the ring's lock gives up on a holder that
+ * was pre-empted), so it is tried again before the record counts as lost. */
+static inline int emit(void *record, u64 size) {
+    u64 flags = choose_wakeup(size);
+#pragma clang loop unroll(disable)
+    for (int attempt = 0; attempt < 4; attempt++) {
+        if (events.ringbuf_output(record, size, flags) == 0) {
+            count(COUNT_EVENTS, 1);
+            return 0;
+        }
+        count(COUNT_RETRIES, 1);
+    }
+    count(COUNT_LOST_EVENTS, 1);
+    return -1;
+}
+
+static inline struct transfer *find_transfer(void) {
+    u32 slot = bpf_get_smp_processor_id();
+    return transfers.lookup(&slot);
+}

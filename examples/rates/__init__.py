@@ -1,0 +1,1 @@
+"""The currency-rates and card-charging service the shop calls."""

@@ -1,0 +1,1 @@
+"""A web shop on FastAPI with PostgreSQL, Redis and another HTTP service behind it."""

@@ -1,0 +1,289 @@
+"""Decodes what the probes send: the Python side of bpf/events.h, record by record."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HEAD = struct.Struct("=QQQIIBBBBI")
+PIECE_TAIL = struct.Struct("=QIIII")
+OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s")
+CLOSE_TAIL = struct.Struct("=QQQQ")
+PROCESS_TAIL = struct.Struct("=II")
+_RECORD = struct.Struct("=II")
+_SIZE_MASK = (1 << 30) - 1
+_DISCARDED = 1 << 30
+
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+
+
+class Kind(enum.IntEnum):
+    """enum kebpf_kind."""
+
+    DATA = 1
+    GAP = 2
+    END = 3
+    OPEN = 4
+    CLOSE = 5
+    LISTEN = 6
+    PROCESS = 7
+
+
+class Direction(enum.IntEnum):
+    """Of bytes, seen from the target."""
+
+    INGRESS = 0
+    EGRESS = 1
+
+
+class Transport(enum.IntEnum):
+    """enum kebpf_transport."""
+
+    TCP = 1
+    UDP = 2
+    UNIX_STREAM = 3
+    UNIX_DATAGRAM = 4
+
+
+class GapReason(enum.IntEnum):
+    """enum kebpf_gap_reason."""
+
+    NO_BUFFER = 1
+    LIMIT = 2
+    FAULT = 3
+
+
+class SocketRole(enum.IntEnum):
+    """enum kebpf_role."""
+
+    UNKNOWN = 0
+    CLIENT = 1
+    SERVER = 2
+
+
+class ProcessChange(enum.IntEnum):
+    """enum kebpf_process_change."""
+
+    FORK = 1
+    EXEC = 2
+    EXIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What every record begins with; times are CLOCK_MONOTONIC nanoseconds."""
+
+    time_ns: int
+    socket: int
+    generation: int
+    pid: int
+    tid: int
+    direction: int
+    transport: int
+    sequence: int
+
+    @property
+    def connection(self) -> tuple[int, int]:
+        """The connection: a socket's address and which life of it."""
+        return self.socket, self.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes that crossed a socket; ``offset`` counts from where the connection was first seen."""
+
+    head: Head
+    offset: int
+    size: int
+    call_size: int
+    call_offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Bytes that crossed a socket and were not copied."""
+
+    head: Head
+    offset: int
+    size: int
+    call_size: int
+    reason: int
+    system_call: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The sender of ``head.direction`` closed it."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A connection seen for the first time (or, as `Listen`, a socket that listens).
+
+    ``…_before`` are the bytes the socket had moved until then, ``…_sequence`` its TCP sequence
+    numbers at that point.
+    """
+
+    head: Head
+    ingress_before: int
+    egress_before: int
+    ingress_sequence: int
+    egress_sequence: int
+    inode: int
+    family: int
+    role: int
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Open):
+    """A target's socket began to listen on ``local`` and ``local_port``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A socket's end: bytes moved and bytes whose record was lost, by direction."""
+
+    head: Head
+    moved: tuple[int, int]
+    lost: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A target's fork, exec or exit."""
+
+    head: Head
+    child: int
+    change: int
+
+
+Event = Data | Lost | End | Open | Close | Process
+
+
+class EventError(Exception):
+    """A record does not follow bpf/events.h: the log is damaged or of another version."""
+
+
+def _text(raw: bytes) -> str:
+    """A Unix socket's name as ss(8) writes it: abstract ones begin with ``@``."""
+    if raw.startswith(b"\0"):
+        name = raw[1:].rstrip(b"\0")
+        return "@" + name.decode("utf-8", "backslashreplace") if name else ""
+    return raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def _address(family: int, raw: bytes, path: bytes) -> str:
+    """A numeric address or a path; v4-mapped IPv6 addresses as IPv4."""
+    if family == AF_UNIX:
+        return _text(path)
+    if family == AF_INET:
+        return str(ipaddress.IPv4Address(raw[:4]))
+    address = ipaddress.IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
+
+
+def _decode_open(kind: int, head: Head, data: bytes, at: int) -> Open:
+    (in_before, out_before, in_seq, out_seq, inode, local, remote, local_port, remote_port, family,
+     role, _, local_path, remote_path) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
+    make = Listen if kind == Kind.LISTEN else Open
+    return make(
+        head,
+        in_before,
+        out_before,
+        in_seq,
+        out_seq,
+        inode,
+        family,
+        role,
+        _address(family, local, local_path),
+        local_port,
+        _address(family, remote, remote_path),
+        remote_port,
+    )
+
+
+def _decode_piece(kind: int, head: Head, data: bytes, at: int) -> Event:
+    offset, size, call_size, call_offset, reason = PIECE_TAIL.unpack_from(data, at)
+    if kind == Kind.GAP:
+        return Lost(head, offset, size, call_size, reason & 0xFFFF, reason >> 16)
+    start = at + PIECE_TAIL.size
+    return Data(head, offset, size, call_size, call_offset, data[start : start + size])
+
+
+def _decode_close(_: int, head: Head, data: bytes, at: int) -> Event:
+    moved_in, moved_out, lost_in, lost_out = CLOSE_TAIL.unpack_from(data, at)
+    return Close(head, (moved_in, moved_out), (lost_in, lost_out))
+
+
+def _decode_process(_: int, head: Head, data: bytes, at: int) -> Event:
+    return Process(head, *PROCESS_TAIL.unpack_from(data, at))
+
+
+def _decode_end(_: int, head: Head, data: bytes, at: int) -> Event:
+    return End(head)
+
+
+_DECODERS = {
+    Kind.DATA: _decode_piece,
+    Kind.GAP: _decode_piece,
+    Kind.END: _decode_end,
+    Kind.OPEN: _decode_open,
+    Kind.LISTEN: _decode_open,
+    Kind.CLOSE: _decode_close,
+    Kind.PROCESS: _decode_process,
+}
+
+
+def decode_event(data: bytes, at: int = 0) -> Event:
+    """One record's payload.  Raises `EventError`."""
+    try:
+        (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
+            HEAD.unpack_from(data, at)
+        )
+        head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)
+        return _DECODERS[Kind(kind)](kind, head, data, at + HEAD.size)
+    except (struct.error, ValueError) as error:
+        raise EventError(f"damaged event record: {error}") from None
+
+
+def split_records(run: bytes) -> Iterator[int]:
+    """Where the payloads of a run of ring records begin.  Raises `EventError`."""
+    at, end = 0, len(run)
+    while at < end:
+        if end - at < _RECORD.size:
+            raise EventError("a record is cut off")
+        word = _RECORD.unpack_from(run, at)[0]
+        size = word & _SIZE_MASK
+        if at + _RECORD.size + size > end:
+            raise EventError("a record is cut off")
+        if not word & _DISCARDED:
+            yield at + _RECORD.size
+        at += (size + _RECORD.size + 7) & ~7
+
+
+def whole_size(run: bytes) -> int:
+    """How many bytes at the start of ``run`` are whole records."""
+    at, end = 0, len(run)
+    while at + _RECORD.size <= end:
+        size = _RECORD.unpack_from(run, at)[0] & _SIZE_MASK
+        following = at + ((size + _RECORD.size + 7) & ~7)
+        if following > end:
+            break
+        at = following
+    return at
+
+
+def decode_run(run: bytes) -> Iterator[Event]:
+    """The events of a run of ring records.  Raises `EventError`."""
+    for at in split_records(run):
+        yield decode_event(run, at)

@@ -1,0 +1,157 @@
+"""The recording probes: loads them, attaches them, says whom they watch."""
+
+from __future__ import annotations
+
+import enum
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint
+from kebpf.kernel.btf import Btf
+from kebpf.kernel.errors import KernelError
+from kebpf.kernel.offsets import offset_flags
+from kebpf.kernel.programs import Program, load_programs
+from kebpf.kernel.ring import RingBuffer
+
+PAGE = os.sysconf("SC_PAGESIZE")
+DEFAULT_RING_SIZE = 8 << 20  # bytes
+DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
+
+_U32 = struct.Struct("=I")
+_U64 = struct.Struct("=Q")
+_CONNECTION = struct.Struct("=QQQQQQIIII")  # struct connection of bpf/maps.h
+_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
+
+_COMMON = {
+    "inet_sock_set_state": "on_inet_sock_set_state",
+    "sched_process_fork": "on_sched_process_fork",
+    "sched_process_exec": "on_sched_process_exec",
+    "sched_process_exit": "on_sched_process_exit",
+}
+
+
+class Door(enum.Enum):
+    """Where the probes sit: at each socket message, or at each system call's end."""
+
+    A = "a"
+    B = "b"
+
+
+_ENTRIES = {
+    Door.A: {
+        "sock_send_length": "on_sock_send_length",
+        "sock_recv_length": "on_sock_recv_length",
+    },
+    Door.B: {"sys_exit": "on_sys_exit"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the kernel says an open connection moved and lost, by direction, in bytes."""
+
+    socket: int
+    generation: int
+    moved: tuple[int, int]
+    lost: tuple[int, int]
+
+
+def choose_door(btf: Btf) -> Door:
+    """Door A where the kernel has its tracepoints (6.3 and newer), else door B."""
+    return Door.A if btf.has_function_type("btf_trace_sock_send_length") else Door.B
+
+
+class Probes:
+    """Loaded and attached probes; descriptors hold them, so they end with this process.
+
+    ``attach`` after the first `watch`, so that nothing of a target is missed in between.
+    """
+
+    def __init__(
+        self,
+        door: Door | None = None,
+        ring_size: int = DEFAULT_RING_SIZE,
+        call_limit: int = DEFAULT_CALL_LIMIT,
+    ) -> None:
+        btf = Btf.load()
+        self.door = door or choose_door(btf)
+        self._tracepoints = {**_ENTRIES[self.door], **_COMMON}
+        flags = [
+            *offset_flags(btf),
+            f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
+            f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_PROCESSORS={_count_processors()}",
+        ]
+        raw = Program(RAW_TRACEPOINT)
+        self._loaded = load_programs(
+            f"door_{self.door.value}.c",
+            {name: raw for name in (*self._tracepoints.values(), "copy_transfer")},
+            ("events", "targets", "connections", "counts", "continuations"),
+            flags,
+            {"continuations": ["copy_transfer"]},
+        )
+        maps = self._loaded.maps
+        self._targets = Map(maps["targets"], 4, 4)
+        self._connections = Map(maps["connections"], 8, _CONNECTION.size)
+        self._counts = Map(maps["counts"], 4, 8)
+        self.ring = RingBuffer(maps["events"], ring_size)
+        self._links: list[int] = []
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """Adds processes to the targets; their later children follow by themselves."""
+        for pid in pids:
+            self._targets[_U32.pack(pid)] = _U32.pack(1)
+
+    def attach(self) -> None:
+        """Attaches every probe.  Raises `KernelError`."""
+        for tracepoint, function in self._tracepoints.items():
+            try:
+                link = attach_raw_tracepoint(self._loaded.programs[function], tracepoint)
+            except OSError as error:
+                raise KernelError(
+                    f"the kernel refuses a probe on {tracepoint}: {error.strerror}",
+                    "see `kebpf doctor`",
+                ) from None
+            self._links.append(link)
+        self._loaded.close_programs()
+
+    def detach(self) -> None:
+        """Stops events from coming; what is in the ring can still be read."""
+        for link in self._links:
+            os.close(link)
+        self._links.clear()
+
+    def watched(self) -> list[int]:
+        """The processes watched now."""
+        return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
+
+    def counts(self) -> dict[str, int]:
+        """Counters of the probes: events, lost_events, lost_bytes, retries, bytes."""
+        return {
+            name: _U64.unpack(self._counts[_U32.pack(index)])[0]
+            for index, name in enumerate(_COUNTS)
+        }
+
+    def open_connections(self) -> list[Moved]:
+        """What each connection still open has moved."""
+        found = []
+        for key, value in self._connections.items():
+            generation, _, moved_in, moved_out, lost_in, lost_out, *_ = _CONNECTION.unpack(value)
+            sk = _U64.unpack(key)[0]
+            found.append(Moved(sk, generation, (moved_in, moved_out), (lost_in, lost_out)))
+        return found
+
+    def close(self) -> None:
+        """Detaches and frees everything."""
+        self.detach()
+        self.ring.close()
+        self._loaded.close()
+
+
+def _count_processors() -> int:
+    """Processors that may ever run (``/sys/devices/system/cpu/possible``, ``0-7``)."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:  # noqa: PTH123
+        last = file.read().strip().replace(",", "-").split("-")[-1]
+    return int(last) + 1

@@ -1,0 +1,279 @@
+"""The commands and their options, as they are declared to typer; each loads only its own module."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.options import (
+    DEFAULT_RING_SIZE,
+    DEFAULT_TIMEOUT,
+    RECORDINGS_FOLDER,
+    Door,
+    RecordOptions,
+    TestOptions,
+)
+
+MAX_SECONDS = 1e9
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What stood behind ``--``: the command to start."""
+
+    command: list[str] = field(default_factory=list)
+
+
+app = typer.Typer(
+    name="kebpf",
+    help="Records a running service through eBPF and replays it with everything it depends on"
+    " switched off.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"kebpf {version('kebpf')}")
+        except PackageNotFoundError:
+            typer.echo("kebpf, not installed: run from its source")
+        raise typer.Exit
+
+
+def _check_seconds(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < MAX_SECONDS:
+        raise typer.BadParameter("a number of seconds is expected, 0 or more")
+    return value
+
+
+def _check_positive_seconds(value: float | None) -> float | None:
+    if value is not None and not 0 < value < MAX_SECONDS:
+        raise typer.BadParameter("a number of seconds above 0 is expected")
+    return value
+
+
+@app.callback()
+def _start(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help=f"The folder of recordings.  [default: {RECORDINGS_FOLDER}/]",
+    ),
+]
+UserOption = Annotated[str | None, typer.Option(metavar="NAME", help="Start COMMAND as this user.")]
+
+
+@app.command(epilog="Exactly one of --pid and -- COMMAND says what to record.")
+def record(
+    context: typer.Context,
+    pid: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", min=1, help="A running process; may be given again."),
+    ] = None,
+    output: OutputOption = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The test set's name.  [default: made up]")
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            callback=_check_positive_seconds,
+            help="End after S seconds instead of on Ctrl-C.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one JSON object on standard output.")
+    ] = False,
+    keep_events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
+    ] = None,
+    user: UserOption = None,
+    door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
+    ring_size: Annotated[
+        int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
+    ] = DEFAULT_RING_SIZE,
+) -> int:
+    """Watch a running service and write down test cases and mocks.
+
+    \b
+    kebpf record --pid N
+    kebpf record -- COMMAND...
+    """
+    from kebpf.cli.command import choose_command, to_words
+    from kebpf.cli.config import load_config
+    from kebpf.cli.record import record as run_record
+
+    config = load_config(Path.cwd())
+    command = _command_behind_dashes(context)
+    if pid and command:
+        raise CommandUsageError("give either --pid or -- COMMAND, not both")
+    if not pid:
+        command = to_words(choose_command(command, None, config.command))
+    if not pid and not command:
+        raise CommandUsageError(
+            "nothing to record was named", hint="name it with --pid N or -- COMMAND"
+        )
+    return run_record(
+        RecordOptions(
+            pids=list(dict.fromkeys(pid or [])),
+            command=command,
+            output=output or config.output or RECORDINGS_FOLDER,
+            name=name or config.name,
+            duration=duration if duration is not None else config.duration,
+            as_json=as_json,
+            keep_events=keep_events,
+            door=door,
+            ring_size=ring_size,
+            user=user or config.user,
+        )
+    )
+
+
+@app.command()
+def test(
+    context: typer.Context,
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SET",
+            help="Names under the folder of recordings, or paths.  [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option("--command", "-c", metavar="COMMAND", help="How to start the application."),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only this case; may be given again."),
+    ] = None,
+    output: OutputOption = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write run events as JSON lines.")
+    ] = None,
+    delay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            callback=_check_seconds,
+            help="Wait S seconds more once it listens.  [default: 0]",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            callback=_check_positive_seconds,
+            help=f"What one request may take, in seconds.  [default: {DEFAULT_TIMEOUT:g}]",
+        ),
+    ] = None,
+    user: UserOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show all differences and unused mocks.")
+    ] = False,
+) -> int:
+    """Start the application, answer its calls from the recording, send it the recorded requests.
+
+    \b
+    kebpf test -c "COMMAND" [SET]...
+    kebpf test [SET]... -- COMMAND...
+    """
+    from kebpf.cli.command import choose_command
+    from kebpf.cli.config import load_config
+    from kebpf.cli.sets import find_test_sets
+    from kebpf.cli.test import run_test
+
+    config = load_config(Path.cwd())
+    chosen = choose_command(_command_behind_dashes(context), command, config.command)
+    if not chosen:
+        raise CommandUsageError(
+            "how to start the application was not said",
+            hint='say it with -c "COMMAND", -- COMMAND or the key command in kebpf.yml',
+        )
+    return run_test(
+        TestOptions(
+            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
+            command=chosen,
+            cases=case or [],
+            junit=junit,
+            json=json,
+            delay=delay if delay is not None else config.delay or 0.0,
+            timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
+            user=user or config.user,
+            noise=config.noise,
+            verbose=verbose,
+        ),
+        sys.stdout,
+    )
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SET",
+            help="A name under the folder of recordings, or a path.  [default: all]",
+        ),
+    ] = None,
+    output: OutputOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> int:
+    """Print what a recording holds: its test cases and mocks."""
+    from kebpf.cli.config import load_config
+    from kebpf.cli.sets import find_test_sets
+    from kebpf.cli.show import show as run_show
+    from kebpf.recording.errors import TestSetError
+
+    folder = output or load_config(Path.cwd()).output or RECORDINGS_FOLDER
+    try:
+        for path in find_test_sets([name] if name else [], folder):
+            run_show(path, as_json, sys.stdout)
+    except TestSetError as error:
+        raise KebpfError(str(error)) from error
+    return ExitStatus.PASSED
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Say whether this host can record and replay, and what is in the way."""
+    from kebpf.cli.doctor import doctor as run_doctor
+
+    return run_doctor(as_json, sys.stdout)
+
+
+def _command_behind_dashes(context: typer.Context) -> list[str]:
+    invocation = context.obj
+    return invocation.command if isinstance(invocation, Invocation) else []

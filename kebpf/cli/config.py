@@ -1,0 +1,153 @@
+"""Reads ``kebpf.yml``: the same keys as the command line, which wins over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kebpf.cli.errors import CommandUsageError
+
+CONFIG_NAME = "kebpf.yml"
+MAX_SECONDS = 1e9
+EMPTY_TAG = "tag:yaml.org,2002:null"
+
+
+@dataclass(slots=True)
+class Config:
+    """What ``kebpf.yml`` says; what it does not say is ``None`` or empty.
+
+    Times are in seconds; ``noise`` are JSON pointers into responses.
+    """
+
+    command: str | list[str] | None = None
+    output: Path | None = None
+    name: str | None = None
+    user: str | None = None
+    timeout: float | None = None
+    delay: float | None = None
+    duration: float | None = None
+    noise: list[str] = field(default_factory=list)
+
+
+class _WrongValueError(Exception):
+    """The text says what the value has to be."""
+
+
+def load_config(folder: Path) -> Config:
+    """Reads ``kebpf.yml`` in ``folder`` itself (not in those above it), if there is one.
+
+    Raises `CommandUsageError` naming file, line and key.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandUsageError(f"{CONFIG_NAME} cannot be read: {_why(error)}") from error
+    return parse_config(text)
+
+
+def parse_config(text: str) -> Config:
+    """Reads the text of a ``kebpf.yml``.  Raises `CommandUsageError`."""
+    config = Config()
+    seen: set[str] = set()
+    for key, value, line in _entries(text):
+        where = f"{CONFIG_NAME}, line {line}: {key}"
+        if key not in _READERS:
+            raise CommandUsageError(f"{where} is not a known key (known: {', '.join(_READERS)})")
+        if key in seen:
+            raise CommandUsageError(f"{where} is given twice")
+        seen.add(key)
+        try:
+            setattr(config, key, _READERS[key](value))
+        except _WrongValueError as error:
+            raise CommandUsageError(f"{where} must be {error}") from error
+    return config
+
+
+def _entries(text: str) -> Iterator[tuple[str, Any, int]]:
+    """The keys of the document in order, each with its value and its line from 1."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None or node.tag == EMPTY_TAG:
+            return
+        if not isinstance(node, yaml.MappingNode):
+            raise CommandUsageError(f"{CONFIG_NAME}, line 1: keys and values are expected")
+        for key, value in node.value:
+            yield str(key.value), loader.construct_object(value, deep=True), _line_of(key)
+    except yaml.YAMLError as error:
+        raise CommandUsageError(_describe_yaml_error(error)) from error
+
+
+def _line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _describe_yaml_error(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "it holds characters YAML does not allow"
+    where = f", line {mark.line + 1}" if mark else ""
+    return f"{CONFIG_NAME}{where}: not valid YAML: {problem}"
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return error.strerror or "error" if isinstance(error, OSError) else "it is not UTF-8"
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _WrongValueError("a text")
+    return value
+
+
+def _read_path(value: Any) -> Path:
+    return Path(_read_text(value))
+
+
+def _read_command(value: Any) -> str | list[str]:
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return list(value)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise _WrongValueError("a text or a list of texts")
+
+
+def _read_seconds(value: Any) -> float:
+    if not _is_seconds(value):
+        raise _WrongValueError("a number of seconds, 0 or more")
+    return float(value)
+
+
+def _read_positive_seconds(value: Any) -> float:
+    if not _is_seconds(value) or value == 0:
+        raise _WrongValueError("a number of seconds above 0")
+    return float(value)
+
+
+def _is_seconds(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < MAX_SECONDS
+
+
+def _read_noise(value: Any) -> list[str]:
+    if isinstance(value, list) and all(isinstance(p, str) and p.startswith("/") for p in value):
+        return list(value)
+    raise _WrongValueError("a list of paths such as /body/updated_at")
+
+
+_READERS: dict[str, Callable[[Any], object]] = {
+    "command": _read_command,
+    "output": _read_path,
+    "name": _read_text,
+    "user": _read_text,
+    "timeout": _read_positive_seconds,
+    "delay": _read_seconds,
+    "duration": _read_positive_seconds,
+    "noise": _read_noise,
+}

@@ -1,0 +1,104 @@
+"""The command line's outermost part: splits it, runs it, turns errors into a sentence."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import typer
+
+from kebpf.cli.commands import Invocation, app
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+
+DEBUG_VARIABLE = "KEBPF_DEBUG"
+HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
+COMMANDS_WITH_COMMAND = ("record", "test")
+
+# typer exports no other name for what it raises on a wrong command line, in any of its versions.
+UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
+
+
+class _UsageMessage(Protocol):
+    def format_message(self) -> str: ...
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], Invocation]:
+    """Takes ``-- COMMAND…`` off, so that test sets before it cannot be taken for its words.
+
+    Raises `CommandUsageError` when nothing follows the dashes.
+    """
+    words = list(arguments)
+    if "--" not in words or words[0] not in COMMANDS_WITH_COMMAND:
+        return words, Invocation()
+    at = words.index("--")
+    if at == len(words) - 1:
+        raise CommandUsageError("no command follows the --")
+    return words[:at], Invocation(words[at + 1 :])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit status."""
+    _accept_any_character()
+    try:
+        status = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return status
+    except KebpfError as error:
+        return _fail(error.message, error.hint, error.exit_status)
+    except UsageError as error:
+        message = cast(_UsageMessage, error).format_message().strip().rstrip(".")
+        return _fail(message[:1].lower() + message[1:], HELP_HINT, ExitStatus.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitStatus.INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
+        return _end_quietly()
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: it reports what it caught
+        return _fail_unexpectedly(error)
+
+
+def _accept_any_character() -> None:
+    """Where the locale lacks a character, shows its number: a report must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    words, invocation = split_arguments(arguments)
+    status = app(args=words, prog_name="kebpf", standalone_mode=False, obj=invocation)
+    return int(status or ExitStatus.PASSED)
+
+
+def _fail(message: str, hint: str | None, status: int) -> int:
+    typer.echo(f"kebpf: {message}", err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    return status
+
+
+def _end_quietly() -> int:
+    """The reader of our output has gone, as in ``kebpf show | head``."""
+    # The interpreter must not try to flush into the closed pipe once more when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitStatus.OUTPUT_CLOSED
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    kind = type(error).__name__
+    text = " ".join(str(error).split())
+    return _fail(
+        f"unexpected {kind}: {text}" if text else f"unexpected {kind}",
+        f"this is a defect in kebpf; {DEBUG_VARIABLE}=1 shows where it happened",
+        ExitStatus.ENVIRONMENT,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

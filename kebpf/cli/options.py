@@ -1,0 +1,56 @@
+"""What the command line and ``kebpf.yml`` together ask of each command."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RECORDINGS_FOLDER = Path("kebpf")
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_RING_SIZE = 16
+
+
+class Door(enum.StrEnum):
+    """Which tracepoints the capture uses: ``a`` (Linux ≥ 6.3), ``b`` (older), or as fits."""
+
+    A = "a"
+    B = "b"
+    AUTO = "auto"
+
+
+@dataclass(slots=True)
+class RecordOptions:
+    """``duration`` is in seconds, ``ring_size`` in MiB; exactly one of ``pids``, ``command``."""
+
+    pids: list[int] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    output: Path = RECORDINGS_FOLDER
+    name: str | None = None
+    duration: float | None = None
+    as_json: bool = False
+    keep_events: Path | None = None
+    door: Door = Door.AUTO
+    ring_size: int = DEFAULT_RING_SIZE
+    user: str | None = None
+
+
+@dataclass(slots=True)
+class TestOptions:
+    """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens.
+
+    A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
+    """
+
+    __test__ = False
+
+    test_sets: list[Path]
+    command: str | list[str]
+    cases: list[str] = field(default_factory=list)
+    junit: Path | None = None
+    json: Path | None = None
+    delay: float = 0.0
+    timeout: float = DEFAULT_TIMEOUT
+    user: str | None = None
+    noise: list[str] = field(default_factory=list)
+    verbose: bool = False

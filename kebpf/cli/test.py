@@ -1,0 +1,122 @@
+"""``kebpf test``: runs test sets, hands the events to reporters, gives the exit status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import typer
+
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.options import RECORDINGS_FOLDER, TestOptions
+from kebpf.recording.errors import TestSetError
+from kebpf.recording.store import TestSet
+from kebpf.replay.events import RunEvent, RunFailed, RunFinished
+from kebpf.replay.invoker import InvokerError, find_invoker
+from kebpf.replay.runner import Runner, exit_status
+from kebpf.replay.setrun import Environment, RunOptions
+from kebpf.report.jsonl import JsonLinesReporter
+from kebpf.report.junit import JUnitReporter
+from kebpf.report.reporter import Reporter
+from kebpf.report.terminal import TerminalReporter
+from kebpf.report.values import strip_colours
+
+
+def run_test(options: TestOptions, out: TextIO) -> int:
+    """Runs on this host.  Raises `KebpfError` if it cannot begin."""
+    from kebpf.cli.environment import make_environment
+
+    return run_in(make_environment(options.noise), options, out)
+
+
+def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
+    """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
+    try:
+        run_options = _make_run_options(options)
+        test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        runner = Runner(run_options, test_sets, environment)
+    except (TestSetError, InvokerError) as error:
+        raise KebpfError(str(error)) from error
+    with open_reporters(options, out) as reporters:
+        return report_run(runner.run(), reporters)
+
+
+def name_set(path: Path) -> str:
+    """What to call a test set so that the command line finds it again."""
+    return path.name if path.parent == RECORDINGS_FOLDER else str(path)
+
+
+def _make_run_options(options: TestOptions) -> RunOptions:
+    """Raises `InvokerError` for a user that is not there or that we may not become."""
+    return RunOptions(
+        command=options.command,
+        invoker=find_invoker(options.user),
+        cases=options.cases,
+        delay_s=options.delay,
+        request_timeout_s=options.timeout,
+        on_line=_show_output if options.verbose else None,
+        on_note=_show_note,
+    )
+
+
+def _show_output(line: str) -> None:
+    typer.echo(f"  | {strip_colours(line)}", err=True)
+
+
+def _show_note(note: str) -> None:
+    typer.echo(f"kebpf: {note}", err=True)
+
+
+def report_run(events: Iterable[RunEvent], reporters: Sequence[Reporter]) -> int:
+    """Hands every event to every reporter; closes them, and the run, however it ends.
+
+    Gives the exit status: the worst that a last event says, and 3 if there was none.
+    """
+    statuses: list[int] = []
+    with ExitStack() as stack:
+        for reporter in reporters:
+            stack.callback(reporter.close)
+        close = getattr(events, "close", None)
+        if close is not None:  # a generator ends the application when it is closed
+            stack.callback(close)
+        for event in events:
+            for reporter in reporters:
+                reporter.handle(event)
+            if isinstance(event, RunFailed | RunFinished):
+                statuses.append(exit_status(event))
+    if not statuses or ExitStatus.ENVIRONMENT in statuses:
+        return ExitStatus.ENVIRONMENT
+    return statuses[-1]
+
+
+@contextmanager
+def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]]:
+    """The reporters asked for.  Raises `CommandUsageError` if a report cannot be written."""
+    reporters: list[Reporter] = [TerminalReporter(out, verbose=options.verbose)]
+    with ExitStack() as stack:
+        if options.junit:
+            reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
+        if options.json:
+            reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        yield reporters
+
+
+@contextmanager
+def _open_report(path: Path) -> Iterator[TextIO]:
+    try:
+        out = path.open("w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise CommandUsageError(f"{path} cannot be written: {error.strerror}") from error
+    with out:
+        _give_to_invoker(out)
+        yield out
+
+
+def _give_to_invoker(out: TextIO) -> None:
+    """Under sudo the report belongs to who called it, as the recordings do."""
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and user.isdigit() and group.isdigit():
+        os.fchown(out.fileno(), int(user), int(group))

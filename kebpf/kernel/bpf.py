@@ -1,0 +1,107 @@
+"""The few bpf(2) commands a resident process needs: attach, link, read and write maps.
+
+See bpf(2) and the kernel's include/uapi/linux/bpf.h for the layouts of ``union bpf_attr``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator
+
+_SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280}
+_ATTR_SIZE = 128
+
+_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 1, 2, 3, 4
+_RAW_TRACEPOINT_OPEN = 17
+_LINK_CREATE = 28
+
+RAW_TRACEPOINT = 17
+CGROUP_SOCK_ADDR = 18
+CGROUP_SKB = 8
+SOCK_OPS = 13
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _bpf(command: int, attr: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attr.ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)
+    number = _SYSCALL_NUMBERS[platform.machine()]
+    result = int(_libc.syscall(number, command, buffer, _ATTR_SIZE))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def attach_raw_tracepoint(program: int, name: str) -> int:
+    """Attaches a program to a raw tracepoint; the descriptor holds it.  Raises ``OSError``."""
+    text = ctypes.create_string_buffer(name.encode())
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", ctypes.addressof(text), program))
+
+
+def link_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
+    """Links a program to a cgroup (a folder's descriptor).  Raises ``OSError``."""
+    return _bpf(_LINK_CREATE, struct.pack("=IIII", program, cgroup, attach_type, 0))
+
+
+class Map:
+    """A BPF map by descriptor; keys and values are bytes.  Methods raise ``OSError``."""
+
+    def __init__(self, descriptor: int, key_size: int, value_size: int) -> None:
+        self.descriptor = descriptor
+        self._key_size = key_size
+        self._value_size = value_size
+
+    def __getitem__(self, key: bytes) -> bytes:
+        """The value; ``KeyError`` when there is none."""
+        value = ctypes.create_string_buffer(self._value_size)
+        try:
+            self._run(_MAP_LOOKUP, key, value)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise KeyError(key) from None
+            raise
+        return value.raw
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self._run(_MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)))
+
+    def __delitem__(self, key: bytes) -> None:
+        self._run(_MAP_DELETE, key, None)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries; those that come or go meanwhile may be missed."""
+        key: bytes | None = None
+        while (key := self._next_key(key)) is not None:
+            try:
+                yield key, self[key]
+            except KeyError:
+                continue
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def _next_key(self, key: bytes | None) -> bytes | None:
+        following = ctypes.create_string_buffer(self._key_size)
+        try:
+            self._run(_MAP_NEXT_KEY, key, following)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return following.raw
+
+    def _run(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None) -> None:
+        key_buffer = None if key is None else ctypes.create_string_buffer(key, len(key))
+        attr = struct.pack(
+            "=I4xQQQ",
+            self.descriptor,
+            0 if key_buffer is None else ctypes.addressof(key_buffer),
+            0 if value is None else ctypes.addressof(value),
+            0,
+        )
+        _bpf(command, attr)

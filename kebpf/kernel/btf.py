@@ -1,0 +1,130 @@
+"""Finds struct offsets in the kernel's own type information (BTF).
+
+The format is described in the kernel documentation, "BPF Type Format (BTF)", sections 2 and 3.
+Only what an offset needs is decoded: structs, unions, and the modifiers between a member and
+its struct.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from kebpf.kernel.errors import KernelError
+
+VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
+
+_MAGIC = 0xEB9F
+_HEADER = struct.Struct("<HBBIIIII")
+_TYPE = struct.Struct("<III")
+_MEMBER = struct.Struct("<III")
+
+_INT, _ARRAY, _STRUCT, _UNION, _ENUM = 1, 3, 4, 5, 6
+_TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 8, 9, 10, 11
+_FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _TYPE_TAG, _ENUM64 = 13, 14, 15, 17, 18, 19
+_MODIFIERS = frozenset((_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG))
+_KNOWN_KINDS = 20
+
+# Bytes that follow a type's 12-byte head: a fixed part, and a part for each of its ``vlen``.
+_FIXED_TAIL = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
+_TAIL_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+
+
+class Btf:
+    """The types of one BTF blob.  Raises `KernelError` when the blob is not BTF."""
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
+            raise KernelError("the kernel's type information is not BTF", "see `kebpf doctor`")
+        _, _, _, header, type_offset, type_size, string_offset, _ = _HEADER.unpack_from(data)
+        self._data = data
+        self._strings = header + string_offset
+        self._types: list[int] = [0]  # type id → position of its head; id 0 is void
+        self._structs: dict[str, int] = {}
+        self._index(header + type_offset, header + type_offset + type_size)
+
+    @classmethod
+    def load(cls, path: Path = VMLINUX_BTF) -> Btf:
+        """Reads the running kernel's types.  Raises `KernelError`."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise KernelError(
+                f"this kernel has no BTF type information ({path}: {error.strerror})",
+                "kebpf needs a kernel built with CONFIG_DEBUG_INFO_BTF (Debian 11, Ubuntu 20.10, "
+                "RHEL 8.2 or newer have it)",
+            ) from None
+
+    def offset(self, struct_name: str, path: str) -> int:
+        """Byte offset of a member, ``path`` being dotted (``__sk_common.skc_family``).
+
+        Members of anonymous structs and unions are found as in C.  Raises `KernelError`.
+        """
+        type_id = self._structs.get(struct_name)
+        if type_id is None:
+            raise KernelError(f"this kernel has no struct {struct_name}")
+        total = 0
+        for field in path.split("."):
+            found = self._find_member(type_id, field)
+            if found is None:
+                raise KernelError(f"this kernel's struct {struct_name} has no member {path}")
+            total += found[0]
+            type_id = self._resolve(found[1])
+        return total
+
+    def has(self, struct_name: str, path: str) -> bool:
+        """Whether `offset` would find it."""
+        try:
+            self.offset(struct_name, path)
+        except KernelError:
+            return False
+        return True
+
+    def has_function_type(self, name: str) -> bool:
+        """Whether a typedef of this name exists (each raw tracepoint has one, ``btf_trace_…``)."""
+        wanted = name.encode() + b"\0"
+        strings = self._data.find(b"\0" + wanted, self._strings)
+        return strings >= 0
+
+    def _index(self, position: int, end: int) -> None:
+        data, types, structs, unpack = self._data, self._types, self._structs, _TYPE.unpack_from
+        while position < end:
+            name, info, _ = unpack(data, position)
+            kind, vlen = (info >> 24) & 0x1F, info & 0xFFFF
+            if kind >= _KNOWN_KINDS:
+                raise KernelError(f"this kernel's BTF has types of an unknown kind ({kind})")
+            if kind == _STRUCT and name:
+                structs.setdefault(self._string(name), len(types))
+            types.append(position)
+            position += 12 + _FIXED_TAIL.get(kind, 0) + _TAIL_PER_MEMBER.get(kind, 0) * vlen
+
+    def _string(self, offset: int) -> str:
+        start = self._strings + offset
+        return self._data[start : self._data.index(b"\0", start)].decode()
+
+    def _kind(self, type_id: int) -> int:
+        if type_id == 0:
+            return 0
+        info: int = _TYPE.unpack_from(self._data, self._types[type_id])[1]
+        return (info >> 24) & 0x1F
+
+    def _resolve(self, type_id: int) -> int:
+        while self._kind(type_id) in _MODIFIERS:
+            type_id = _TYPE.unpack_from(self._data, self._types[type_id])[2]
+        return type_id
+
+    def _find_member(self, type_id: int, field: str) -> tuple[int, int] | None:
+        position = self._types[type_id]
+        info = _TYPE.unpack_from(self._data, position)[1]
+        has_bitfields = info >> 31
+        for index in range(info & 0xFFFF):
+            name, member, bits = _MEMBER.unpack_from(self._data, position + 12 + 12 * index)
+            offset = ((bits & 0xFFFFFF) if has_bitfields else bits) // 8
+            if name and self._string(name) == field:
+                return offset, member
+            inner = self._resolve(member)
+            if not name and self._kind(inner) in (_STRUCT, _UNION):
+                found = self._find_member(inner, field)
+                if found is not None:
+                    return offset + found[0], found[1]
+        return None

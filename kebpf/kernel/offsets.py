@@ -1,0 +1,61 @@
+"""The struct offsets the probes need, as compiler flags, from the running kernel's BTF."""
+
+from __future__ import annotations
+
+from kebpf.kernel.btf import Btf
+
+# flag → struct and member; a member that was renamed has its older names behind it
+_OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
+    "SOCK_FAMILY": (("sock", "__sk_common.skc_family"),),
+    "SOCK_TYPE": (("sock", "sk_type"),),
+    "SOCK_PROTOCOL": (("sock", "sk_protocol"),),
+    "SOCK_SOCKET": (("sock", "sk_socket"),),
+    "SOCK_V4_LOCAL": (("sock", "__sk_common.skc_rcv_saddr"),),
+    "SOCK_V4_REMOTE": (("sock", "__sk_common.skc_daddr"),),
+    "SOCK_V6_LOCAL": (("sock", "__sk_common.skc_v6_rcv_saddr"),),
+    "SOCK_V6_REMOTE": (("sock", "__sk_common.skc_v6_daddr"),),
+    "SOCK_LOCAL_PORT": (("sock", "__sk_common.skc_num"),),
+    "SOCK_REMOTE_PORT": (("sock", "__sk_common.skc_dport"),),
+    "TCP_WRITE_SEQ": (("tcp_sock", "write_seq"),),
+    "TCP_COPIED_SEQ": (("tcp_sock", "copied_seq"),),
+    "TCP_RCV_NXT": (("tcp_sock", "rcv_nxt"),),
+    "TCP_SND_UNA": (("tcp_sock", "snd_una"),),
+    "TCP_BYTES_RECEIVED": (("tcp_sock", "bytes_received"),),
+    "TCP_BYTES_ACKED": (("tcp_sock", "bytes_acked"),),
+    "UNIX_ADDRESS": (("unix_sock", "addr"),),
+    "UNIX_PEER": (("unix_sock", "peer"),),
+    "UNIX_ADDRESS_SIZE": (("unix_address", "len"),),
+    "UNIX_ADDRESS_NAME": (("unix_address", "name"),),
+    "TASK_TGID": (("task_struct", "tgid"),),
+    "TASK_SIGNAL": (("task_struct", "signal"),),
+    "TASK_FILES": (("task_struct", "files"),),
+    "SIGNAL_LIVE": (("signal_struct", "live"),),
+    "FILES_FDT": (("files_struct", "fdt"),),
+    "FDTABLE_FD": (("fdtable", "fd"),),
+    "FDTABLE_MAX": (("fdtable", "max_fds"),),
+    "FILE_INODE": (("file", "f_inode"),),
+    "FILE_PRIVATE": (("file", "private_data"),),
+    "INODE_MODE": (("inode", "i_mode"),),
+    "SOCKET_SK": (("socket", "sk"),),
+}
+
+
+def _find(btf: Btf, choices: tuple[tuple[str, str], ...]) -> int:
+    for struct_name, path in choices:
+        if btf.has(struct_name, path):
+            return btf.offset(struct_name, path)
+    return btf.offset(*choices[0])
+
+
+def find_offsets(btf: Btf) -> dict[str, int]:
+    """Offsets in bytes by flag name.  Raises `KernelError` naming what this kernel lacks."""
+    offsets = {name: _find(btf, choices) for name, choices in _OFFSETS.items()}
+    # a socket's inode lies behind it in one allocation (struct socket_alloc, net/socket.c)
+    inode = btf.offset("socket_alloc", "vfs_inode") + btf.offset("inode", "i_ino")
+    offsets["SOCKET_INODE"] = inode - btf.offset("socket_alloc", "socket")
+    return offsets
+
+
+def offset_flags(btf: Btf) -> list[str]:
+    """The offsets as ``-DOFF_…`` flags for the compiler."""
+    return [f"-DOFF_{name}={value}" for name, value in find_offsets(btf).items()]

@@ -1,0 +1,187 @@
+"""Asks the loader process for programs and maps, and holds the descriptors that keep them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kebpf.kernel.errors import KernelError
+
+_LOADER = Path(__file__).with_name("loader.py")
+_MOST_DESCRIPTORS = 64
+_LOAD_TIMEOUT_SECONDS = 30
+_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+
+BCC_HINT = (
+    "install the distribution's package: `apt-get install python3-bpfcc` (Debian, Ubuntu) or "
+    "`dnf install python3-bcc` (Fedora, RHEL); what PyPI calls bcc is another project"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to load a function as: bpf_prog_type and bpf_attach_type of linux/bpf.h."""
+
+    kind: int
+    attach_type: int = -1
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Descriptors of loaded programs and maps, by name; closing them unloads."""
+
+    programs: dict[str, int] = field(default_factory=dict)
+    maps: dict[str, int] = field(default_factory=dict)
+
+    def close_programs(self) -> None:
+        """Links hold what is attached; the rest goes now."""
+        for descriptor in self.programs.values():
+            os.close(descriptor)
+        self.programs.clear()
+
+    def close(self) -> None:
+        self.close_programs()
+        for descriptor in self.maps.values():
+            os.close(descriptor)
+        self.maps.clear()
+
+
+def find_bpf_folder() -> Path:
+    """Where the C sources are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "bpf", package.parent / "bpf"):
+        if (folder / "events.h").is_file():
+            return folder
+    raise KernelError("kebpf's BPF sources are missing from this installation", "reinstall kebpf")
+
+
+def _can_import_bcc(interpreter: str) -> str:
+    """An empty string when it can, else why not."""
+    code = "import sys; from bcc import BPF; BPF.load_func"
+    try:
+        run = subprocess.run(
+            [interpreter, "-I", "-c", code], capture_output=True, text=True, timeout=20, check=False
+        )
+    except OSError as error:
+        return str(error.strerror)
+    except subprocess.TimeoutExpired:
+        return "importing bcc takes longer than 20 s"
+    lines = run.stderr.strip().splitlines()
+    return "" if run.returncode == 0 else (lines[-1] if lines else f"exit status {run.returncode}")
+
+
+def list_interpreters() -> list[str]:
+    """Interpreters that may have bcc, the likeliest first."""
+    named = os.environ.get("KEBPF_BCC_PYTHON")
+    return [named] if named else [*_INTERPRETERS, sys.executable]
+
+
+@cache
+def find_interpreter() -> str:
+    """An interpreter that can import the right bcc.  Raises `KernelError`."""
+    reasons = {}
+    for interpreter in list_interpreters():
+        reasons[interpreter] = _can_import_bcc(interpreter)
+        if not reasons[interpreter]:
+            return interpreter
+    told = "; ".join(f"{interpreter}: {reason}" for interpreter, reason in reasons.items())
+    raise KernelError(f"bcc is not to be had ({told})", BCC_HINT)
+
+
+def load_programs(
+    source: str,
+    programs: Mapping[str, Program],
+    maps: Sequence[str],
+    flags: Sequence[str],
+    tail_calls: Mapping[str, Sequence[str]] | None = None,
+) -> Loaded:
+    """Compiles ``bpf/<source>`` and loads the named programs.  Raises `KernelError`.
+
+    The first interpreter that may have bcc is tried without asking first: asking costs as much
+    as loading.
+    """
+    folder = find_bpf_folder()
+    request = {
+        "source": str(folder / source),
+        "shim": str(folder / "shim"),
+        "flags": [*flags, f"-DKEBPF_ARCH_{platform.machine().upper()}", f"-I{folder}", "-Wno-unused"],
+        "programs": {
+            name: {"type": wanted.kind, "attach_type": wanted.attach_type}
+            for name, wanted in programs.items()
+        },
+        "maps": list(maps),
+        "tail_calls": tail_calls or {},
+    }
+    first = list_interpreters()[0]
+    answer, descriptors, output = _run_loader(first, request)
+    if answer.get("error") == "bcc":
+        answer, descriptors, output = _run_loader(find_interpreter(), request)
+    if "error" in answer:
+        raise KernelError(
+            f"the kernel did not take the programs: {_last_words(output) or answer['text']}",
+            "run `kebpf doctor` and report this with its output",
+        )
+    return _name_descriptors(answer, descriptors)
+
+
+def _name_descriptors(answer: dict[str, Any], descriptors: list[int]) -> Loaded:
+    loaded = Loaded()
+    numbers = iter(descriptors)
+    loaded.programs = {name: next(numbers) for name in answer["programs"]}
+    loaded.maps = {name: next(numbers) for name in answer["maps"]}
+    return loaded
+
+
+def _last_words(output: str) -> str:
+    """The line of the verifier or compiler that says what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("WARNING:")]
+    errors = [line for line in lines if "error:" in line]
+    told = errors[:1] or lines[-3:]
+    return " / ".join(told)
+
+
+@contextlib.contextmanager
+def _socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def _run_loader(interpreter: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]:
+    with _socket_pair() as (ours, theirs):
+        try:
+            child = subprocess.Popen(
+                [interpreter, "-I", str(_LOADER), str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                text=True,
+            )
+        except OSError as error:
+            return {"error": "bcc", "text": f"{interpreter}: {error.strerror}"}, [], ""
+        theirs.close()
+        output = _communicate(child, json.dumps(request))
+        payload, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
+    if not payload:
+        return {"error": "load", "text": "the loader ended without an answer"}, [], output
+    return json.loads(payload), list(descriptors), output
+
+
+def _communicate(child: subprocess.Popen[str], text: str) -> str:
+    try:
+        return child.communicate(text, timeout=_LOAD_TIMEOUT_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.communicate()[0]

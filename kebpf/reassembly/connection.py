@@ -1,0 +1,58 @@
+"""One connection of the target: its ends, its role, its two streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kebpf.capture.events import Direction, Open, SocketRole, Transport
+from kebpf.reassembly.stream import Stream
+
+_TRANSPORT_NAMES = {
+    Transport.TCP: "tcp",
+    Transport.UDP: "udp",
+    Transport.UNIX_STREAM: "unix",
+    Transport.UNIX_DATAGRAM: "unix-datagram",
+}
+
+
+@dataclass(slots=True)
+class Connection:
+    """A connection, numbered from 1 in the order of appearance.
+
+    ``is_joined`` says that bytes had moved before the first event.  ``missing_payload`` maps why
+    bytes were not copied (a system call's number) to how many.
+    """
+
+    number: int
+    opened: Open
+    role: SocketRole
+    streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
+    is_closed: bool = False
+    missing_payload: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def is_joined(self) -> bool:
+        # bytes_acked counts the SYN of a connection that the target began: hence 1
+        return self.opened.ingress_before > 0 or self.opened.egress_before > 1
+
+    @property
+    def transport(self) -> str:
+        return _TRANSPORT_NAMES[Transport(self.opened.head.transport)]
+
+    @property
+    def pid(self) -> int:
+        return self.opened.head.pid
+
+    def base_sequence(self, direction: int) -> int:
+        """TCP sequence number of offset 0."""
+        if direction == Direction.INGRESS:
+            return self.opened.ingress_sequence
+        return self.opened.egress_sequence
+
+    @property
+    def captured_size(self) -> int:
+        return self.streams[0].captured_size + self.streams[1].captured_size
+
+    @property
+    def gap_size(self) -> int:
+        return self.streams[0].gap_size + self.streams[1].gap_size

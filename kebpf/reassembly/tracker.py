@@ -1,0 +1,219 @@
+"""Follows all connections of a recording: events in, ordered pieces out to a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kebpf.capture.events import (
+    Close,
+    Data,
+    Direction,
+    End,
+    Event,
+    Listen,
+    Lost,
+    Open,
+    SocketRole,
+    Transport,
+)
+from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.stream import Piece, unwrap
+
+#: How long, in event time, a piece waits for an earlier one of another thread or processor.
+PATIENCE_NS = 200_000_000
+#: Events kept for a connection whose opening record has not come yet.
+MOST_EARLY_EVENTS = 256
+
+Key = tuple[int, int]
+
+
+class Consumer(Protocol):
+    """Takes what the tracker gives, in order for each connection."""
+
+    def open_connection(self, connection: Connection) -> None: ...
+
+    def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None: ...
+
+    def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None: ...
+
+    def close_connection(self, connection: Connection, time_ns: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over closed and open connections; sizes in bytes."""
+
+    connections: int = 0
+    captured_size: int = 0
+    gap_size: int = 0
+    overlap_size: int = 0
+    unopened_size: int = 0  # bytes of connections whose opening record never came
+
+
+class Tracker:
+    """``listening`` are the target's listening ports, by which accepted connections are known."""
+
+    def __init__(self, consumer: Consumer, listening: Iterable[int] = ()) -> None:
+        self._consumer = consumer
+        self._connections: dict[Key, Connection] = {}
+        self._early: dict[Key, list[Data | Lost | End]] = {}
+        self._now_ns = 0
+        self._closed = Totals()
+        self.listening: list[int] = list(listening)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those open now."""
+        return list(self._connections.values())
+
+    def totals(self) -> Totals:
+        sums = Totals(
+            self._closed.connections,
+            self._closed.captured_size,
+            self._closed.gap_size,
+            self._closed.overlap_size,
+            self._closed.unopened_size,
+        )
+        for connection in self._connections.values():
+            _add_up(sums, connection)
+        sums.connections = self._closed.connections
+        return sums
+
+    def feed(self, event: Event) -> None:
+        """Takes one event."""
+        if isinstance(event, Data):
+            self._take(event, event.data)
+        elif isinstance(event, Lost):
+            self._take(event, None)
+        elif isinstance(event, Listen):
+            if event.local_port not in self.listening:
+                self.listening.append(event.local_port)
+        elif isinstance(event, Open):
+            self._open(event)
+        elif isinstance(event, End):
+            self._end(event)
+        elif isinstance(event, Close):
+            self._close(event.head.connection, event.moved, event.head.time_ns)
+        self._now_ns = max(self._now_ns, event.head.time_ns)
+
+    def release_late(self) -> None:
+        """Gives up on pieces that are overdue; to be called between runs of events."""
+        for connection in self._connections.values():
+            for direction in Direction:
+                since = connection.streams[direction].held_since_ns
+                if since is not None and since < self._now_ns - PATIENCE_NS:
+                    self._pass_on(connection, direction, connection.streams[direction].give_up())
+
+    def finish(self, moved: dict[Key, tuple[int, int]]) -> None:
+        """The recording ended; ``moved`` is what the kernel says open connections moved."""
+        for key in list(self._connections):
+            self._finish_streams(self._connections[key], moved.get(key), self._now_ns)
+            self._drop(key, self._now_ns)
+        for events in self._early.values():
+            sizes = (event.size for event in events if not isinstance(event, End))
+            self._closed.unopened_size += sum(sizes)
+        self._early.clear()
+
+    def _open(self, event: Open) -> None:
+        key = event.head.connection
+        if key in self._connections:  # a datagram socket that turned to another peer
+            self._drop(key, event.head.time_ns)
+        self._closed.connections += 1
+        connection = Connection(self._closed.connections, event, self._choose_role(event))
+        self._connections[key] = connection
+        if event.head.transport in (Transport.UDP, Transport.UNIX_DATAGRAM):
+            for stream in connection.streams:
+                stream.position = -1  # set by the first piece: counters go on over peers
+        self._consumer.open_connection(connection)
+        for early in self._early.pop(key, ()):
+            self.feed(early)
+
+    def _choose_role(self, event: Open) -> SocketRole:
+        if event.role != SocketRole.UNKNOWN:
+            return SocketRole(event.role)
+        if event.head.transport != Transport.TCP:
+            return SocketRole.UNKNOWN  # who speaks first is the client
+        if event.local_port in self.listening:
+            return SocketRole.SERVER
+        is_joined = event.ingress_before > 0 or event.egress_before > 0
+        # a connect by the target would have been seen, unless it was before the recording
+        return SocketRole.CLIENT if is_joined else SocketRole.SERVER
+
+    def _take(self, event: Data | Lost, data: bytes | None) -> None:
+        connection = self._find(event)
+        if connection is None:
+            return
+        head = event.head
+        direction = Direction(head.direction)
+        stream = connection.streams[direction]
+        if head.transport == Transport.TCP:
+            base = connection.base_sequence(direction)
+            offset = unwrap(head.sequence, base, stream.position)
+        else:
+            offset = event.offset
+            if stream.position < 0:
+                stream.position = offset
+        if isinstance(event, Lost):
+            missing = connection.missing_payload
+            missing[event.system_call] = missing.get(event.system_call, 0) + event.size
+        if connection.role == SocketRole.UNKNOWN:
+            is_first_out = direction == Direction.EGRESS
+            connection.role = SocketRole.CLIENT if is_first_out else SocketRole.SERVER
+        piece = Piece(offset, event.size, head.time_ns, head.tid, data)
+        self._pass_on(connection, direction, stream.add(piece))
+
+    def _find(self, event: Data | Lost | End) -> Connection | None:
+        key = event.head.connection
+        connection = self._connections.get(key)
+        if connection is None:
+            early = self._early.setdefault(key, [])
+            if len(early) < MOST_EARLY_EVENTS:
+                early.append(event)
+            elif not isinstance(event, End):
+                self._closed.unopened_size += event.size
+        return connection
+
+    def _end(self, event: End) -> None:
+        connection = self._find(event)
+        if connection is not None:
+            direction = Direction(event.head.direction)
+            self._consumer.end_stream(connection, direction, event.head.time_ns)
+
+    def _close(self, key: Key, moved: tuple[int, int], time_ns: int) -> None:
+        connection = self._connections.get(key)
+        if connection is None:
+            early = self._early.pop(key, [])
+            self._closed.unopened_size += moved[0] + moved[1] if early else 0
+            return
+        self._finish_streams(connection, moved, time_ns)
+        self._drop(key, time_ns)
+
+    def _finish_streams(
+        self, connection: Connection, moved: Sequence[int] | None, time_ns: int
+    ) -> None:
+        for direction in Direction:
+            stream = connection.streams[direction]
+            if stream.position < 0:
+                continue
+            end = stream.position if moved is None else moved[direction]
+            self._pass_on(connection, direction, stream.close(end, time_ns))
+
+    def _drop(self, key: Key, time_ns: int) -> None:
+        connection = self._connections.pop(key)
+        connection.is_closed = True
+        _add_up(self._closed, connection)
+        self._consumer.close_connection(connection, time_ns)
+
+    def _pass_on(
+        self, connection: Connection, direction: Direction, pieces: list[Piece]
+    ) -> None:
+        for piece in pieces:
+            self._consumer.take_piece(connection, direction, piece)
+
+
+def _add_up(sums: Totals, connection: Connection) -> None:
+    sums.captured_size += connection.captured_size
+    sums.gap_size += connection.gap_size
+    sums.overlap_size += sum(stream.overlap_size for stream in connection.streams)

@@ -1,0 +1,228 @@
+"""Finds each connection's protocol and turns its pieces into exchanges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from kebpf.capture.events import Direction, SocketRole
+from kebpf.protocols.base import Detection, Exchange, Mark, Pairer, ProtocolSpec, Sender
+from kebpf.protocols.registry import load_protocols
+from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.stream import Piece
+from kebpf.recording.builder import OpenRequest
+from kebpf.recording.model import Endpoint, RecordedExchange, Role
+
+#: Bytes of both directions looked at before a connection is held to be no known protocol.
+MOST_HEAD_SIZE = 64 << 10
+#: How often a connection joined mid-stream may fail to be at a message's start.
+MOST_RESYNC_ATTEMPTS = 64
+
+_TLS_HANDSHAKE = b"\x16\x03"
+_DATAGRAM_PROTOCOLS = ("dns", "opaque")
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is known of one connection so far."""
+
+    connection: Connection
+    spec: ProtocolSpec | None = None
+    pairer: Pairer | None = None
+    is_given_up: str = ""  # why nothing more is parsed
+    undecided: list[tuple[Sender, Piece]] = field(default_factory=list)
+    heads: dict[Sender, bytes] = field(
+        default_factory=lambda: {Sender.CLIENT: b"", Sender.SERVER: b""}
+    )
+    attempts: int = 0
+    is_after_server: bool = True
+
+
+class Watcher:
+    """The tracker's consumer; gives each exchange to ``sink`` as it completes.
+
+    ``unparsed`` counts by reason the connections that could not be followed to their end.
+    """
+
+    def __init__(self, sink: Callable[[RecordedExchange], None], clock_offset_ns: int) -> None:
+        self._sink = sink
+        self._clock_offset_ns = clock_offset_ns
+        self._watches: dict[int, _Watch] = {}
+        self.unparsed: Counter[str] = Counter()
+        self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
+
+    def open_connection(self, connection: Connection) -> None:
+        watch = self._watches[connection.number] = _Watch(connection)
+        if _is_internal(connection):
+            watch.is_given_up = "internal"
+
+    def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
+        watch = self._watches[connection.number]
+        if watch.is_given_up:
+            return
+        sender = _sender(connection, direction)
+        if watch.pairer is not None:
+            self._feed(watch, watch.pairer, sender, piece)
+        elif connection.is_joined:
+            self._try_to_join(watch, sender, piece)
+        else:
+            self._detect(watch, sender, piece)
+
+    def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
+        watch = self._watches[connection.number]
+        if watch.pairer is not None and not watch.is_given_up:
+            mark = Mark(time_ns + self._clock_offset_ns)
+            sender = _sender(connection, direction)
+            self._emit(watch, watch.pairer.receive_eof(sender, mark))
+
+    def close_connection(self, connection: Connection, time_ns: int) -> None:
+        watch = self._watches.pop(connection.number)
+        for call, size in connection.missing_payload.items():
+            self.missing_payload[connection.pid, call] += size
+        if watch.undecided and watch.pairer is None and not watch.is_given_up:
+            self._decide_without_more(watch)
+        if watch.pairer is not None and not watch.is_given_up:
+            mark = Mark(time_ns + self._clock_offset_ns)
+            self._emit(watch, watch.pairer.finish(mark))
+
+    def open_requests(self) -> list[OpenRequest]:
+        """The inbound requests that are under way."""
+        found = []
+        for watch in self._watches.values():
+            since = getattr(watch.pairer, "open_since", None)
+            if since is not None and watch.connection.role == SocketRole.SERVER:
+                number, pid = watch.connection.number, watch.connection.pid
+                found.append(OpenRequest(since.time_ns, number, since.tid, pid))
+        return found
+
+    def _detect(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
+        watch.undecided.append((sender, piece))
+        if piece.data is not None and not _has_gap(watch.undecided, sender):
+            watch.heads[sender] += piece.data
+        if watch.heads[Sender.CLIENT].startswith(_TLS_HANDSHAKE):
+            self._give_up(watch, "encrypted (TLS)")
+            return
+        spec = self._ask(watch)
+        if spec is None and sum(map(len, watch.heads.values())) > MOST_HEAD_SIZE:
+            spec = load_protocols()["opaque"]
+        if spec is not None:
+            self._begin(watch, spec, watch.undecided)
+
+    def _ask(self, watch: _Watch) -> ProtocolSpec | None:
+        """The first protocol that says yes after all before it said no."""
+        client, server = watch.heads[Sender.CLIENT], watch.heads[Sender.SERVER]
+        for spec in _candidates(watch.connection):
+            verdict = spec.detect(client, server)
+            if verdict is Detection.YES:
+                return spec
+            if verdict is Detection.NEED_MORE:
+                return None
+        return None
+
+    def _decide_without_more(self, watch: _Watch) -> None:
+        if watch.connection.is_joined:
+            self._give_up(watch, "joined in the middle, no message start seen")
+        else:
+            self._begin(watch, load_protocols()["opaque"], watch.undecided)
+
+    def _begin(self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]) -> None:
+        watch.spec = spec
+        watch.pairer = spec.make_pairer(joined=watch.connection.is_joined)
+        watch.undecided = []
+        watch.heads = {Sender.CLIENT: b"", Sender.SERVER: b""}
+        for sender, piece in pieces:
+            if not watch.is_given_up:
+                self._feed(watch, watch.pairer, sender, piece)
+
+    def _try_to_join(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
+        """A request is looked for where the client speaks after the server did."""
+        if sender is Sender.SERVER or piece.data is None:
+            watch.is_after_server = piece.data is not None
+            watch.undecided = []
+            watch.heads[Sender.CLIENT] = b""
+            return
+        if not watch.is_after_server and not watch.undecided:
+            return
+        watch.undecided.append((sender, piece))
+        watch.heads[Sender.CLIENT] += piece.data
+        head = watch.heads[Sender.CLIENT]
+        if head.startswith(_TLS_HANDSHAKE) or head.startswith(b"\x17\x03\x03"):
+            self._give_up(watch, "encrypted (TLS)")
+            return
+        verdicts = [
+            (spec, spec.resynchronise(head, b""))
+            for spec in _candidates(watch.connection)
+            if spec.name != "opaque"
+        ]
+        for spec, verdict in verdicts:
+            if verdict is Detection.YES:
+                self._begin(watch, spec, watch.undecided)
+                return
+        if len(head) > MOST_HEAD_SIZE or all(said is Detection.NO for _, said in verdicts):
+            self._miss_boundary(watch)
+
+    def _miss_boundary(self, watch: _Watch) -> None:
+        watch.attempts += 1
+        watch.is_after_server = False
+        watch.undecided = []
+        watch.heads[Sender.CLIENT] = b""
+        if watch.attempts >= MOST_RESYNC_ATTEMPTS:
+            self._give_up(watch, "joined in the middle, no message start seen")
+
+    def _feed(self, watch: _Watch, pairer: Pairer, sender: Sender, piece: Piece) -> None:
+        mark = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
+        if piece.data is None:
+            exchanges = pairer.receive_gap(sender, piece.size, mark)
+        else:
+            exchanges = pairer.receive_data(sender, piece.data, mark)
+        self._emit(watch, exchanges)
+        if pairer.broken is not None:
+            self._give_up(watch, pairer.broken)
+
+    def _give_up(self, watch: _Watch, reason: str) -> None:
+        if not watch.is_given_up:
+            self.unparsed[reason] += 1
+        watch.is_given_up = reason
+        watch.undecided = []
+
+    def _emit(self, watch: _Watch, exchanges: Iterable[Exchange]) -> None:
+        connection = watch.connection
+        for exchange in exchanges:
+            self._sink(
+                RecordedExchange(
+                    exchange,
+                    Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT,
+                    connection.number,
+                    _endpoint(connection, connection.opened.local, connection.opened.local_port),
+                    _endpoint(connection, connection.opened.remote, connection.opened.remote_port),
+                    connection.pid,
+                )
+            )
+
+
+def _sender(connection: Connection, direction: Direction) -> Sender:
+    is_client = connection.role != SocketRole.SERVER
+    is_ours = direction == Direction.EGRESS
+    return Sender.CLIENT if is_client == is_ours else Sender.SERVER
+
+
+def _is_internal(connection: Connection) -> bool:
+    """A pair of Unix sockets without names (an event loop's own alarm): no service behind it."""
+    opened = connection.opened
+    return connection.transport.startswith("unix") and not (opened.local or opened.remote)
+
+
+def _has_gap(pieces: list[tuple[Sender, Piece]], sender: Sender) -> bool:
+    return any(who is sender and piece.data is None for who, piece in pieces)
+
+
+def _candidates(connection: Connection) -> list[ProtocolSpec]:
+    protocols = load_protocols()
+    if connection.transport in ("udp", "unix-datagram"):
+        return [protocols[name] for name in _DATAGRAM_PROTOCOLS]
+    return list(protocols.values())
+
+
+def _endpoint(connection: Connection, host: str, port: int) -> Endpoint:
+    return Endpoint(connection.transport.removesuffix("-datagram"), host, port)

@@ -1,0 +1,50 @@
+"""The kernel's part in a test: what a cgroup sends is redirected, where it listens is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from kebpf.kernel.redirect import Redirect, RedirectPorts
+from kebpf.replay.processes import Cgroup
+from kebpf.replay.stages import Listening, ResponderPorts
+
+
+class KernelSteering:
+    """`kebpf.replay.stages.Steering` by cgroup programs."""
+
+    def __init__(self) -> None:
+        self._redirect: Redirect | None = None
+
+    def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
+        """Starts redirecting.  Raises `kebpf.kernel.errors.KernelError`."""
+        wanted = RedirectPorts(ports.tcp4, ports.udp4, ports.tcp6 or 0, ports.udp6 or 0)
+        self._redirect = Redirect(cgroup.path, wanted)
+
+    def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
+        """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""
+        if self._redirect is None:
+            return None
+        return self._redirect.original_destination(transport, host, port)
+
+    async def watch_listening(self) -> AsyncIterator[Listening]:
+        """Each socket of the cgroup that begins to listen, from `attach` on."""
+        redirect = self._redirect
+        if redirect is None:
+            return
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(redirect.fileno(), readable.set)
+        try:
+            while True:
+                readable.clear()
+                for found in redirect.take_listening():
+                    yield Listening(found.pid, found.host, found.port)
+                await readable.wait()
+        finally:
+            loop.remove_reader(redirect.fileno())
+
+    def close(self) -> None:
+        """Undoes all of it."""
+        if self._redirect is not None:
+            self._redirect.close()
+            self._redirect = None

@@ -1,0 +1,53 @@
+"""Run events as JSON lines, one object an event, each flushed as it happens."""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any, TextIO
+
+from kebpf.replay.events import RunEvent
+from kebpf.report.values import to_json
+
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+class JsonLinesReporter:
+    """Writes ``{"event": "case_finished", …}`` lines; an interrupted run leaves whole lines."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def handle(self, event: RunEvent) -> None:
+        document = event_to_json(event)
+        self._out.write(json.dumps(document, allow_nan=False) + "\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        self._out.flush()
+
+
+def event_to_json(event: RunEvent) -> dict[str, Any]:
+    """The event as an object: its name in snake case, then its fields."""
+    return {"event": name_event(event), **_fields_to_json(event)}
+
+
+def name_event(event: RunEvent) -> str:
+    """``CaseFinished`` → ``case_finished``."""
+    return _WORD_START.sub("_", type(event).__name__).lower()
+
+
+def _fields_to_json(value: Any) -> dict[str, Any]:
+    return {field.name: _convert(getattr(value, field.name)) for field in fields(value)}
+
+
+def _convert(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if is_dataclass(value):
+        return _fields_to_json(value)
+    if isinstance(value, list):
+        return [_convert(item) for item in value]
+    return to_json(value)

@@ -1,0 +1,136 @@
+"""The report as JUnit XML, in the form CI systems read."""
+
+from __future__ import annotations
+
+import re
+from typing import TextIO
+from xml.etree import ElementTree
+
+from kebpf.replay.events import (
+    CallFinding,
+    CaseFinished,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    Verdict,
+)
+from kebpf.report.failure import describe_call, describe_cause, rank_calls, show_call, show_failure
+from kebpf.report.lines import Line, join_text
+from kebpf.report.values import strip_colours
+
+TEXT_WIDTH = 120
+RUN_SUITE = "kebpf"
+ELEMENTS = {Verdict.FAILED: "failure", Verdict.ERRORED: "error", Verdict.SKIPPED: "skipped"}
+COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+# All that XML 1.0 (section 2.2, production Char) does not allow in a document.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class JUnitReporter:
+    """Collects the cases by test set and writes the whole document to ``out`` when closed."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._suites: dict[str, list[ElementTree.Element]] = {}
+        self._has_ended = False
+        self._seconds: float | None = None
+
+    def handle(self, event: RunEvent) -> None:
+        match event:
+            case CaseFinished():
+                self._suites.setdefault(event.test_set, []).append(_make_case(event))
+            case RunFailed():
+                self._has_ended = True
+                self._add_to_run("application", "error", event.reason, _show_output(event))
+            case RunFinished():
+                self._has_ended = True
+                self._seconds = event.seconds
+                self._add_findings(event.findings)
+
+    def close(self) -> None:
+        if not self._has_ended:
+            self._add_to_run("run", "error", "the run was cut short", "")
+        root = self._make_root()
+        ElementTree.indent(root)
+        self._out.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        self._out.write(ElementTree.tostring(root, encoding="unicode") + "\n")
+        self._out.flush()
+
+    def _add_to_run(self, name: str, kind: str, message: str, text: str) -> None:
+        case = _make_element("testcase", classname=RUN_SUITE, name=name, time="0.000")
+        case.append(_make_outcome(kind, message, text or message))
+        self._suites.setdefault(RUN_SUITE, []).append(case)
+
+    def _add_findings(self, findings: list[CallFinding]) -> None:
+        if findings:
+            ranked = rank_calls(findings)
+            lines = [line for finding in ranked for line in show_call(finding, TEXT_WIDTH)]
+            message = describe_call(ranked[0])
+            self._add_to_run("calls of no one case", "failure", message, join_text(lines))
+
+    def _make_root(self) -> ElementTree.Element:
+        root = ElementTree.Element("testsuites", name="kebpf")
+        for name, cases in self._suites.items():
+            suite = _make_element("testsuite", name=name)
+            suite.extend(cases)
+            _set_counts(suite)
+            root.append(suite)
+        _set_counts(root)
+        if self._seconds is not None:
+            root.set("time", f"{self._seconds:.3f}")
+        return root
+
+
+def escape_forbidden(text: str) -> str:
+    """Writes characters that XML 1.0 cannot hold as ``\\x1b`` and the like."""
+    return _FORBIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _make_element(tag: str, **attributes: str) -> ElementTree.Element:
+    return ElementTree.Element(
+        tag, {name: escape_forbidden(value) for name, value in attributes.items()}
+    )
+
+
+def _make_outcome(kind: str, message: str, text: str) -> ElementTree.Element:
+    element = _make_element(kind, message=message, type=kind)
+    element.text = escape_forbidden(text)
+    return element
+
+
+def _make_case(event: CaseFinished) -> ElementTree.Element:
+    case = _make_element(
+        "testcase", classname=event.test_set, name=event.case, time=f"{event.seconds:.3f}"
+    )
+    kind = ELEMENTS.get(event.verdict)
+    if kind:
+        case.append(_make_outcome(kind, describe_cause(event), _show_details(event)))
+    output = ElementTree.SubElement(case, "system-out")
+    output.text = escape_forbidden(_describe_comparison(event))
+    return case
+
+
+def _show_details(event: CaseFinished) -> str:
+    lines = [Line(describe_cause(event)), *show_failure(event, TEXT_WIDTH, verbose=True)]
+    return join_text(lines)
+
+
+def _describe_comparison(event: CaseFinished) -> str:
+    return (
+        f"{event.request}\n{event.exact} values compared exactly, {event.by_class} by class, "
+        f"{event.not_compared} not compared"
+    )
+
+
+def _show_output(event: RunFailed) -> str:
+    output = [strip_colours(line) for line in event.output]
+    return "\n".join([event.reason, *output])
+
+
+def _set_counts(element: ElementTree.Element) -> None:
+    cases = list(element.iter("testcase"))
+    element.set("tests", str(len(cases)))
+    for attribute, tag in COUNTED.items():
+        element.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
+    element.set("time", f"{sum(float(case.get('time', '0')) for case in cases):.3f}")

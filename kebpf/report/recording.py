@@ -1,0 +1,230 @@
+"""What people see of a recording: that it runs, how it goes, and what it came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypedDict
+
+from kebpf.report.lines import count
+from kebpf.report.values import cut, escape_controls
+
+if TYPE_CHECKING:  # rich costs memory and start time, which only a terminal is worth
+    from rich.live import Live
+    from rich.table import Table
+
+PROGRESS_INTERVAL = 10.0
+COMMAND_WIDTH = 60
+DESTINATION_LIMIT = 12
+
+
+class DestinationStatus(TypedDict):
+    """What was seen of one destination."""
+
+    protocol: str
+    calls: int
+
+
+@dataclass(slots=True)
+class RecordingStatus:
+    """Where a recording stands; ``seconds`` since it began capturing, sizes in bytes.
+
+    ``left_out`` gives the number of exchanges kept out for each reason; ``notes`` are further
+    sentences for the summary.
+    """
+
+    requests: int = 0
+    test_cases: int = 0
+    mocks: int = 0
+    events: int = 0
+    captured_bytes: int = 0
+    lost_events: int = 0
+    lost_bytes: int = 0
+    connections: int = 0
+    unparsed_connections: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    destinations: dict[str, DestinationStatus] = field(default_factory=dict)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+class RecordingDisplay(Protocol):
+    """Shows a recording as it goes."""
+
+    def start(self, opening: str) -> None:
+        """The capture has begun; ``opening`` comes from `describe_opening`."""
+
+    def update(self, status: RecordingStatus) -> None:
+        """Takes the newest status; may be called as often as is convenient."""
+
+    def finish(self, status: RecordingStatus, path: Path) -> None:
+        """The recording is on disk under ``path``: shows the summary."""
+
+    def close(self) -> None:
+        """Gives the terminal back, whether the recording was finished or not."""
+
+
+def open_display(out: TextIO) -> RecordingDisplay:
+    """A live view if ``out`` is a terminal, else plain lines."""
+    return LiveDisplay(out) if out.isatty() else PlainDisplay(out)
+
+
+def describe_opening(pids: Sequence[int], command: str, open_connections: int) -> str:
+    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
+    label = "pid" if len(pids) == 1 else "pids"
+    numbers = ", ".join(str(pid) for pid in pids)
+    shown = cut(escape_controls(command.replace("\n", " ")), COMMAND_WIDTH)
+    already = f", {count(open_connections, 'connection')} already open" if open_connections else ""
+    return f"recording {label} {numbers} ({shown}){already}; Ctrl-C ends it"
+
+
+def describe_progress(status: RecordingStatus) -> str:
+    """One line on where the recording stands."""
+    parts = [
+        f"{status.seconds:.0f} s: {count(status.requests, 'request')}",
+        count(status.test_cases, "test case"),
+        count(status.mocks, "mock"),
+        count(status.captured_bytes, "byte"),
+    ]
+    if status.lost_events or status.lost_bytes:
+        parts.append(_describe_loss(status))
+    return ", ".join(parts)
+
+
+def summarise(status: RecordingStatus, path: Path) -> list[str]:
+    """The summary line, then a line for each thing that is not in the recording, and why."""
+    lines = [
+        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
+        f"{count(status.requests, 'request')} in {status.seconds:.1f} s → {path}; "
+        f"captured {show_share(status)} of "
+        f"{count(status.captured_bytes + status.lost_bytes, 'byte')} on "
+        f"{count(status.connections, 'connection')}"
+    ]
+    if status.lost_events or status.lost_bytes:
+        lines.append(f"lost: {_describe_loss(status)}; no case they belong to was kept")
+    if status.unparsed_connections:
+        number = count(status.unparsed_connections, "connection")
+        lines.append(f"not parsed: {number}, in no protocol known here")
+    lines += [
+        f"left out: {count(number, 'exchange')}: {escape_controls(reason)}"
+        for reason, number in sorted(status.left_out.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return lines + [f"note: {escape_controls(note)}" for note in status.notes]
+
+
+def show_share(status: RecordingStatus) -> str:
+    """The captured part of all bytes; never 100 % when even one was lost."""
+    total = status.captured_bytes + status.lost_bytes
+    if not status.lost_bytes:
+        return "100 %"
+    return f"{math.floor(10_000 * status.captured_bytes / total) / 100:.2f} %"
+
+
+def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
+    """What ``record --json`` ends with."""
+    return {
+        "test_cases": status.test_cases,
+        "mocks": status.mocks,
+        "events": status.events,
+        "bytes": status.captured_bytes,
+        "lost_events": status.lost_events,
+        "lost_bytes": status.lost_bytes,
+        "unparsed_connections": status.unparsed_connections,
+        "seconds": round(status.seconds, 3),
+        "path": str(path),
+        "left_out": dict(status.left_out),
+    }
+
+
+def _describe_loss(status: RecordingStatus) -> str:
+    return f"{count(status.lost_events, 'event')} and {count(status.lost_bytes, 'byte')} lost"
+
+
+class PlainDisplay:
+    """Lines for logs: the opening, progress every ten seconds at most, the summary."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._next_progress = PROGRESS_INTERVAL
+
+    def start(self, opening: str) -> None:
+        self._write(opening)
+
+    def update(self, status: RecordingStatus) -> None:
+        if status.seconds >= self._next_progress:
+            self._next_progress = status.seconds + PROGRESS_INTERVAL
+            self._write(describe_progress(status))
+
+    def finish(self, status: RecordingStatus, path: Path) -> None:
+        for line in summarise(status, path):
+            self._write(line)
+
+    def close(self) -> None:
+        self._out.flush()
+
+    def _write(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+class LiveDisplay:
+    """A view that is redrawn in place, then the same summary as on plain output."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._plain = PlainDisplay(out)
+        self._out = out
+        self._live: Live | None = None
+
+    def start(self, opening: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._plain.start(opening)
+        console = Console(file=self._out, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False
+        )
+        self._live.start()
+
+    def update(self, status: RecordingStatus) -> None:
+        if self._live is not None:
+            self._live.update(_draw_status(status), refresh=True)
+
+    def finish(self, status: RecordingStatus, path: Path) -> None:
+        self.close()
+        self._plain.finish(status, path)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _draw_status(status: RecordingStatus) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value, style in _status_rows(status):
+        table.add_row(Text(name, "dim"), Text(value, style))
+    return table
+
+
+def _status_rows(status: RecordingStatus) -> list[tuple[str, str, str]]:
+    lost = status.lost_events or status.lost_bytes
+    rows = [
+        ("elapsed", f"{status.seconds:.0f} s", ""),
+        ("requests", f"{status.requests:,}", ""),
+        ("test cases", f"{status.test_cases:,}", "bold"),
+        ("mocks", f"{status.mocks:,}", "bold"),
+        ("captured", f"{count(status.captured_bytes, 'byte')}", ""),
+        ("lost", _describe_loss(status) if lost else "nothing", "bold red" if lost else ""),
+    ]
+    ranked = sorted(status.destinations.items(), key=lambda item: -item[1]["calls"])
+    for name, seen in ranked[:DESTINATION_LIMIT]:
+        rows.append((seen["protocol"], f"{name}  {count(seen['calls'], 'call')}", "cyan"))
+    if len(ranked) > DESTINATION_LIMIT:
+        rows.append(("", f"and {len(ranked) - DESTINATION_LIMIT} more destinations", "dim"))
+    return rows

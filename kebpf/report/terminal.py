@@ -1,0 +1,154 @@
+"""The report for people: a line a case as it ends, failures by cause at the end, a summary."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections import Counter
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from kebpf.replay.events import (
+    ApplicationReady,
+    CaseFinished,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Verdict,
+)
+from kebpf.report.failure import describe_cause, rank_failures, show_failure
+from kebpf.report.lines import Line, Tone, count
+from kebpf.report.summary import Tally, show_summary
+from kebpf.report.values import cut, escape_controls, strip_colours
+
+PLAIN_WIDTH = 80
+MAX_WIDTH = 160
+MIN_REQUEST_WIDTH = 16
+CAUSE_LINES = 3
+
+MARKS = {
+    Verdict.PASSED: ("✓", "green"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.ERRORED: ("!", "magenta"),
+    Verdict.SKIPPED: ("-", "yellow"),
+}
+STYLES = {
+    Tone.PLAIN: "",
+    Tone.GOOD: "bold green",
+    Tone.BAD: "bold red",
+    Tone.WARNING: "yellow",
+    Tone.FAINT: "dim",
+    Tone.HEADING: "bold",
+    Tone.EXPECTED: "red",
+    Tone.ACTUAL: "green",
+}
+
+
+class TerminalReporter:
+    """Writes to ``out``; plain lines of 80 columns, without colour, when that is no terminal."""
+
+    def __init__(self, out: TextIO, *, verbose: bool = False, width: int | None = None) -> None:
+        self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        available = self._console.width if self._console.is_terminal else PLAIN_WIDTH
+        self._width = width or min(available, MAX_WIDTH)
+        self._verbose = verbose
+        self._tally = Tally()
+        self._failures: list[CaseFinished] = []
+        self._run_failures: list[str] = []
+        self._is_running = False
+
+    def handle(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted():
+                self._show_start(event)
+            case ApplicationReady():
+                self._show_ready(event)
+            case CaseFinished():
+                self._show_case(event)
+            case RunFailed():
+                self._show_run_failure(event)
+            case RunFinished():
+                self._show_end(event)
+
+    def close(self) -> None:
+        if self._is_running:
+            self._show_failures()
+            self._print(Line(""), Line("the run was cut short", Tone.BAD))
+
+    def _print(self, *lines: Line) -> None:
+        for line in lines:
+            self._print_text(Text(line.text, STYLES[line.tone]))
+
+    def _print_text(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def _show_start(self, event: RunStarted) -> None:
+        self._is_running = True
+        sets = ", ".join(event.test_sets)
+        self._print(Line(cut(f"{count(event.cases, 'case')} from {sets}", self._width)))
+        command = escape_controls(shlex.join(event.command))
+        self._print(Line(cut(f"starting {command}", self._width), Tone.FAINT))
+
+    def _show_ready(self, event: ApplicationReady) -> None:
+        where = ", ".join(str(port) for port in event.ports) or "nothing"
+        text = f"{event.test_set}: pid {event.pid} listens on {where} after {event.seconds:.1f} s"
+        self._print(Line(cut(text, self._width), Tone.FAINT))
+
+    def _show_case(self, case: CaseFinished) -> None:
+        self._tally.add(case)
+        if case.verdict in (Verdict.FAILED, Verdict.ERRORED):
+            self._failures.append(case)
+        mark, style = MARKS[case.verdict]
+        name, request = escape_controls(case.case), escape_controls(case.request)
+        taken = _show_time(case.seconds)
+        room = self._width - len(f"{mark}   {taken}  ")
+        name = cut(name, max(room - MIN_REQUEST_WIDTH, MIN_REQUEST_WIDTH))
+        request = cut(request, room - len(name))
+        self._print_text(Text.assemble((mark, style), f" {name}  ", (request, "dim"), f"  {taken}"))
+
+    def _show_failures(self) -> None:
+        causes = Counter(describe_cause(case) for case in self._failures)
+        shown: set[str] = set()
+        for case in rank_failures(self._failures):
+            cause = describe_cause(case)
+            self._print(Line(""))
+            if causes[cause] > 1 and cause not in shown:
+                text = f"{causes[cause]} cases have the cause that follows"
+                self._print(Line(text, Tone.HEADING))
+            shown.add(cause)
+            self._print(*self._show_failure(case, cause))
+
+    def _show_failure(self, case: CaseFinished, cause: str) -> list[Line]:
+        head = f"{case.verdict.value.upper()} {case.case}  {case.request}"
+        limit = None if case.error or self._verbose else CAUSE_LINES
+        wrapped = textwrap.wrap(
+            cause, self._width - 2, subsequent_indent="  ", max_lines=limit, placeholder=" …"
+        )
+        return [
+            Line(cut(escape_controls(head), self._width), Tone.HEADING),
+            *(Line(f"  {text}", Tone.BAD) for text in wrapped),
+            *show_failure(case, self._width, self._verbose),
+        ]
+
+    def _show_run_failure(self, event: RunFailed) -> None:
+        reason = escape_controls(event.reason)
+        self._run_failures.append(reason)
+        self._print(Line(""), Line(reason, Tone.BAD))
+        if event.output:
+            self._print(Line("the application's last lines:"))
+            self._print(*(Line(f"  {strip_colours(text)}", Tone.FAINT) for text in event.output))
+
+    def _show_end(self, event: RunFinished) -> None:
+        self._is_running = False
+        self._tally.add_misses(event.findings)
+        self._show_failures()
+        self._print(Line(""), *show_summary(event, self._tally, self._width, self._verbose))
+        reasons = dict.fromkeys(self._run_failures)
+        self._print(*(Line(f"the run failed: {reason}", Tone.BAD) for reason in reasons))
+
+
+def _show_time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

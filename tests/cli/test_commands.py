@@ -1,0 +1,111 @@
+"""What each command is asked, for a command line and a ``kebpf.yml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kebpf.cli import main as cli
+from kebpf.cli.options import Door, RecordOptions, TestOptions
+from kebpf.recording.errors import TestSetError
+from tests.cli.builders import Calls, make_calls
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
+    return make_calls(monkeypatch, tmp_path)
+
+
+def test_record_by_pid(calls: Calls) -> None:
+    words = "record --pid 7 --pid 8 --pid 7 -o out --name n --duration 2.5 --json"
+    assert cli.main([*words.split(), "--keep-events", "f", "--door", "b", "--ring-size", "4"]) == 0
+    assert calls.asked == [
+        (
+            RecordOptions(
+                pids=[7, 8],
+                output=Path("out"),
+                name="n",
+                duration=2.5,
+                as_json=True,
+                keep_events=Path("f"),
+                door=Door.B,
+                ring_size=4,
+            ),
+        )
+    ]
+
+
+def test_record_by_command(calls: Calls) -> None:
+    words = ["record", "--user", "app", "--", "python", "--pid", "3", "--", "x"]
+    assert cli.main(words) == 0
+    assert calls.asked == [
+        (RecordOptions(command=["python", "--pid", "3", "--", "x"], user="app"),)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sets", "command"),
+    [
+        (["-c", "python -m shop"], ["shop-1", "shop-2"], "python -m shop"),
+        (["-c", "python -m shop", "shop-2"], ["shop-2"], "python -m shop"),
+        (["shop-2", "shop-1", "-c", "serve"], ["shop-2", "shop-1"], "serve"),
+        (["shop-1", "--", "serve", "shop-2"], ["shop-1"], ["serve", "shop-2"]),
+        (
+            ["--", "serve", "-c", "x", "--case"],
+            ["shop-1", "shop-2"],
+            ["serve", "-c", "x", "--case"],
+        ),
+    ],
+)
+def test_test_sets_and_command_are_told_apart(
+    calls: Calls, words: list[str], sets: list[str], command: str | list[str]
+) -> None:
+    assert cli.main(["test", *words]) == 0
+    options: TestOptions = calls.asked[0][0]
+    assert [path.name for path in options.test_sets] == sets
+    assert options.command == command
+
+
+def test_test_takes_all_its_options(calls: Calls) -> None:
+    words = "test shop-1 --case a --case b --junit j.xml --json e.jsonl --delay 1 --timeout 3"
+    assert cli.main([*words.split(), "--user", "app", "--verbose", "-c", "serve"]) == 0
+    assert calls.asked[0][0] == TestOptions(
+        test_sets=[Path("kebpf/shop-1")],
+        command="serve",
+        cases=["a", "b"],
+        junit=Path("j.xml"),
+        json=Path("e.jsonl"),
+        delay=1.0,
+        timeout=3.0,
+        user="app",
+        verbose=True,
+    )
+
+
+def test_the_command_line_wins_over_the_file(calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "kebpf.yml").write_text(
+        "command: serve\ntimeout: 9\ndelay: 2\nuser: app\nnoise: [/body/at]\n"
+    )
+    assert cli.main(["test", "--delay", "0"]) == 0
+    options: TestOptions = calls.asked[0][0]
+    assert (options.command, options.timeout, options.delay) == ("serve", 9.0, 0.0)
+    assert (options.user, options.noise) == ("app", ["/body/at"])
+    assert cli.main(["record"]) == 0
+    assert calls.asked[1][0].command == ["/bin/sh", "-c", "serve"]
+    assert cli.main(["record", "--pid", "5"]) == 0
+    assert (calls.asked[2][0].command, calls.asked[2][0].pids) == ([], [5])
+
+
+def test_show_and_doctor(calls: Calls) -> None:
+    assert cli.main(["show", "shop-2", "--json"]) == 0
+    assert cli.main(["doctor", "--json"]) == 0
+    assert [asked[:-1] for asked in calls.asked] == [(Path("kebpf/shop-2"), True), (True,)]
+
+
+def test_a_set_that_cannot_be_read_is_a_sentence_and_3(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls.raise_error(TestSetError("kebpf/shop-1 is not whole"))
+    assert cli.main(["show", "shop-1"]) == 3
+    assert capsys.readouterr().err == "kebpf: kebpf/shop-1 is not whole\n"

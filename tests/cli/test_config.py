@@ -1,0 +1,110 @@
+"""``kebpf.yml``: what it may say, and the one sentence for what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebpf.cli.config import Config, load_config, parse_config
+from kebpf.cli.errors import CommandUsageError, ExitStatus
+
+FULL = """\
+command: python -m uvicorn shop:app
+output: recordings
+name: shop
+user: app
+timeout: 5
+delay: 0.5
+duration: 60
+noise:
+  - /body/updated_at
+"""
+
+
+def test_every_key_is_read() -> None:
+    assert parse_config(FULL) == Config(
+        command="python -m uvicorn shop:app",
+        output=Path("recordings"),
+        name="shop",
+        user="app",
+        timeout=5.0,
+        delay=0.5,
+        duration=60.0,
+        noise=["/body/updated_at"],
+    )
+
+
+def test_a_command_may_be_a_list() -> None:
+    assert parse_config("command: [python, '-m', shop]").command == ["python", "-m", "shop"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+def test_an_empty_file_says_nothing(text: str) -> None:
+    assert parse_config(text) == Config()
+
+
+def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "kebpf.yml").write_text("name: outer")
+    assert load_config(inner) == Config()
+    assert load_config(tmp_path).name == "outer"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "name: a\n\ntiemout: 5\n",
+            "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
+            "timeout, delay, duration, noise)",
+        ),
+        ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
+        ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
+        ("delay: true", "kebpf.yml, line 1: delay must be a number of seconds, 0 or more"),
+        ("delay: .nan", "kebpf.yml, line 1: delay must be a number of seconds, 0 or more"),
+        ("delay: -1", "kebpf.yml, line 1: delay must be a number of seconds, 0 or more"),
+        ("command: 7", "kebpf.yml, line 1: command must be a text or a list of texts"),
+        ("command: [python, 7]", "kebpf.yml, line 1: command must be a text or a list of texts"),
+        ("command: []", "kebpf.yml, line 1: command must be a text or a list of texts"),
+        ("name:\n", "kebpf.yml, line 1: name must be a text"),
+        (
+            "noise: [body]",
+            "kebpf.yml, line 1: noise must be a list of paths such as /body/updated_at",
+        ),
+        ("name: a\nname: b", "kebpf.yml, line 2: name is given twice"),
+        ("- a\n- b", "kebpf.yml, line 1: keys and values are expected"),
+        ("just text", "kebpf.yml, line 1: keys and values are expected"),
+        (
+            "name: a\n  delay: 3",
+            "kebpf.yml, line 2: not valid YAML: mapping values are not allowed here",
+        ),
+        ("name: \x00", "kebpf.yml: not valid YAML: it holds characters YAML does not allow"),
+    ],
+)
+def test_one_sentence_with_file_line_and_key(text: str, sentence: str) -> None:
+    with pytest.raises(CommandUsageError) as caught:
+        parse_config(text)
+    assert caught.value.message == sentence
+    assert caught.value.exit_status == ExitStatus.USAGE
+
+
+@given(st.text() | st.text("name: []{},&*!-'\"\n\t ?|>"))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        parse_config(text)
+    except CommandUsageError as error:
+        assert error.message.startswith("kebpf.yml")
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "kebpf.yml").write_bytes(b"name: \xff")
+    with pytest.raises(CommandUsageError, match=r"^kebpf\.yml cannot be read: it is not UTF-8$"):
+        load_config(tmp_path)
+    (tmp_path / "kebpf.yml").unlink()
+    (tmp_path / "kebpf.yml").mkdir()
+    with pytest.raises(CommandUsageError, match=r"^kebpf\.yml cannot be read: Is a directory$"):
+        load_config(tmp_path)

@@ -1,0 +1,39 @@
+"""Finding the test sets a command line names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kebpf.cli.errors import CommandUsageError, NothingToRunError
+from kebpf.cli.sets import find_test_sets
+
+
+def make_set(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "test-set.yaml").write_text("name: x\n")
+    return path
+
+
+def test_names_paths_and_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "kebpf"
+    second, first = make_set(folder / "shop-2"), make_set(folder / "shop-1")
+    other = make_set(tmp_path / "other" / "set")
+    (folder / "no-set").mkdir()
+    assert find_test_sets([], folder) == [first, second]
+    assert find_test_sets(["shop-2"], folder) == [second]
+    assert find_test_sets([str(other), "shop-1"], folder) == [other, first]
+    assert find_test_sets([str(folder), "shop-1"], folder) == [first, second]
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "kebpf"
+    with pytest.raises(NothingToRunError, match=r"^there is no test set under "):
+        find_test_sets([], folder)
+    make_set(folder / "shop-1")
+    with pytest.raises(CommandUsageError) as caught:
+        find_test_sets(["shop"], folder)
+    assert caught.value.message == (
+        f"there is no test set 'shop' (under {folder}/ there are: shop-1)"
+    )

@@ -1,0 +1,75 @@
+"""Run events as JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from kebpf.replay.events import ApplicationReady, Ledger, Mismatch, RunEvent, RunFailed, RunStarted
+from kebpf.report.jsonl import JsonLinesReporter
+from tests.report.builders import make_extra_call, make_failed, make_finished
+
+
+class FlushCounter(io.StringIO):
+    """Remembers what was flushed, as a file that a killed process leaves."""
+
+    flushed = ""
+
+    def flush(self) -> None:
+        self.flushed = self.getvalue()
+
+
+def write(event: RunEvent) -> str:
+    out = FlushCounter()
+    JsonLinesReporter(out).handle(event)
+    return out.flushed
+
+
+def test_every_event_is_a_flushed_line() -> None:
+    started = RunStarted(["shop-1"], 2, ["python", "-m", "shop"])
+    assert write(started) == (
+        '{"event": "run_started", "test_sets": ["shop-1"], "cases": 2, '
+        '"command": ["python", "-m", "shop"]}\n'
+    )
+    assert write(ApplicationReady("shop-1", 9, [8000], 0.5)) == (
+        '{"event": "application_ready", "test_set": "shop-1", "pid": 9, '
+        '"ports": [8000], "seconds": 0.5}\n'
+    )
+    assert write(RunFailed("it ended", ["last\x1b"])) == (
+        '{"event": "run_failed", "reason": "it ended", "output": ["last\\u001b"]}\n'
+    )
+
+
+def test_the_last_line_has_the_counts() -> None:
+    finished = make_finished(
+        passed=28, failed=2, skipped=1, misses=3, unused_mocks=1, ledger=Ledger(74, ["mock-9"], 3)
+    )
+    assert json.loads(write(finished)) == {
+        "event": "run_finished",
+        "passed": 28,
+        "failed": 2,
+        "errored": 0,
+        "skipped": 1,
+        "misses": 3,
+        "unused_mocks": 1,
+        "seconds": 3.14,
+        "findings": [],
+        "failed_cases": [],
+        "ledger": {"used": 74, "unused": ["mock-9"], "misses": 3},
+    }
+
+
+def test_a_case_carries_its_differences() -> None:
+    case = make_failed(
+        mismatches=[Mismatch("/body", "changed", b"\xff", float("nan"))],
+        calls=[make_extra_call(fields=[])],
+        actual={"body": b"text"},
+    )
+    line = json.loads(write(case))
+    assert line["event"] == "case_finished"
+    assert line["verdict"] == "failed"
+    assert line["mismatches"] == [
+        {"path": "/body", "kind": "changed", "expected": {"base64": "/w=="}, "actual": "nan"}
+    ]
+    assert line["calls"][0]["miss"] == "never recorded"
+    assert line["actual"] == {"body": "text"}

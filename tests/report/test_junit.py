@@ -1,0 +1,130 @@
+"""JUnit XML as CI systems read it: checked against the published rules of its structure."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebpf.replay.events import Mismatch, RunEvent, RunFailed, Verdict
+from kebpf.report.junit import JUnitReporter, escape_forbidden
+from tests.report.builders import make_case, make_extra_call, make_failed, make_finished
+
+# The parts of the Jenkins xUnit plugin's junit-10.xsd that kebpf's reports use: what each element
+# must have, may have, and may hold.
+SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": (
+        set(),
+        {"name", "time", "tests", "failures", "errors", "skipped"},
+        {"testsuite"},
+    ),
+    "testsuite": (
+        {"name", "tests"},
+        {"failures", "errors", "skipped", "time"},
+        {"testcase"},
+    ),
+    "testcase": (
+        {"name", "classname", "time"},
+        set(),
+        {"failure", "error", "skipped", "system-out"},
+    ),
+    "failure": ({"message", "type"}, set(), set()),
+    "error": ({"message", "type"}, set(), set()),
+    "skipped": ({"message", "type"}, set(), set()),
+    "system-out": (set(), set(), set()),
+}
+
+
+def report(*events: RunEvent) -> str:
+    out = io.StringIO()
+    reporter = JUnitReporter(out)
+    for event in events:
+        reporter.handle(event)
+    reporter.close()
+    return out.getvalue()
+
+
+def check(text: str) -> ElementTree.Element:
+    root = ElementTree.fromstring(text)
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        required, optional, children = SCHEMA[element.tag]
+        assert required <= set(element.keys()) <= required | optional
+        assert {child.tag for child in element} <= children
+        if element.tag in ("testsuites", "testsuite"):
+            cases = list(element.iter("testcase"))
+            assert int(element.get("tests", "")) == len(cases)
+            bad = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+            for attribute, tag in bad.items():
+                assert int(element.get(attribute, "")) == len(list(element.iter(tag)))
+    return root
+
+
+def test_the_whole_document() -> None:
+    failed = make_failed(curl="", repeat="kebpf test shop-1 --case post-orders-77aa")
+    text = report(make_case(), failed, make_finished(failed=1))
+    assert (
+        text
+        == """\
+<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="kebpf" tests="2" failures="1" errors="0" skipped="0" time="3.140">
+  <testsuite name="shop-1" tests="2" failures="1" errors="0" skipped="0" time="0.024">
+    <testcase classname="shop-1" name="get-orders-1a2b" time="0.012">
+      <system-out>GET /orders
+10 values compared exactly, 2 by class, 0 not compared</system-out>
+    </testcase>
+    <testcase classname="shop-1" name="post-orders-77aa" time="0.012">
+      <failure message="500 instead of 200" type="failure">500 instead of 200
+  response
+    /status: recorded 200, came 500
+  repeat:  kebpf test shop-1 --case post-orders-77aa</failure>
+      <system-out>POST /orders
+10 values compared exactly, 2 by class, 0 not compared</system-out>
+    </testcase>
+  </testsuite>
+</testsuites>
+"""
+    )
+    check(text)
+
+
+def test_every_verdict_and_every_finding_is_counted() -> None:
+    events = (
+        make_case(),
+        make_failed(calls=[make_extra_call()]),
+        make_failed("broken", verdict=Verdict.ERRORED, error="no answer"),
+        make_case("left", verdict=Verdict.SKIPPED, error="cut off"),
+        make_finished(failed=1, errored=1, skipped=1, findings=[make_extra_call()]),
+    )
+    root = check(report(*events))
+    assert [root.get(name) for name in ("tests", "failures", "errors", "skipped")] == list("5211")
+    message = root.find(".//failure")
+    assert message is not None
+    assert (message.get("message") or "").startswith("extra call: SELECT id, total")
+
+
+def test_a_failed_run_is_an_error_with_the_output() -> None:
+    root = check(report(RunFailed("it ended with status 1", ["\x1b[31mboom\x1b[0m"])))
+    error = root.find("testsuite/testcase/error")
+    assert error is not None
+    assert error.get("message") == "it ended with status 1"
+    assert error.text == "it ended with status 1\nboom"
+
+
+def test_a_run_cut_short_is_an_error() -> None:
+    root = check(report(make_case()))
+    assert root.get("errors") == "1"
+
+
+@given(st.text())
+def test_any_text_gives_a_document_a_parser_reads(text: str) -> None:
+    failed = make_failed(text, error=text, mismatches=[Mismatch(text, "changed", text, 1)])
+    check(report(make_case(text, request=text), failed, RunFailed(text, [text])))
+
+
+def test_forbidden_characters_are_written_as_escapes() -> None:
+    assert escape_forbidden("a\x00\x1b\ufffe\ud800\tb\U0001f600") == (
+        "a\\x00\\x1b\\ufffe\\ud800\tb\U0001f600"
+    )

@@ -1,0 +1,173 @@
+"""What no module may break: the direction of imports, sizes, and that tests mirror the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "kebpf"
+TESTS = ROOT / "tests"
+
+# A stage imports those behind it only.
+STAGES = ("cli", "report", "replay", "recording", "protocols", "reassembly", "capture", "kernel")
+KNOWS_ONLY = {"protocols": {"protocols"}}  # stricter than the order
+ONLY_IN = {
+    "bcc": ("kebpf/kernel/loader",),
+    "rich": ("kebpf/report/", "kebpf/cli/"),
+}
+SANS_IO = (
+    "kebpf/protocols/",
+    "kebpf/reassembly/",
+    "kebpf/recording/provenance.py",
+    "kebpf/recording/values.py",
+    "kebpf/replay/matcher.py",
+    "kebpf/replay/comparison.py",
+    "kebpf/replay/binding.py",
+)
+IO_MODULES = {"asyncio", "socket", "os", "time", "selectors", "select", "threading", "subprocess"}
+MAX_LINES = 500
+TRIVIAL_STATEMENTS = 25
+
+# Modules above the trivial size without a test module of their own: where they are tested.
+TESTED_IN: dict[str, str] = {}
+# And those without any, and why.
+UNTESTED: dict[str, str] = {
+    "kebpf/protocols/base.py": "types only, checked by mypy",
+    "kebpf/recording/model.py": "types only, checked by mypy",
+    "kebpf/replay/events.py": "types only, checked by mypy",
+}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TEST_MODULES = sorted(TESTS.glob("*/**/test_*.py"))
+
+
+def name_of(path: Path) -> str:
+    """A path as it is written in the tables above."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def mirror_of(path: Path) -> Path:
+    """Where a module's tests belong."""
+    return TESTS / path.relative_to(PACKAGE).parent / f"test_{path.stem}.py"
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The full names of all modules a file imports, wherever in it."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _names_of(path, node)
+
+
+def _names_of(path: Path, node: ast.ImportFrom) -> Iterator[str]:
+    module = node.module or ""
+    if node.level:
+        package = path.relative_to(ROOT).with_suffix("").parts[: -node.level]
+        module = ".".join((*package, module)).rstrip(".")
+    yield module
+    yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def stage_of(dotted: str) -> str | None:
+    """The stage of a module of kebpf."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "kebpf" and len(parts) > 1 and parts[1] in STAGES else None
+
+
+def has_top_level(imported: str, name: str) -> bool:
+    return imported == name or imported.startswith(f"{name}.")
+
+
+def count_statements(path: Path) -> int:
+    """Statements that do something: no imports, no docstrings."""
+    passive = (ast.Import, ast.ImportFrom, ast.Expr)
+    return sum(
+        isinstance(node, ast.stmt) and not isinstance(node, passive)
+        for node in ast.walk(parse(path))
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path: Path) -> None:
+    own = stage_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    imported = {stage for each in imports_of(path) if (stage := stage_of(each))}
+    if own is None:
+        return
+    allowed = KNOWS_ONLY.get(own) or set(STAGES[STAGES.index(own) :])
+    assert imported <= allowed
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_library_is_imported_in_its_place_only(library: str) -> None:
+    users = [
+        name_of(path)
+        for path in MODULES
+        if any(has_top_level(each, library) for each in imports_of(path))
+    ]
+    assert [user for user in users if not user.startswith(ONLY_IN[library])] == []
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in MODULES if name_of(each).startswith(SANS_IO)], ids=name_of
+)
+def test_pure_module_does_no_io(path: Path) -> None:
+    imported = {each.partition(".")[0] for each in imports_of(path)}
+    assert imported & IO_MODULES == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_prints_nothing_and_says_what_it_is_for(path: Path) -> None:
+    tree = parse(path)
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not any(isinstance(call, ast.Name) and call.id == "print" for call in calls)
+    assert ast.get_docstring(tree) or not tree.body
+
+
+def list_sources() -> list[Path]:
+    """All Python and C files people write here."""
+    folders = ("kebpf", "tests", "examples", "benchmarks", "bpf", "packaging")
+    return sorted(
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".c", ".h"}
+    )
+
+
+@pytest.mark.parametrize("path", list_sources(), ids=name_of)
+def test_file_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", TEST_MODULES, ids=name_of)
+def test_test_module_mirrors_a_module(path: Path) -> None:
+    folder = path.relative_to(TESTS).parent
+    if folder.parts[0] == "e2e":
+        return
+    subject = PACKAGE / folder / path.stem.removeprefix("test_")
+    assert subject.with_suffix(".py").exists() or subject.is_dir()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_has_a_test_module(path: Path) -> None:
+    if path.name.startswith("__") or count_statements(path) <= TRIVIAL_STATEMENTS:
+        return
+    assert mirror_of(path).exists() or name_of(path) in {**UNTESTED, **TESTED_IN}
+
+
+def test_exceptions_are_still_needed() -> None:
+    for name in (*UNTESTED, *TESTED_IN):
+        path = ROOT / name
+        assert path.exists(), f"{name} is gone"
+        assert not mirror_of(path).exists(), f"{name} has a test module now"
+        assert count_statements(path) > TRIVIAL_STATEMENTS, f"{name} is trivial"
+    assert [test for test in TESTED_IN.values() if not (ROOT / test).exists()] == []
