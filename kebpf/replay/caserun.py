@@ -13,11 +13,12 @@ from kebpf.protocols.http1 import HTTP1
 from kebpf.protocols.http1.curl import curl_line
 from kebpf.recording.model import TestCase
 from kebpf.recording.times import Window
+from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CaseFinished, Verdict
 from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
-from kebpf.replay.stages import Bindings, Comparing, Matching
+from kebpf.replay.stages import Comparing, Matching
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 EXIT_WAIT_S = 0.5  # a connection can break a moment before the exit behind it is seen

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kebpf.protocols.base import Exchange, Mark, Pairer, ProtocolSpec, Sender
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import TestCase
-from kebpf.replay.stages import Bindings
+from kebpf.replay.binding import Bindings
 
 DEFAULT_TIMEOUT_S = 30.0
 READ_SIZE = 256 * 1024
