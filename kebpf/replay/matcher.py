@@ -72,9 +72,13 @@ class Matcher:
             case,
             _open_window(window_start_ns),
             [load(i) for i in self.index.by_case.get(case.name, ())],
-            [load(i) for i in self.index.shared_by_case.get(case.name, ())],
+            sorted(map(load, self.index.shared_by_case.get(case.name, ())), key=self._urgency),
             TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
         )
+
+    def _urgency(self, item: Recorded) -> tuple[int, int]:
+        """Of equal shared mocks, one that few cases still to come could use goes first."""
+        return len(set(item.mock.candidates) - self._ran), item.ordinal
 
     def end_case(self, now_ns: int) -> list[CallFinding]:
         """Ends the case; gives what about its calls was not as recorded."""
