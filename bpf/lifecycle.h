@@ -58,10 +58,17 @@ static inline void send_listen(u64 sk) {
     emit(open, sizeof(*open));
 }
 
+/* Bytes read that no probe saw (splice under door A), by the sequence number. */
+static inline u32 count_unseen(u64 sk, struct connection *c) {
+    if (c->transport != KEBPF_TCP || !c->is_announced)
+        return 0;
+    return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
+}
+
 static inline void send_close(u64 sk, struct connection *c) {
     struct kebpf_close close = {};
     fill_head(&close.head, KEBPF_CLOSE, sk, c);
-    close.moved[0] = c->moved[0];
+    close.moved[0] = c->moved[0] + count_unseen(sk, c);
     close.moved[1] = c->moved[1];
     close.lost[0] = c->lost[0];
     close.lost[1] = c->lost[1];

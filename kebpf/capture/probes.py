@@ -21,7 +21,7 @@ DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_CONNECTION = struct.Struct("=QQQQQQIIII")  # struct connection of bpf/maps.h
+_CONNECTION = struct.Struct("=QQQQQQQIIIIII")  # struct connection of bpf/maps.h
 _COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
 
 _COMMON = {
@@ -87,7 +87,7 @@ class Probes:
         raw = Program(RAW_TRACEPOINT)
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
-            {name: raw for name in (*self._tracepoints.values(), "copy_transfer")},
+            dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
             ("events", "targets", "connections", "counts", "continuations"),
             flags,
             {"continuations": ["copy_transfer"]},

@@ -42,10 +42,8 @@ def check_process(pid: int) -> ProcessFacts:
         raise TargetError(
             f"process {pid} ({facts.name}) is a kernel thread: only programs can be recorded"
         )
-    if pid == os.getpid() or pid in _ancestors(os.getpid()) and _is_kebpf(facts):
-        raise TargetError(
-            f"process {pid} is this kebpf itself: give the process id of the service"
-        )
+    if pid == os.getpid() or (pid in _ancestors(os.getpid()) and _is_kebpf(facts)):
+        raise TargetError(f"process {pid} is this kebpf itself: give the process id of the service")
     return facts
 
 

@@ -1,4 +1,4 @@
-"""``kebpf record -- COMMAND``: starts the target, with the probes in place before its first call."""
+"""``kebpf record -- COMMAND``: starts the target with the probes in place before its first call."""
 
 from __future__ import annotations
 

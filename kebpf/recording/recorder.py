@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kebpf import __version__
-from kebpf.capture.events import Process, ProcessChange, decode_run
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
+from kebpf.capture.events import Process, ProcessChange, decode_run
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
 from kebpf.capture.target import Target, refresh_target
@@ -143,9 +143,7 @@ class Ending:
 class Recorder:
     """Records a target until told to stop or until its last process is gone."""
 
-    def __init__(
-        self, probes: Probes, target: Target, writer: TestSetWriter, name: str
-    ) -> None:
+    def __init__(self, probes: Probes, target: Target, writer: TestSetWriter, name: str) -> None:
         self._probes = probes
         self._target = target
         self._writer = writer
@@ -177,10 +175,8 @@ class Recorder:
         self._begun = time.monotonic()
         self._reader.start()
 
-    def run(
-        self, should_stop: Callable[[], bool], show: Callable[[Progress], None]
-    ) -> Ending:
-        """Works until ``should_stop`` or the target's end; ``show`` is called a few times a second."""
+    def run(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Ending:
+        """Works until ``should_stop`` or the target's end; ``show`` is called now and then."""
         assert self._pipeline is not None
         while not should_stop() and self._pipeline.live_processes:
             self._turn(_TURN_SECONDS)

@@ -126,9 +126,7 @@ class Watcher:
         else:
             self._begin(watch, load_protocols()["opaque"], watch.undecided)
 
-    def _begin(
-        self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]
-    ) -> None:
+    def _begin(self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]) -> None:
         watch.spec = spec
         watch.pairer = spec.make_pairer(joined=watch.connection.is_joined)
         watch.undecided = []
@@ -149,7 +147,7 @@ class Watcher:
         watch.undecided.append((sender, piece))
         watch.heads[Sender.CLIENT] += piece.data
         head = watch.heads[Sender.CLIENT]
-        if head.startswith(_TLS_HANDSHAKE) or head.startswith(b"\x17\x03\x03"):
+        if head.startswith((_TLS_HANDSHAKE, b"\x17\x03\x03")):
             self._give_up(watch, "encrypted (TLS)")
             return
         verdicts = [
