@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint
 from kebpf.kernel.btf import Btf
@@ -60,7 +62,7 @@ class Moved:
 
 def choose_door(btf: Btf) -> Door:
     """Door A where the kernel has its tracepoints (6.3 and newer), else door B."""
-    return Door.A if btf.has_function_type("btf_trace_sock_send_length") else Door.B
+    return Door.A if btf.has_name("btf_trace_sock_send_length") else Door.B
 
 
 class Probes:
@@ -104,6 +106,12 @@ class Probes:
         for pid in pids:
             self._targets[_U32.pack(pid)] = _U32.pack(1)
 
+    def unwatch(self, pids: Iterable[int]) -> None:
+        """Takes processes off the targets; those that are none already do not matter."""
+        for pid in pids:
+            with contextlib.suppress(FileNotFoundError):
+                del self._targets[_U32.pack(pid)]
+
     def attach(self) -> None:
         """Attaches every probe.  Raises `KernelError`."""
         for tracepoint, function in self._tracepoints.items():
@@ -124,7 +132,7 @@ class Probes:
         self._links.clear()
 
     def watched(self) -> list[int]:
-        """The processes watched now."""
+        """The processes watched now: those that have ended are none."""
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
@@ -152,6 +160,5 @@ class Probes:
 
 def _count_processors() -> int:
     """Processors that may ever run (``/sys/devices/system/cpu/possible``, ``0-7``)."""
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:  # noqa: PTH123
-        last = file.read().strip().replace(",", "-").split("-")[-1]
-    return int(last) + 1
+    numbers = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    return int(numbers.replace(",", "-").rpartition("-")[2]) + 1
