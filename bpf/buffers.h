@@ -8,6 +8,7 @@
 #define MMSGHDR_LEN 56
 #define MMSGHDR_SIZE 64
 
+#define MOST_MESSAGES 1024       /* UIO_MAXIOV: the kernel takes no more */
 #define MESSAGE_PAUSE_NS 1000000 /* longer between two messages: maybe another call */
 
 /* Where a sendmmsg is: thread → place; gone once its last message is. */
@@ -63,6 +64,18 @@ static inline u64 next_message(u64 sk, u64 vector, u32 vector_size, u32 size) {
     return vector + (u64)index * MMSGHDR_SIZE;
 }
 
+/* What one call moves behind its first message. */
+static inline void set_messages(struct transfer *t, u64 vector, u32 count) {
+    t->message = vector;
+    t->messages_left = count;
+#pragma clang loop unroll(disable)
+    for (u32 number = 0; number < MOST_MESSAGES && number < count; number++) {
+        u32 size = 0;
+        read_user(&size, sizeof(size), (void *)(vector + number * MMSGHDR_SIZE + MMSGHDR_LEN));
+        t->behind += size;
+    }
+}
+
 static inline void set_buffer(struct transfer *t, u64 regs, u32 size) {
     u64 room = read_register(regs, REG_3);
     t->buffer = read_register(regs, REG_2);
@@ -102,8 +115,7 @@ static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size,
             message = next_message(t->connection, vector, read_register(regs, REG_3), size);
             return message ? set_message(t, message) : NO_BUFFER;
         }
-        t->message = vector + MMSGHDR_SIZE;
-        t->messages_left = messages - 1;
+        set_messages(t, vector + MMSGHDR_SIZE, messages - 1);
         return set_message(t, vector);
     }
     return NO_BUFFER;

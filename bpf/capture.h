@@ -85,12 +85,12 @@ static inline void set_size(struct transfer *t, struct connection *c, u32 size) 
     if (c->transport == KEBPF_TCP)
         t->piece.head.sequence = (direction == INGRESS ? read_ingress_sequence(t->connection)
                                                        : read_egress_sequence(t->connection)) -
-                                 size;
+                                 t->behind - size;
     __sync_fetch_and_add(&c->moved[direction], (u64)size);
 }
 
 /* Door B sees sendmmsg and recvmmsg once, at their end: on to the next of their messages. */
-static inline int set_next_message(struct transfer *t, struct connection *c) {
+static inline int begin_next_message(struct transfer *t, struct connection *c) {
     u32 size = 0;
     if (!t->messages_left)
         return 0;
@@ -99,10 +99,26 @@ static inline int set_next_message(struct transfer *t, struct connection *c) {
     t->piece.head.kind = KEBPF_DATA;
     t->piece.reason = 0;
     t->failure = 0;
+    t->behind -= size;
     set_size(t, c, size);
     t->message += MMSGHDR_SIZE;
     t->messages_left--;
     return 1;
+}
+
+/* One buffer, or a chunk of it.  Gives 0 at the transfer's end. */
+static inline int advance(struct transfer *t, struct connection *c) {
+    if (!t->buffer_left && t->remaining)
+        next_iovec(t);
+    if (t->buffer_left)
+        copy_some(t);
+    u32 is_done = !t->remaining || t->failure;
+    if (t->fill == KEBPF_CHUNK || (is_done && t->fill))
+        send_data(t, c);
+    if (!is_done)
+        return 1;
+    send_gap(t);
+    return begin_next_message(t, c);
 }
 
 /* Copies the current transfer, or its share of it, and then calls itself for the rest. */
@@ -114,22 +130,14 @@ int copy_transfer(struct bpf_raw_tracepoint_args *ctx) {
     struct connection *c = connections.lookup(&sk);
     if (!c)
         return 0;
-    u32 is_done = 0;
 #pragma clang loop unroll(disable)
-    for (int round = 0; round < ROUNDS && !is_done; round++) {
-        if (!t->buffer_left && t->remaining)
-            next_iovec(t);
-        if (t->buffer_left)
-            copy_some(t);
-        is_done = !t->remaining || t->failure;
-        if (t->fill == KEBPF_CHUNK || (is_done && t->fill))
-            send_data(t, c);
-    }
-    if (!is_done)
-        continuations.call(ctx, 0); /* falls through when the chain is at its end */
+    for (int round = 0; round < ROUNDS; round++)
+        if (!advance(t, c))
+            return 0;
+    continuations.call(ctx, 0); /* falls through when the chain is at its end */
+    t->remaining += t->fill;
     send_gap(t);
-    if (set_next_message(t, c))
-        continuations.call(ctx, 0);
+    __sync_fetch_and_add(&c->moved[t->piece.head.direction & 1], (u64)t->behind);
     return 0;
 }
 
@@ -160,13 +168,13 @@ static inline u64 read_remote(u64 sk, u64 destination) {
 }
 
 /* Whether user space knows, or now was told, which connection the bytes belong to. */
-static inline int announce_if_new(u64 sk, struct connection *c, u32 direction, u32 size,
+static inline int announce_if_new(u64 sk, struct connection *c, struct transfer *t,
                                   u64 destination) {
     u64 remote = c->transport == KEBPF_UDP ? read_remote(sk, destination) : 0;
     if (c->is_announced && (!remote || remote == c->remote))
         return 1;
     c->remote = remote;
-    announce(sk, c, direction, size, destination);
+    announce(sk, c, t, destination);
     return c->is_announced;
 }
 
@@ -211,7 +219,7 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
     if (!has_buffers || is_thrown_away)
         destination = NO_BUFFER;
     set_size(t, c, result);
-    if (!announce_if_new(sk, c, direction, result, destination == NO_BUFFER ? 0 : destination)) {
+    if (!announce_if_new(sk, c, t, destination == NO_BUFFER ? 0 : destination)) {
         __sync_fetch_and_add(&c->lost[direction & 1], (u64)(u32)result);
         count(COUNT_LOST_BYTES, result);
         return 0;
@@ -219,7 +227,6 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
     if (destination == NO_BUFFER) {
         t->piece.reason = (u32)call << 16;
         t->failure = KEBPF_GAP_NO_BUFFER;
-        t->messages_left = 0;
     }
     continuations.call(ctx, 0);
     return 0;

@@ -117,8 +117,8 @@ static inline u32 read_egress_sequence(u64 sk) {
     return sequence;
 }
 
-/* Where the streams stood when this life began: sequence numbers, and bytes moved before. */
-static inline void read_tcp_position(struct kebpf_open *open, u64 sk, struct connection *c) {
+/* Where the streams stand: sequence numbers, and bytes moved since the socket was connected. */
+static inline void read_tcp_position(struct kebpf_open *open, u64 sk) {
     u32 copied = 0, received_next = 0, unacknowledged = 0;
     u32 own_fin = (read_shutdown(sk) & SHUTDOWN_SEND) != 0;
     READ(copied, sk, OFF_TCP_COPIED_SEQ);
@@ -130,11 +130,18 @@ static inline void read_tcp_position(struct kebpf_open *open, u64 sk, struct con
     open->egress_sequence = read_egress_sequence(sk) - own_fin;
     /* bytes_received counts the FIN as well, bytes_acked both SYN and FIN */
     open->ingress_before -= received_next - open->ingress_sequence;
-    open->egress_before += open->egress_sequence - unacknowledged;
-    open->ingress_sequence -= c->moved[INGRESS];
-    open->egress_sequence -= c->moved[EGRESS];
-    open->ingress_before -= c->moved[INGRESS];
-    open->egress_before -= c->moved[EGRESS];
+    open->egress_before += (s32)(open->egress_sequence - unacknowledged);
+}
+
+/* Back to where they stood when this life began, `behind` bytes of this call not yet counted. */
+static inline void begin_streams(struct kebpf_open *open, struct connection *c, u32 direction,
+                                 u32 behind) {
+    u64 ingress = c->moved[INGRESS] + (direction == INGRESS ? behind : 0);
+    u64 egress = c->moved[EGRESS] + (direction == EGRESS ? behind : 0);
+    open->ingress_sequence -= ingress;
+    open->egress_sequence -= egress;
+    open->ingress_before -= ingress;
+    open->egress_before -= egress;
     c->base[INGRESS] = open->ingress_sequence;
     c->base[EGRESS] = open->egress_sequence;
 }
@@ -157,10 +164,9 @@ static inline void read_destination(struct kebpf_open *open, u64 address) {
 }
 
 /* Tells user space of a connection, as it stood when this life of it began; datagram sockets,
- * whose peers change, as it stood before the `size` bytes to or from this peer. */
-static inline void announce(u64 sk, struct connection *c, u32 direction, u32 size,
-                            u64 destination) {
-    u32 slot = 0;
+ * whose peers change, as it stood before this transfer. */
+static inline void announce(u64 sk, struct connection *c, struct transfer *t, u64 destination) {
+    u32 slot = 0, direction = t->piece.head.direction;
     struct kebpf_open *open = opens.lookup(&slot);
     if (!open)
         return;
@@ -176,10 +182,11 @@ static inline void announce(u64 sk, struct connection *c, u32 direction, u32 siz
     if (destination && !open->remote_port && !has_name(open->remote_path))
         read_destination(open, destination);
     if (c->transport == KEBPF_TCP) {
-        read_tcp_position(open, sk, c);
+        read_tcp_position(open, sk);
+        begin_streams(open, c, direction, t->behind);
     } else if (c->transport == KEBPF_UDP && c->has_peers) {
-        open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? size : 0);
-        open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? size : 0);
+        open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
+        open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
     }
     c->is_announced = emit(open, sizeof(*open)) == 0;
     c->has_peers |= c->is_announced;

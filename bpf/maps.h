@@ -38,7 +38,8 @@ struct transfer {
     u32 withheld; /* bytes of the call beyond the limit */
     u32 failure;  /* why `remaining` cannot be copied, or 0 */
     u64 message;  /* door B, sendmmsg and recvmmsg: the next message's header in user memory */
-    u64 messages_left;
+    u32 messages_left;
+    u32 behind; /* bytes of the messages left */
     struct kebpf_piece piece;
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };

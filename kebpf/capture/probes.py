@@ -28,6 +28,7 @@ _COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
+    "tcp_destroy_sock": "on_tcp_destroy_sock",
     "sched_process_fork": "on_sched_process_fork",
     "sched_process_exec": "on_sched_process_exec",
     "sched_process_exit": "on_sched_process_exit",
