@@ -161,6 +161,8 @@ class Provenance:
             return f"either:{token.class_name}"
         if earlier is None and (is_here or self._is_old_input(token, keys[0])):
             return None
+        if is_here and earlier is not None and is_time_class(token.class_name):
+            return _seen_class(token, earlier)  # it came back from where it was put
         for key in keys:
             self._generated.add(key, token.class_name)
         return token.class_name

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from kebpf.kernel.errors import KernelError
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.recording.model import TestCase
@@ -58,7 +59,7 @@ class Environment:
     """What a run is done with: the kernel's part and the judging part, handed in.
 
     ``make_cgroup`` gives a new control group that is removed when its context ends.  Both may
-    raise ``OSError``.
+    raise `KernelError` or ``OSError``.
     """
 
     make_steering: Callable[[], Steering]
@@ -88,7 +89,7 @@ class SetRun:
             started = time.monotonic()
             try:
                 scene, readiness = await self._start(stack)
-            except (LaunchError, OSError) as error:
+            except (LaunchError, KernelError, OSError) as error:
                 yield RunFailed(_explain(error), getattr(error, "output", []))
                 self._finish()  # a call without an answer is often why it did not start
                 return
@@ -227,7 +228,8 @@ def _repeat(set_name: str, command: str | Sequence[str], case: TestCase) -> str:
     return write_repeat_command(set_name, case.name, command)
 
 
-def _explain(error: LaunchError | OSError) -> str:
-    if isinstance(error, LaunchError):
-        return str(error)
-    return f"the test environment could not be set up: {error.strerror or error}"
+def _explain(error: LaunchError | KernelError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"the test environment could not be set up: {error.strerror or error}"
+    hint = error.hint if isinstance(error, KernelError) else ""
+    return f"{error} ({hint})" if hint else str(error)

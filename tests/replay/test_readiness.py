@@ -58,6 +58,25 @@ class TestReady:
         with pytest.raises(LaunchError, match=r"on port 8000 \(it listens on port 9090\)"):
             wait_for([8000], ("0.0.0.0", 9090), known=[8000, 9090], timeout_s=0.2)
 
+    def test_the_report_of_listening_sockets_is_closed(self) -> None:
+        closed: list[bool] = []
+
+        async def report() -> AsyncIterator[Listening]:
+            try:
+                yield Listening(1, "127.0.0.1", 8000)
+            finally:
+                closed.append(True)
+
+        async def scenario() -> None:
+            application = await launch_application(Launch("sleep 600", find_invoker()))
+            try:
+                await wait_ready(application, report(), [8000])
+                assert closed == [True]
+            finally:
+                await application.stop()
+
+        asyncio.run(scenario())
+
 
 class TestNotReady:
     def test_two_other_ports_cannot_be_told_apart(self) -> None:

@@ -167,6 +167,13 @@ class TestFailure:
         with pytest.raises(ReplayError, match=r"gave only 12 bytes of a response within 0\.2 s"):
             asyncio.run(replay(answer_with(b"HTTP/1.1 200"), make_get_case(), timeout_s=0.2))
 
+    def test_a_request_that_cannot_be_written(self) -> None:
+        case = make_get_case()
+        case.request["method"] = "GE T"
+        replayer = Replayer(Address("127.0.0.1", 1), find_protocol=PROTOCOLS.__getitem__)
+        with pytest.raises(ReplayError, match="the recorded request cannot be written"):
+            asyncio.run(replayer.send(case, Bindings()))
+
     def test_what_is_not_the_protocol(self) -> None:
         with pytest.raises(ReplayError):
             asyncio.run(replay(answer_with(b"\0\0\0\0" * 100, ends=True), make_get_case()))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from kebpf.kernel.errors import KernelError
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
 from kebpf.replay.events import (
     ApplicationReady,
@@ -332,6 +334,16 @@ class TestApplication:
         assert not is_alive(int(up.split()[1]))
         assert stand.steerings[0].is_closed
 
+    def test_an_interrupt_ends_everything(self, stand: Stand) -> None:
+        def interrupt(line: str) -> None:
+            stand.lines.append(line)
+            signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            list(stand.make_runner("same", on_line=interrupt).run())
+        assert not is_alive(int(stand.lines[0].split()[1]))
+        assert stand.steerings[0].is_closed
+
 
 class TestSets:
     def test_each_set_has_an_application_of_its_own(self, stand: Stand) -> None:
@@ -357,16 +369,27 @@ class TestSets:
 
 
 class TestEnvironment:
-    def test_a_kernel_that_refuses_is_a_failed_run(self, stand: Stand) -> None:
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (KernelError("no BTF", "see `kebpf doctor`"), "no BTF (see `kebpf doctor`)"),
+            (KernelError("no cgroup"), "no cgroup"),
+            (
+                PermissionError(1, "Operation not permitted"),
+                "the test environment could not be set up: Operation not permitted",
+            ),
+        ],
+    )
+    def test_a_kernel_that_refuses_is_a_failed_run(
+        self, stand: Stand, error: Exception, reason: str
+    ) -> None:
         def refuse() -> FakeSteering:
-            raise PermissionError(1, "Operation not permitted")
+            raise error
 
         environment = Environment(refuse, stand.make_cgroup, protocols=lambda: PROTOCOLS)
         options = stand.make_options("same")
         events = list(Runner(options, [("set", stand.make_set("a"))], environment).run())
-        [failed] = pick(events, RunFailed)
-        expected = "the test environment could not be set up: Operation not permitted"
-        assert failed.reason == expected
+        assert [failed.reason for failed in pick(events, RunFailed)] == [reason]
         assert finish(events).skipped == 1
 
 
