@@ -32,7 +32,7 @@ lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples packaging/setup/write_cli_reference.py
+	$(BIN)/mypy examples docs/make_reference.py
 	clang-format --dry-run -Werror bpf/*.[ch]
 
 format: setup ## Format Python and C
@@ -43,8 +43,8 @@ format: setup ## Format Python and C
 bench: setup ## Measure what recording costs and how fast replay is
 	$(SUDO) $(BIN)/python benchmarks/bench.py
 
-docs: setup ## Write the command-line reference from the commands' help
-	$(BIN)/python packaging/setup/write_cli_reference.py $(BIN)/kebpf
+docs: setup ## Write the command-line reference from the commands' declarations
+	$(BIN)/python docs/make_reference.py
 
 install: ## Install kebpf into /opt/kebpf, with a link in /usr/local/bin
 	packaging/setup/install-packages runtime

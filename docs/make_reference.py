@@ -12,7 +12,7 @@ import typer
 from kebpf.cli.commands import app
 
 TARGET = Path(__file__).parent / "reference" / "cli.md"
-HEAD = "<!-- made by docs/make_reference.py -->\n\n# Commands\n\n`kebpf --version`, and:\n"
+HEAD = "<!-- written by `make docs` -->\n\n# Commands\n\n`kebpf --version`, and:\n"
 
 
 def make_reference() -> str:
@@ -28,9 +28,7 @@ def describe_command(name: str, command: Any) -> Iterator[str]:
     yield f"## kebpf {name}\n"
     text, _, usage = command.help.partition("\b")
     yield f"{text.strip()}\n"
-    lines = [line.strip() for line in usage.strip().splitlines()] or [f"kebpf {name} [SET]"]
-    if name == "doctor":
-        lines = ["kebpf doctor"]
+    lines = [line.strip() for line in usage.strip().splitlines()] or [describe_usage(name, command)]
     yield "\n".join(["```", *lines, "```", ""])
     yield "| | |\n|---|---|"
     for parameter in command.params:
@@ -39,6 +37,12 @@ def describe_command(name: str, command: Any) -> Iterator[str]:
     if command.epilog:
         yield f"\n{command.epilog}"
     yield ""
+
+
+def describe_usage(name: str, command: Any) -> str:
+    """For a command whose help does not say it."""
+    arguments = [each.metavar for each in command.params if each.param_type_name == "argument"]
+    return " ".join(["kebpf", name, *(f"[{each}]" for each in arguments)])
 
 
 def describe_parameter(parameter: Any) -> str:

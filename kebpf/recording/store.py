@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from kebpf.recording.casefile import read_case
 from kebpf.recording.errors import TestSetError
@@ -20,7 +21,7 @@ __all__ = ["TestSet", "TestSetError", "TestSetWriter"]
 class TestSet:
     """A test set that was recorded; mocks are never held all at once."""
 
-    __test__ = False
+    __test__: ClassVar[bool] = False
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder

@@ -146,5 +146,5 @@ def test_the_reference_says_what_the_command_line_takes() -> None:
     page = ROOT / "docs" / "reference" / "cli.md"
     maker = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))
     assert page.read_text(encoding="utf-8") == maker["make_reference"](), (
-        "docs/make_reference.py writes it anew"
+        "`make docs` writes it anew"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h11
 import httptools
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kebpf.protocols.base import Mark, ProtocolError, Sender
@@ -30,8 +30,10 @@ MESSAGES = [
 ]
 
 
-def run(sender: Sender, pieces: list[bytes], method: str = "GET") -> tuple[list[Message], bytes]:
-    """All messages of a stream and the bytes left over."""
+def run(
+    sender: Sender, pieces: list[bytes], method: str = "GET", most: int = 1 << 30
+) -> tuple[list[Message], bytes]:
+    """The first ``most`` messages of a stream and the bytes left over."""
     parser = MessageParser(sender)
     parser.method = method
     messages = []
@@ -40,6 +42,8 @@ def run(sender: Sender, pieces: list[bytes], method: str = "GET") -> tuple[list[
         while event := parser.next_event():
             if isinstance(event, MessageRead):
                 messages.append(event.message)
+                if len(messages) == most:
+                    return messages, bytes(parser.buffer.data)
     return messages, bytes(parser.buffer.data)
 
 
@@ -167,7 +171,9 @@ def requests(draw: st.DrawFn) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + tail
 
 
-def read_like_h11(wire: bytes) -> list[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]]:
+def read_like_h11(
+    wire: bytes, most: int = 1 << 30
+) -> list[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]]:
     return [
         (
             message.head["method"].encode(),
@@ -178,7 +184,7 @@ def read_like_h11(wire: bytes) -> list[tuple[bytes, bytes, list[tuple[bytes, byt
             ],
             bytes(message.body),
         )
-        for message in run(Sender.CLIENT, [wire])[0]
+        for message in run(Sender.CLIENT, [wire], most=most)[0]
     ]
 
 
@@ -192,6 +198,7 @@ class TestAgainstH11:
         assert read_like_h11(stream) == expected
 
     @given(requests(), st.integers(0, 500), st.binary(min_size=1, max_size=2))
+    @example(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n!\n", 25, b"*")
     @settings(max_examples=300)
     def test_what_h11_takes_we_read_the_same(self, wire: bytes, at: int, junk: bytes) -> None:
         """Mutated: we may take more (h11 wants Host, and is stricter with values), never differ."""
@@ -199,7 +206,8 @@ class TestAgainstH11:
         mutated = wire[:at] + junk + wire[at + len(junk) :]
         expected = run_h11(mutated)
         if expected:
-            got = read_like_h11(mutated)
+            # h11 waits for the end of a head that we refuse at its first line
+            got = read_like_h11(mutated, len(expected))
             unfolded = [
                 (method, target, [(n, b" ".join(v.split())) for n, v in fields], body)
                 for method, target, fields, body in got
@@ -208,7 +216,7 @@ class TestAgainstH11:
                 (method, target, [(n, b" ".join(v.split())) for n, v in fields], body)
                 for method, target, fields, body in expected
             ]
-            assert unfolded[: len(reference)] == reference
+            assert unfolded == reference
 
 
 class _Collector:

@@ -1,0 +1,134 @@
+"""Open calls find the one request that shares what was seen only after they began."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kebpf.protocols.base import Document
+from kebpf.recording.activity import Inbound, Outbound
+from kebpf.recording.links import Links, collect_tokens
+from kebpf.recording.model import Endpoint, Role
+from tests.recording.builders import DATABASE, make_exchange, make_request
+
+FIRST_ID = "0b7c1f52-8f2b-4c43-9a53-2a4c1d1de001"
+SECOND_ID = "5d3a6c1e-1b4f-4f7d-8a53-9e4c1d1de002"
+
+
+def make_inbound(target: str = "/orders", answer: Any = None, body: Any = b"") -> Inbound:
+    request = {**make_request(target), "body": body}
+    recorded = make_exchange(10, 90, request=request, response={"status": 201, "body": answer})
+    return Inbound(10, 90, 1, 100, recorded)
+
+
+def make_call(
+    *candidates: Inbound, asks: Any, gets: Any = None, to: Endpoint = DATABASE, **more: Any
+) -> Outbound:
+    recorded = make_exchange(
+        20,
+        30,
+        request={"sql": "INSERT", "parameters": asks},
+        response={"rows": gets},
+        role=Role.CLIENT,
+        remote=to,
+        **more,
+    )
+    return Outbound(recorded, 20, 30, 7, list(candidates))
+
+
+def view(protocol: str, document: Document) -> Document:
+    return document
+
+
+def owner_of(call: Outbound, *others: Outbound) -> Inbound | None:
+    return Links(view, view).find_owner(call, [call, *others])
+
+
+def test_words_of_a_tree() -> None:
+    assert {"alpha", "beta", "gamma"} <= collect_tokens({"alpha": ["beta", {"x": "gamma"}]})
+
+
+def test_an_id_made_by_the_program_shows_in_one_answer() -> None:
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={"id": SECOND_ID})
+    assert owner_of(make_call(one, other, asks=[FIRST_ID])) is one
+    assert owner_of(make_call(one, other, asks=[SECOND_ID])) is other
+
+
+def test_an_id_made_by_the_database_shows_in_one_answer() -> None:
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={"id": SECOND_ID})
+    assert owner_of(make_call(one, other, asks=["tea"], gets=[[SECOND_ID]])) is other
+
+
+def test_an_id_that_both_answers_hold_tells_nothing() -> None:
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={"seen": FIRST_ID})
+    assert owner_of(make_call(one, other, asks=[FIRST_ID])) is None
+
+
+def test_a_call_with_values_of_two_requests_tells_nothing() -> None:
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={"id": SECOND_ID})
+    assert owner_of(make_call(one, other, asks=[FIRST_ID, SECOND_ID])) is None
+
+
+def test_short_words_tell_nothing() -> None:
+    one, other = make_inbound(answer={"name": "tea"}), make_inbound(answer={"name": "milk"})
+    assert owner_of(make_call(one, other, asks=["tea"])) is None
+
+
+def test_a_request_is_known_by_its_other_calls_too() -> None:
+    one, other = make_inbound(answer={}), make_inbound(answer={})
+    one.answers = [make_call(asks=["x"], gets=[[FIRST_ID]])]
+    assert owner_of(make_call(one, other, asks=[FIRST_ID])) is one
+
+
+def test_what_came_with_the_answer_of_another_open_call_tells_nothing() -> None:
+    """That other call may be anybody's, and so may be what it brought."""
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={})
+    lookup = make_call(one, other, asks=["by-name"], gets=[[FIRST_ID]])
+    assert owner_of(make_call(one, other, asks=[FIRST_ID]), lookup) is None
+    lookup.case = one  # placed since: no longer doubtful
+    assert owner_of(make_call(one, other, asks=[FIRST_ID]), lookup) is one
+
+
+def test_nothing_is_said_of_one_candidate_session_matters_and_open_requests() -> None:
+    one, other = make_inbound(answer={"id": FIRST_ID}), make_inbound(answer={})
+    unfinished = Inbound(10, 90, 1, 100, None)
+    assert owner_of(make_call(one, asks=[FIRST_ID])) is None
+    assert owner_of(make_call(one, other, unfinished, asks=[FIRST_ID])) is None
+    assert owner_of(make_call(one, other, asks=[FIRST_ID], is_session=True)) is None
+
+
+class TestEqualCalls:
+    """The same question asked for equal requests: each answer shows in one response."""
+
+    def test_each_call_gets_the_response_that_shows_its_answer(self) -> None:
+        one, other = make_inbound(answer={"n": "first"}), make_inbound(answer={"n": "second"})
+        first = make_call(one, other, asks=["next"], gets=[["first"]])
+        second = make_call(one, other, asks=["next"], gets=[["second"]])
+        assert owner_of(first, second) is one
+        assert owner_of(second, first) is other
+
+    def test_equal_answers_tell_nothing(self) -> None:
+        one, other = make_inbound(answer={"n": "same"}), make_inbound(answer={"n": "same"})
+        first = make_call(one, other, asks=["next"], gets=[["same"]])
+        second = make_call(one, other, asks=["next"], gets=[["same"]])
+        assert owner_of(first, second) is None
+
+    def test_one_response_for_two_calls_tells_nothing(self) -> None:
+        one, other = make_inbound(answer={"n": ["first", "second"]}), make_inbound(answer={})
+        first = make_call(one, other, asks=["next"], gets=[["first"]])
+        second = make_call(one, other, asks=["next"], gets=[["second"]])
+        assert owner_of(first, second) is None
+
+    def test_different_requests_are_not_compared(self) -> None:
+        one = make_inbound("/a", answer={"n": "first"})
+        other = make_inbound("/b", answer={"n": "second"})
+        first = make_call(one, other, asks=["next"], gets=[["first"]])
+        second = make_call(one, other, asks=["next"], gets=[["second"]])
+        assert owner_of(first, second) is None
+
+    def test_another_question_or_destination_is_not_equal(self) -> None:
+        one, other = make_inbound(answer={"n": "first"}), make_inbound(answer={"n": "second"})
+        first = make_call(one, other, asks=["next"], gets=[["first"]])
+        elsewhere = Endpoint("tcp", "127.0.0.1", 6379)
+        assert owner_of(first, make_call(one, other, asks=["last"], gets=[["second"]])) is None
+        twin = make_call(one, other, asks=["next"], gets=[["second"]], to=elsewhere)
+        assert owner_of(first, twin) is None
