@@ -43,9 +43,7 @@ def check_process(pid: int) -> ProcessFacts:
             f"process {pid} ({facts.name}) is a kernel thread: only programs can be recorded"
         )
     if pid == os.getpid() or pid in _ancestors(os.getpid()) and _is_kebpf(facts):
-        raise TargetError(
-            f"process {pid} is this kebpf itself: give the process id of the service"
-        )
+        raise TargetError(f"process {pid} is this kebpf itself: give the process id of the service")
     return facts
 
 

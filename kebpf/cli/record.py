@@ -98,7 +98,9 @@ class Session:
         self._probes = Probes(door, ring_size=_power_of_two(options.ring_size * _MEBIBYTE))
         stack.callback(self._probes.close)
         self._recorder = Recorder(self._probes, target, self._writer, name)
-        self._display: RecordingDisplay = open_display(sys.stderr if options.as_json else sys.stdout)
+        self._display: RecordingDisplay = open_display(
+            sys.stderr if options.as_json else sys.stdout
+        )
         stack.callback(self._display.close)
         self._next_show = 0.0
         self.stop = Stop(None)
@@ -181,7 +183,9 @@ def make_notes(ending: Ending, target: Target) -> list[str]:
 
 def make_name(output: Path, process_name: str) -> str:
     """``shop-1``: the process's name and the first number that is free."""
-    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in process_name)
+    safe = "".join(
+        letter if letter.isalnum() or letter in "._-" else "-" for letter in process_name
+    )
     number = 1
     while (output / f"{safe}-{number}").exists():
         number += 1

@@ -95,7 +95,9 @@ class Map:
             raise
         return following.raw
 
-    def _run(self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None) -> None:
+    def _run(
+        self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None
+    ) -> None:
         key_buffer = None if key is None else ctypes.create_string_buffer(key, len(key))
         attr = struct.pack(
             "=I4xQQQ",

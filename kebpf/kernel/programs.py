@@ -114,7 +114,12 @@ def load_programs(
     request = {
         "source": str(folder / source),
         "shim": str(folder / "shim"),
-        "flags": [*flags, f"-DKEBPF_ARCH_{platform.machine().upper()}", f"-I{folder}", "-Wno-unused"],
+        "flags": [
+            *flags,
+            f"-DKEBPF_ARCH_{platform.machine().upper()}",
+            f"-I{folder}",
+            "-Wno-unused",
+        ],
         "programs": {
             name: {"type": wanted.kind, "attach_type": wanted.attach_type}
             for name, wanted in programs.items()

@@ -64,9 +64,7 @@ class Stream:
         if not self._held:
             return []
         first = self._held[0][2]
-        gap = Piece(
-            self.position, first.offset - self.position, first.time_ns, first.tid, None
-        )
+        gap = Piece(self.position, first.offset - self.position, first.time_ns, first.tid, None)
         return self._pass_on(gap) + self._take_held()
 
     def close(self, end: int, time_ns: int) -> list[Piece]:

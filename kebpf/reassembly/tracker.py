@@ -206,9 +206,7 @@ class Tracker:
         _add_up(self._closed, connection)
         self._consumer.close_connection(connection, time_ns)
 
-    def _pass_on(
-        self, connection: Connection, direction: Direction, pieces: list[Piece]
-    ) -> None:
+    def _pass_on(self, connection: Connection, direction: Direction, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._consumer.take_piece(connection, direction, piece)
 

@@ -72,6 +72,7 @@ class Inbound:
     name: str | None = None
     is_resolved: bool = False
     size: int = 0
+    links: tuple[set[str], set[str]] | None = None  # words of the request, of the response
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""
@@ -99,7 +100,7 @@ class Outbound:
     is_startup: bool = False
     generated: dict[str, str] | None = None
     answer: Inputs | None = None
-    links: set[str] | None = None
+    links: tuple[set[str], set[str]] | None = None  # words of its request, of its answer
     name: str | None = None
     size: int = 0
 

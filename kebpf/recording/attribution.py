@@ -77,14 +77,14 @@ class Attributor:
         while is_moving:
             is_moving = False
             for call in request.doubtful:
-                if call.case is None and self._decide_late(call):
+                if call.case is None and self._decide_late(call, request.doubtful):
                     is_moving = True
 
-    def _decide_late(self, call: Outbound) -> bool:
+    def _decide_late(self, call: Outbound, open_calls: Sequence[Outbound]) -> bool:
         group = self._checkouts.group_of(call)
         owner, evidence = self._by_lineage(call), Evidence.LINEAGE
         if owner is None:
-            owner = self._links.find_owner(call)
+            owner = self._links.find_owner(call, open_calls)
         if owner is None and group is not None:
             owner, evidence = self._owners.get(group), Evidence.CHECKOUT
         if owner is None or owner not in call.candidates or owner.is_resolved:

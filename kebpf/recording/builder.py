@@ -213,7 +213,7 @@ class RecordingBuilder:
             self.stats.count_left_out(problem)
         self._held_size -= request.size
         request.is_resolved = True
-        request.recorded = request.inputs = None
+        request.recorded = request.inputs = request.links = None
         request.answers, request.doubtful = [], []
 
     def _write_decided(self) -> None:

@@ -43,6 +43,19 @@ def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield path, text
 
 
+def iter_texts(tree: Any) -> Iterator[str]:
+    """Every scalar of a tree as text, and the keys of its maps: data in a Redis hash."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield str(key)[:MAX_TEXT]
+            yield from iter_texts(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from iter_texts(value)
+    elif text := _text_of(tree):
+        yield text
+
+
 def _text_of(scalar: Any) -> str:
     if isinstance(scalar, bool) or scalar is None:
         return ""
@@ -76,8 +89,8 @@ class Inputs:
     answers_taken: int = 0
 
     def add(self, view: Any) -> None:
-        """Takes the values of a request or of an answer."""
-        for _, text in iter_scalars(view):
+        """Takes the values of a request or of an answer, a map's keys included."""
+        for text in iter_texts(view):
             for token in iter_tokens(text):
                 self.tokens.add(token)
                 self.tokens.update(part.lower() for part in _PART.findall(token))

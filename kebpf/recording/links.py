@@ -7,68 +7,117 @@ up in the call and in the answer of one request only says whose call it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from kebpf.protocols.base import Document
+from kebpf.protocols.base import Document, Exchange
 from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.lineage import is_distinctive, iter_scalars, iter_tokens
+from kebpf.recording.lineage import is_distinctive, iter_texts, iter_tokens
 
 Viewer = Callable[[str, Document], Any]
 
 
-def collect_distinctive(view: Any) -> set[str]:
-    """The values in a tree that two places cannot well share by chance."""
-    return {
-        token
-        for _, text in iter_scalars(view)
-        for token in iter_tokens(text)
-        if is_distinctive(token)
-    }
+MOST_COMPARED = 16  # open calls that ask the same, looked at together
+
+
+def collect_tokens(view: Any) -> set[str]:
+    """The words of a tree, map keys included."""
+    return {token for text in iter_texts(view) for token in iter_tokens(text)}
 
 
 class Links:
-    """Finds the one request that shares a distinctive value with an open call."""
+    """Finds the one request that shares telling values with an open call."""
 
     def __init__(self, view: Viewer) -> None:
         self._view = view
 
-    def find_owner(self, call: Outbound) -> Inbound | None:
-        """The only candidate that holds values of the call that no other one holds."""
+    def find_owner(self, call: Outbound, open_calls: Sequence[Outbound]) -> Inbound | None:
+        """The only candidate that holds values of the call which no other one holds.
+
+        ``open_calls`` are all that may be a candidate's own: what came in with their answers any
+        candidate may hold, so it does not tell.
+        """
         candidates = [request for request in call.candidates if request.recorded is not None]
         if call.is_session or len(candidates) != len(call.candidates) or len(candidates) < 2:
             return None
-        own = self._tokens_of_call(call)
-        if not own:
+        others = [other for other in open_calls if other is not call and other.case is None]
+        known = [self._known_of(request) for request in candidates]
+        by_values = _choose(self._find_telling(call, candidates, others), known, candidates)
+        return by_values or self._compare_equal_calls(call, candidates, others)
+
+    def _find_telling(
+        self, call: Outbound, candidates: Sequence[Inbound], others: Sequence[Outbound]
+    ) -> set[str]:
+        """Distinctive arguments, and distinctive values that first came with the answer."""
+        arguments, answer = self._tokens_of_call(call)
+        asked = set().union(*(self._tokens_of_request(request)[0] for request in candidates))
+        doubtful = set().union(*(self._tokens_of_call(other)[1] for other in others))
+        telling = (arguments - answer | arguments - asked) | (answer - asked)
+        return {token for token in telling - doubtful if is_distinctive(token)}
+
+    def _compare_equal_calls(
+        self, call: Outbound, candidates: Sequence[Inbound], others: Sequence[Outbound]
+    ) -> Inbound | None:
+        """Of equal calls made by equal requests, whose different answer shows in which response.
+
+        Only when that gives every one of the calls a request of its own.
+        """
+        equal = [call, *(other for other in others if _ask_same(other, call))]
+        if not 2 <= len(equal) <= MOST_COMPARED or not _are_equal_requests(candidates):
             return None
-        held = [own & self._tokens_of_request(request) for request in candidates]
-        voters = [
-            request
-            for index, request in enumerate(candidates)
-            if held[index] - set().union(*held[:index], *held[index + 1 :])
-        ]
-        return voters[0] if len(voters) == 1 else None
+        answered = [self._tokens_of_request(request)[1] for request in candidates]
+        owners = []
+        for one in equal:
+            rest = set().union(
+                *(self._tokens_of_call(other)[1] for other in equal if other is not one)
+            )
+            owners.append(_choose(self._tokens_of_call(one)[1] - rest, answered, candidates))
+        found = [id(owner) for owner in owners if owner is not None]
+        return owners[0] if len(set(found)) == len(equal) else None
 
-    def _tokens_of_request(self, request: Inbound) -> set[str]:
-        tokens: set[str] = set()
-        if request.recorded is not None:
-            exchange = request.recorded.exchange
-            tokens |= self._tokens_of(exchange.protocol, exchange.request, exchange.response)
-        for call in request.answers:
-            tokens |= self._tokens_of_call(call)
-        return tokens
+    def _known_of(self, request: Inbound) -> set[str]:
+        """What a request brought, answered, asked for and got."""
+        tokens = set().union(*self._tokens_of_request(request))
+        return tokens.union(
+            *(part for call in request.answers for part in self._tokens_of_call(call))
+        )
 
-    def _tokens_of_call(self, call: Outbound) -> set[str]:
+    def _tokens_of_request(self, request: Inbound) -> tuple[set[str], set[str]]:
+        if request.links is None and request.recorded is not None:
+            request.links = self._tokens_of(request.recorded.exchange)
+        return request.links or (set(), set())
+
+    def _tokens_of_call(self, call: Outbound) -> tuple[set[str], set[str]]:
         if call.links is None:
-            exchange = call.recorded.exchange
-            messages = (exchange.request, exchange.response)
-            call.links = self._tokens_of(exchange.protocol, *messages)
+            call.links = self._tokens_of(call.recorded.exchange)
         return call.links
 
-    def _tokens_of(self, protocol: str, *messages: Document | None) -> set[str]:
-        return set().union(*self._collect(protocol, messages))
+    def _tokens_of(self, exchange: Exchange) -> tuple[set[str], set[str]]:
+        asked = collect_tokens(self._view(exchange.protocol, exchange.request))
+        if exchange.response is None:
+            return asked, set()
+        return asked, collect_tokens(self._view(exchange.protocol, exchange.response))
 
-    def _collect(self, protocol: str, messages: tuple[Document | None, ...]) -> Iterator[set[str]]:
-        for message in messages:
-            if message is not None:
-                yield collect_distinctive(self._view(protocol, message))
+
+def _ask_same(one: Outbound, other: Outbound) -> bool:
+    request = other.recorded.exchange.request
+    return one.destination == other.destination and one.recorded.exchange.request == request
+
+
+def _are_equal_requests(requests: Sequence[Inbound]) -> bool:
+    """Whether all ask for the same thing by the same method."""
+    exchanges = [request.recorded.exchange for request in requests if request.recorded is not None]
+    asked = {(one.request.get("method"), one.request.get("target")) for one in exchanges}
+    return len(asked) == 1 and len(exchanges) == len(requests)
+
+
+def _choose(
+    own: set[str], held: Sequence[set[str]], candidates: Sequence[Inbound]
+) -> Inbound | None:
+    """The only candidate that holds some of ``own`` by itself."""
+    voters = []
+    for index, tokens in enumerate(held):
+        elsewhere = set().union(*held[:index], *held[index + 1 :])
+        if own & tokens - elsewhere:
+            voters.append(candidates[index])
+    return voters[0] if len(voters) == 1 else None

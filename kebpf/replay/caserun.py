@@ -13,14 +13,15 @@ from kebpf.protocols.http1 import HTTP1
 from kebpf.protocols.http1.curl import curl_line
 from kebpf.recording.model import TestCase
 from kebpf.recording.times import Window
+from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CaseFinished, Verdict
 from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
-from kebpf.replay.stages import Bindings, Comparing, Matching
+from kebpf.replay.stages import Comparing, Matching
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
-EXIT_WAIT_S = 0.5  # a connection can break a moment before the exit behind it is seen
+EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be seen first
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +109,19 @@ async def _send(scene: Scene, case: TestCase) -> Exchange:
     exit_ = asyncio.ensure_future(scene.application.wait())
     try:
         await asyncio.wait({sending, exit_}, return_when=asyncio.FIRST_COMPLETED)
-        if sending.done() and sending.exception() is None:
-            return sending.result()
-        await asyncio.wait({exit_}, timeout=EXIT_WAIT_S)
-        if exit_.done():
+        if not _has_succeeded(sending):
+            await asyncio.wait({sending, exit_}, timeout=EXIT_WAIT_S)
+        if exit_.done() and not _has_succeeded(sending):
             raise ReplayError(f"the application {scene.application.describe_exit()}")
         return await sending
     finally:
         sending.cancel()
         exit_.cancel()
         await asyncio.gather(sending, exit_, return_exceptions=True)
+
+
+def _has_succeeded(sending: asyncio.Future[Exchange]) -> bool:
+    return sending.done() and sending.exception() is None
 
 
 def _compare(

@@ -40,10 +40,15 @@ class Family:
         return _read_cgroup(self._cgroup.path)
 
     def terminate(self) -> None:
-        """Asks the leader's process group to end (SIGTERM)."""
-        if self.find_members():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._leader, signal.SIGTERM)
+        """Asks all to end (SIGTERM): the leader's process group, and who left it one by one."""
+        members = self.find_members()
+        if not members:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._leader, signal.SIGTERM)
+        for pid in members:
+            if _read_session(pid) not in (None, self._leader):
+                _signal(pid, signal.SIGTERM)
 
     async def wait_gone(self, timeout_s: float) -> bool:
         """Waits until all who are members now have ended; false if ``timeout_s`` was not enough."""
@@ -68,8 +73,7 @@ class Family:
                 file.write("1")
                 return
         for pid in members:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
 
 
 async def wait_gone(pids: Iterable[int], timeout_s: float) -> bool:
@@ -95,6 +99,11 @@ async def _wait_end(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def _read_cgroup(folder: Path) -> list[int]:

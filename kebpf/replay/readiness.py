@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
 from kebpf.replay.launch import Application, LaunchError
@@ -90,6 +90,7 @@ async def wait_ready(
         watch.cancel()
         exit_.cancel()
         await asyncio.gather(watch, exit_, return_exceptions=True)
+        await _close(listening)
 
 
 async def explain_exit(application: Application, when: str) -> LaunchError:
@@ -113,6 +114,12 @@ async def _watch(listening: AsyncIterator[Listening], board: _Board, settle_s: f
             coming = asyncio.ensure_future(_next(listening))
     finally:
         coming.cancel()
+
+
+async def _close(listening: AsyncIterator[Listening]) -> None:
+    """Lets a generator undo what it set up in the event loop, while the loop and its files live."""
+    if isinstance(listening, AsyncGenerator):
+        await listening.aclose()
 
 
 async def _next(listening: AsyncIterator[Listening]) -> Listening:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kebpf.protocols.base import Exchange, Mark, Pairer, ProtocolSpec, Sender
+from kebpf.protocols.base import Exchange, Mark, Pairer, ProtocolError, ProtocolSpec, Sender
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import TestCase
-from kebpf.replay.stages import Bindings
+from kebpf.replay.binding import Bindings
 
 DEFAULT_TIMEOUT_S = 30.0
 READ_SIZE = 256 * 1024
@@ -52,10 +52,14 @@ class Replayer:
     async def send(self, case: TestCase, bindings: Bindings) -> Exchange:
         """The exchange that ``case``'s request leads to, this run's values put into it.
 
-        Raises `ReplayError` if no whole response came within the time-out.
+        Raises `ReplayError` if no whole response came within the time-out, or the case holds no
+        request that can be sent.
         """
         spec = self._find_protocol(case.protocol)
-        data = spec.write_request(bindings.to_actual(case.request))
+        try:
+            data = spec.write_request(bindings.to_actual(case.request))
+        except ProtocolError as error:
+            raise ReplayError(f"the recorded request cannot be written: {error}") from error
         watch = _Watch(spec.make_pairer())
         try:
             async with asyncio.timeout(self._timeout_s):

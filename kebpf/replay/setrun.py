@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from kebpf.kernel.errors import KernelError
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.recording.model import TestCase
+from kebpf.replay.binding import Bindings
 from kebpf.replay.caserun import CALLS_WAIT_S, Scene, describe_problems, run_case, skip_case
+from kebpf.replay.comparison import compare
 from kebpf.replay.events import ApplicationReady, CallFinding, Ledger, RunEvent, RunFailed
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
+from kebpf.replay.matcher import Matcher
 from kebpf.replay.processes import Cgroup
 from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
 from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
@@ -25,7 +29,7 @@ from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
 from kebpf.replay.spawn import Launch
-from kebpf.replay.stages import Bindings, Comparing, Matching, Steering
+from kebpf.replay.stages import Comparing, Matching, Steering
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,13 @@ class RunOptions:
 class Environment:
     """What a run is done with: the kernel's part and the judging part, handed in.
 
-    ``make_cgroup`` gives a new control group that is removed when its context ends.
+    ``make_cgroup`` gives a new control group that is removed when its context ends.  Both may
+    raise `KernelError` or ``OSError``.
     """
 
     make_steering: Callable[[], Steering]
     make_cgroup: Callable[[], AbstractContextManager[Cgroup]]
-    make_matcher: Callable[[SelectedSet], tuple[Matching, Bindings]]
-    compare: Comparing
+    compare: Comparing = compare
     protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
 
 
@@ -73,6 +77,8 @@ class SetRun:
         self.findings: list[CallFinding] = []
         self.ledger = Ledger()
         self.is_ready = False
+        self._matcher: Matcher | None = None
+        self._responder: Responder | None = None
         self._selected = selected
         self._options = options
         self._environment = environment
@@ -83,8 +89,9 @@ class SetRun:
             started = time.monotonic()
             try:
                 scene, readiness = await self._start(stack)
-            except (LaunchError, OSError) as error:
+            except (LaunchError, KernelError, OSError) as error:
                 yield RunFailed(_explain(error), getattr(error, "output", []))
+                self._finish()  # a call without an answer is often why it did not start
                 return
             self.is_ready = True
             ports = [address.port for address in readiness.addresses.values()]
@@ -96,15 +103,18 @@ class SetRun:
             )
             async for event in self._run_cases(scene):
                 yield event
-            self._finish(scene)
+            self._finish()
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
-        matcher, bindings = self._environment.make_matcher(self._selected)
+        bindings = Bindings()
+        protocols = self._environment.protocols()
+        matcher = Matcher(self._selected.recorded, bindings, protocols.__getitem__)
+        self._matcher = matcher
         steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
         routes = Routes(mock for _, mock in self._selected.recorded.iter_mocks())
-        responder = Responder(steering, matcher, routes, self._environment.protocols())
+        self._responder = responder = Responder(steering, matcher, routes, protocols)
         stack.push_async_callback(responder.close)
         steering.attach(cgroup, await responder.start())
         called = asyncio.Event()
@@ -112,7 +122,8 @@ class SetRun:
         matcher.begin_case(None, time.time_ns())
         application = await self._launch(stack, cgroup)
         readiness = await self._wait_ready(application, steering)
-        self._end_start_up(matcher, responder)
+        self.findings += matcher.end_case(time.time_ns())
+        self._keep_problems(responder)
         scene = self._make_scene(application, readiness, responder, matcher, bindings, called)
         return scene, readiness
 
@@ -158,10 +169,6 @@ class SetRun:
         if done:
             raise await explain_exit(application, "during the delay before the first case")
 
-    def _end_start_up(self, matcher: Matching, responder: Responder) -> None:
-        self.findings += matcher.end_case(time.time_ns())
-        self._keep_problems(responder)
-
     def _make_scene(
         self,
         application: Application,
@@ -200,10 +207,12 @@ class SetRun:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
 
-    def _finish(self, scene: Scene) -> None:
-        findings, self.ledger = scene.matcher.finish()
-        self.findings += findings
-        self._keep_problems(scene.responder)
+    def _finish(self) -> None:
+        if self._matcher is not None:
+            findings, self.ledger = self._matcher.finish()
+            self.findings += findings
+        if self._responder is not None:
+            self._keep_problems(self._responder)
 
     def _keep_problems(self, responder: Responder) -> None:
         """Problems outside a case become findings of the run: it did not pass."""
@@ -219,7 +228,8 @@ def _repeat(set_name: str, command: str | Sequence[str], case: TestCase) -> str:
     return write_repeat_command(set_name, case.name, command)
 
 
-def _explain(error: LaunchError | OSError) -> str:
-    if isinstance(error, LaunchError):
-        return str(error)
-    return f"the test environment could not be set up: {error.strerror or error}"
+def _explain(error: LaunchError | KernelError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"the test environment could not be set up: {error.strerror or error}"
+    hint = error.hint if isinstance(error, KernelError) else ""
+    return f"{error} ({hint})" if hint else str(error)

@@ -1,16 +1,21 @@
-"""What the running half of a test asks of its neighbours: steering, matcher, bindings, test set."""
+"""What the running half of a test asks of its neighbours: steering, matcher, test set."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from kebpf.protocols.base import Answerer, Document
 from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
 from kebpf.recording.times import Window
+from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CallFinding, Ledger, Mismatch
 from kebpf.replay.processes import Cgroup
+
+Comparing = Callable[
+    [TestCase, Any, Any, Bindings, Window], tuple[Sequence[Mismatch], Strength]
+]  # case, recorded and actual view of the response, bindings, the time in which it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,6 @@ class Steering(Redirect, Protocol):
         """Undoes all of it."""
 
 
-class Bindings(Protocol):
-    """Recorded values and the actual ones that stand for them in this run."""
-
-    def to_actual(self, tree: Any, /) -> Any:
-        """A recorded tree with this run's values."""
-
-
 class Matching(Protocol):
     """Chooses the mocks of one test set's run."""
 
@@ -83,22 +81,10 @@ class Matching(Protocol):
         """The run is over: findings that belong to no one case, and what became of each mock."""
 
 
-class Comparing(Protocol):
-    """Compares a response with the recorded one, in the case's window of time."""
-
-    def __call__(
-        self,
-        case: TestCase,
-        expected: Any,
-        actual: Any,
-        bindings: Bindings,
-        window: Window,
-        /,
-    ) -> tuple[Sequence[Mismatch], Strength]: ...
-
-
 class Recorded(Protocol):
     """A test set, opened."""
+
+    __test__: ClassVar[bool] = False
 
     @property
     def manifest(self) -> Manifest:

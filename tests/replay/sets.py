@@ -7,26 +7,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from kebpf.protocols.base import Exchange, Mark, ProtocolSpec, Sender
-from kebpf.protocols.http1 import HTTP1
-from kebpf.protocols.opaque import OPAQUE
-from kebpf.protocols.redis import REDIS
+from kebpf.protocols.registry import load_protocols
 from kebpf.recording.model import Endpoint, Manifest, Mock, TestCase, Tier, Timing
 from kebpf.replay.binding import Bindings
 from kebpf.replay.matcher import Matcher
 
-PROTOCOLS: dict[str, ProtocolSpec] = {spec.name: spec for spec in (HTTP1, REDIS, OPAQUE)}
+PROTOCOLS: dict[str, ProtocolSpec] = load_protocols()
 WHEN = Timing(1_700_000_000_000_000_000, 1_700_000_000_100_000_000)
 
 
 def make_exchange(protocol: str, request: bytes, response: bytes) -> Exchange:
-    """What recording sees of one request and its response on the wire."""
+    """What recording sees of the last request on the wire and its response."""
     pairer = PROTOCOLS[protocol].make_pairer()
     mark = Mark(WHEN.start_ns)
     found = pairer.receive_data(Sender.CLIENT, request, mark)
     found += pairer.receive_data(Sender.SERVER, response, mark)
     found += pairer.receive_eof(Sender.SERVER, mark)
     found += pairer.finish(mark)
-    [exchange] = found
+    exchange = found[-1]
     assert exchange.problem is None
     return exchange
 

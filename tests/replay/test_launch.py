@@ -188,6 +188,13 @@ class TestOutput:
         assert len(application.last_lines) == TAIL_LINES
         assert max(map(len, application.last_lines)) <= 8192
 
+    def test_uncaptured_output_goes_where_ours_goes(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        application = run(run_to_end(make_launch("echo out; echo err >&2", captures_output=False)))
+        assert application.last_lines == []
+        assert capfd.readouterr() == ("out\n", "err\n")
+
 
 class TestStop:
     def test_a_graceful_end_is_waited_for(self) -> None:

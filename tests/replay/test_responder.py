@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import dpkt
+import psycopg2
 import pytest
 import redis
 
@@ -93,6 +96,44 @@ def exchange_bytes(port: int, data: bytes, closes: bool = False) -> bytes:
         return received
 
 
+def ask_udp(port: int, data: bytes) -> bytes:
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(LIMIT_S)
+        client.sendto(data, ("127.0.0.1", port))
+        return client.recv(65536)
+
+
+def postgres_message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def make_postgres_mock() -> Mock:
+    """``SELECT answer FROM t`` by the simple protocol, after a start-up without a password."""
+    start = struct.pack("!I", 196608) + b"user\0u\0database\0d\0\0"
+    request = struct.pack("!I", len(start) + 4) + start
+    request += postgres_message(b"Q", b"SELECT answer FROM t\0")
+    ready = postgres_message(b"Z", b"I")
+    column = b"answer\0" + struct.pack("!IHIhih", 0, 0, 25, -1, -1, 0)
+    response = postgres_message(b"R", struct.pack("!I", 0)) + ready
+    response += postgres_message(b"T", struct.pack("!H", 1) + column)
+    response += postgres_message(b"D", struct.pack("!HI", 1, 9) + b"forty-two")
+    response += postgres_message(b"C", b"SELECT 1\0") + ready
+    return make_mock("postgres", "10.0.0.7:5432", request, response)
+
+
+def query_postgres(port: int) -> list[str]:
+    connection = psycopg2.connect(
+        host="127.0.0.1", port=port, user="u", password="p", dbname="d", gssencmode="disable"
+    )
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT answer FROM t")
+            return [row[0] for row in cursor.fetchall()]
+    finally:
+        connection.close()
+
+
 def make_http_mock(destination: str = "10.0.0.7:8001", response: bytes = RESPONSE) -> Mock:
     return make_mock("http", destination, REQUEST, response)
 
@@ -120,6 +161,30 @@ class TestServing:
         async def scenario() -> None:
             async with serving([mock], ("10.0.0.7", 6379)) as stand:
                 assert await stand.call(ask, stand.ports.tcp4) == (b"1.25", True)
+
+        asyncio.run(scenario())
+
+    def test_postgres_client(self) -> None:
+        async def scenario() -> None:
+            async with serving([make_postgres_mock()], ("10.0.0.7", 5432)) as stand:
+                assert await stand.call(query_postgres, stand.ports.tcp4) == ["forty-two"]
+                assert stand.findings() == []
+
+        asyncio.run(scenario())
+
+    def test_name_look_ups_go_to_whatever_resolver_was_recorded(self) -> None:
+        query = dpkt.dns.DNS(qd=[dpkt.dns.DNS.Q(name="rates.internal")], id=7)
+        answer = dpkt.dns.DNS(bytes(query))
+        answer.qr = dpkt.dns.DNS_R
+        answer.an = [dpkt.dns.DNS.RR(name="rates.internal", ip=b"\x0a\0\0\x07", ttl=60)]
+        mock = make_mock("dns", "10.0.0.2:53/udp", bytes(query), bytes(answer))
+        asked = dpkt.dns.DNS(qd=[dpkt.dns.DNS.Q(name="rates.internal")], id=4711)
+
+        async def scenario() -> None:
+            async with serving([mock], ("127.0.0.53", 53)) as stand:
+                reply = dpkt.dns.DNS(await stand.call(ask_udp, stand.ports.udp4, bytes(asked)))
+                assert (reply.id, reply.an[0].ip) == (4711, b"\x0a\0\0\x07")
+                assert stand.findings() == []
 
         asyncio.run(scenario())
 
@@ -166,17 +231,11 @@ class TestServing:
         tcp = make_mock("opaque", "10.0.0.7:8001", b"\x01\x02ask", b"\x03tell")
         udp = make_mock("opaque", "10.0.0.7:8001/udp", b"\x01\x02ask", b"\x04tell")
 
-        def ask(port: int) -> bytes:
-            with socket.socket(type=socket.SOCK_DGRAM) as client:
-                client.settimeout(LIMIT_S)
-                client.sendto(b"\x01\x02ask", ("127.0.0.1", port))
-                return client.recv(65536)
-
         async def scenario() -> None:
             async with serving([tcp, udp]) as stand:
                 answer = await stand.call(exchange_bytes, stand.ports.tcp4, b"\x01\x02ask", True)
                 assert answer == b"\x03tell"
-                assert await stand.call(ask, stand.ports.udp4) == b"\x04tell"
+                assert await stand.call(ask_udp, stand.ports.udp4, b"\x01\x02ask") == b"\x04tell"
                 assert stand.findings() == []
 
         asyncio.run(scenario())

@@ -21,7 +21,9 @@ _CHARSETS = re.compile(
     r"utf-?8|us-ascii|ascii|latin-?1|iso-?8859-\d{1,2}|windows-125\d|cp125\d|utf-16(?:le|be)?|"
     r"shift_jis|euc-jp|euc-kr|gbk|gb2312|gb18030|big5|koi8-[ru]"
 )
-_PARAMETER = re.compile(r';[ \t]*([!#-+\-.^-z|~0-9]+)=(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))')
+_PARAMETER = re.compile(
+    r""";[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^;\s"]*))"""
+)
 _TEXT_TYPES = re.compile(
     r"text/.+|.+\+xml|application/(?:xml|javascript|ecmascript|graphql|yaml|x-yaml|toml|sql"
     r"|x-ndjson|jsonl|json-seq|x-www-form-urlencoded|json)|.+\+json|image/svg\+xml"
