@@ -133,9 +133,9 @@ def observe(
     services: Services, path: Path, record: Callable[[], tuple[Entry, int]]
 ) -> ShopRecording:
     """Has a recording made and asks the servers about the same time."""
+    before = services.count_calls()
     with watching(services) as watch:
-        before = services.count_calls()
         summary, requests = record()
-        counts = {name: count - before[name] for name, count in services.count_calls().items()}
         calls = watch.take_calls()
+    counts = {name: count - before[name] for name, count in services.count_calls().items()}
     return ShopRecording(path, summary, read_set(path), requests, counts, calls)
