@@ -1,14 +1,11 @@
-"""What a run is done with: the kernel's part, and matching and comparison with their settings."""
+"""What a run is done with: the kernel's part, and the comparison with its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 
-from kebpf.replay.binding import Bindings
 from kebpf.replay.comparison import compare
-from kebpf.replay.matcher import Matcher
-from kebpf.replay.selection import SelectedSet
 from kebpf.replay.setrun import Environment
 from kebpf.replay.stages import Comparing
 
@@ -18,13 +15,7 @@ def make_environment(noise: Sequence[str]) -> Environment:
     from kebpf.kernel.cgroup import make_cgroup
     from kebpf.replay.steering import KernelSteering
 
-    return Environment(KernelSteering, make_cgroup, make_matcher, make_comparing(noise))
-
-
-def make_matcher(selected: SelectedSet) -> tuple[Matcher, Bindings]:
-    """A matcher for one run of a test set, with the bindings it shares with the comparison."""
-    bindings = Bindings()
-    return Matcher(selected.recorded, bindings), bindings
+    return Environment(KernelSteering, make_cgroup, make_comparing(noise))
 
 
 def make_comparing(noise: Sequence[str]) -> Comparing:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kebpf.cli.environment import make_comparing, make_matcher
+from kebpf.cli.environment import make_comparing
 from kebpf.recording.model import Endpoint, TestCase, Timing
-from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
-from kebpf.replay.selection import select_cases
-from tests.recording.builders import make_manifest
 
 RECORDED = {"status": 200, "headers": [], "body_kind": "json", "body": {"a": 1, "at": 2}}
 CAME = {**RECORDED, "body": {"a": 1, "at": 3}}
@@ -25,10 +20,3 @@ def test_noise_is_not_compared_and_counted() -> None:
     mismatches, strength = make_comparing(["/body/at"])(CASE, RECORDED, CAME, Bindings(), window)
     assert list(mismatches) == []
     assert strength.not_compared == 1
-
-
-def test_matcher_and_comparison_share_their_bindings(tmp_path: Path) -> None:
-    TestSetWriter(tmp_path / "set").commit(make_manifest())
-    selected = select_cases("set", TestSet.open(tmp_path / "set"), [])
-    matcher, bindings = make_matcher(selected)
-    assert matcher.bindings is bindings

@@ -124,7 +124,7 @@ def make_options(path: Path, **changes: Any) -> TestOptions:
     return TestOptions(test_sets=[path], command="serve", **changes)
 
 
-NO_ENVIRONMENT = Environment(refuse, refuse, refuse, refuse, refuse)
+NO_ENVIRONMENT = Environment(refuse, refuse)
 
 
 def test_a_run_without_a_matching_case_is_4_and_says_so(
