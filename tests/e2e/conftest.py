@@ -122,9 +122,7 @@ def record_from_start(
 
 def drive_shop(services: Services, rounds: int, concurrency: int) -> int:
     """The number of requests sent, all of which were answered as they should be."""
-    driven = drive(
-        services.shop_url, rounds=rounds, concurrency=concurrency, seed=2, is_quiet=True
-    )
+    driven = drive(services.shop_url, rounds=rounds, concurrency=concurrency, seed=2, is_quiet=True)
     assert driven["unexpected"] == 0
     return driven["requests"]
 

@@ -37,19 +37,26 @@ def with_sources(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def start_recorder(
+def launch_recorder(
     path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
 ) -> Process:
-    """A recorder of the test set ``path`` that is capturing; of ``command`` if one is given."""
+    """A recorder of the test set ``path``, of ``command`` if one is given; not capturing yet."""
     words = ["record", "-o", str(path.parent), "--name", path.name, "--json", *options]
     if command:
         words += ["--", *command]
-    recorder = Process(
+    return Process(
         "kebpf record",
         [*find_kebpf(), *words],
         environment=with_sources(environment),
         folder=EXAMPLES,
     )
+
+
+def start_recorder(
+    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
+) -> Process:
+    """The same, capturing when it is given."""
+    recorder = launch_recorder(path, *options, command=command, environment=environment)
     recorder.wait_for(lambda line: line.startswith("recording "))
     return recorder
 

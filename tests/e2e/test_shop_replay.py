@@ -18,7 +18,9 @@ from tests.e2e.shop_trace import SESSION_COMMANDS
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.postgres, pytest.mark.redis]
 
 FORMS = ("attached", "fresh", "alone")
-ESCAPES = {ord(letter): f"\\{name}" for letter, name in zip('\n\r\t\a\b"\\', 'nrtab"\\', strict=True)}
+ESCAPES = {
+    ord(letter): f"\\{name}" for letter, name in zip('\n\r\t\a\b"\\', 'nrtab"\\', strict=True)
+}
 
 
 @pytest.fixture(params=FORMS)
