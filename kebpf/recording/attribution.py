@@ -47,7 +47,7 @@ class Attributor:
         self._open_groups: Memory[Hashable, None] = Memory(MEMORY_CAP)
         self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
-        self._links = Links(self._view)
+        self._links = Links(self._view, self._identify)
 
     def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
         """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
@@ -258,6 +258,9 @@ class Attributor:
                     call.answer.add(self._view(exchange.protocol, exchange.response))
             inputs.take(call.answer)
         inputs.answers_taken = len(calls)
+
+    def _identify(self, protocol: str, request: Document) -> Document:
+        return self._find_protocol(protocol).identity(request)
 
     def _view(self, protocol: str, message: Document) -> object:
         view: object = self._find_protocol(protocol).view(message)

@@ -120,34 +120,50 @@ class CaseMaker:
     def _settle(self, request: Inbound, case: TestCase) -> CaseProvenance:
         """Settles the values of a case and of its calls, in the order of their making.
 
-        Calls that only may be its own are settled with the first case that may have made them:
-        what came in with the other requests then counts as an input too.
+        The answers to calls that only may be its own count as inputs; what such a call holds
+        itself is settled before, with the inputs of every request that may have made it.
         """
         open_calls = [call for call in request.doubtful if call.case is None]
+        for call in sorted(open_calls, key=_start_of):
+            if call.generated is None:
+                call.generated = self._settle_open(call)
         calls = sorted((*request.answers, *open_calls), key=_start_of)
+        views = [self._views_of(call) for call in calls]
         protocol = self._find_protocol(case.protocol)
         result = self._provenance.settle(
-            [protocol.view(case.request), *self._other_requests(request, open_calls)],
-            [self._views_of(call) for call in calls],
+            protocol.view(case.request),
+            [
+                (identity if call.case is request else {}, answer)
+                for call, (identity, answer) in zip(calls, views, strict=True)
+            ],
             protocol.view(case.response),
             Window(request.start_ns, request.end_ns),
         )
         for call, generated in zip(calls, result.calls, strict=True):
-            if call.generated is None:
+            if call.case is request:
                 call.generated = generated
         return result
 
-    def _other_requests(self, request: Inbound, open_calls: list[Outbound]) -> list[Any]:
-        """What came in with the requests that may have made the open calls instead."""
-        others: dict[int, Any] = {}
-        for call in open_calls:
-            for other in call.candidates:
-                if other is not request and other.recorded is not None and id(other) not in others:
-                    exchange = other.recorded.exchange
-                    others[id(other)] = self._find_protocol(exchange.protocol).view(
-                        exchange.request
-                    )
-        return list(others.values())
+    def _settle_open(self, call: Outbound) -> dict[str, str]:
+        requests = [one for one in call.candidates if one.recorded is not None]
+        identity, answer = self._views_of(call)
+        window = Window(
+            min((one.start_ns for one in requests), default=call.start_ns),
+            max((one.end_ns for one in requests), default=call.end_ns),
+        )
+        inputs = [view for one in requests for view in self._inputs_before(one, call.start_ns)]
+        return self._provenance.settle_call(identity, answer, window, inputs)
+
+    def _inputs_before(self, request: Inbound, time_ns: int) -> list[Any]:
+        """What had come in with a request by then: itself, and the answers to its calls."""
+        views = []
+        if request.recorded is not None:
+            exchange = request.recorded.exchange
+            views.append(self._find_protocol(exchange.protocol).view(exchange.request))
+        for call in (*request.answers, *request.doubtful):
+            if call.end_ns <= time_ns:
+                views.append(self._views_of(call)[1])
+        return views
 
     def _views_of(self, call: Outbound) -> tuple[Document, Any]:
         exchange = call.recorded.exchange

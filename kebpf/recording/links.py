@@ -12,9 +12,10 @@ from typing import Any
 
 from kebpf.protocols.base import Document, Exchange
 from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.lineage import is_distinctive, iter_texts, iter_tokens
+from kebpf.recording.lineage import is_distinctive, iter_scalars, iter_texts, iter_tokens
 
 Viewer = Callable[[str, Document], Any]
+Identifier = Callable[[str, Document], Document]
 
 
 MOST_COMPARED = 16  # open calls that ask the same, looked at together
@@ -28,8 +29,9 @@ def collect_tokens(view: Any) -> set[str]:
 class Links:
     """Finds the one request that shares telling values with an open call."""
 
-    def __init__(self, view: Viewer) -> None:
+    def __init__(self, view: Viewer, identify: Identifier) -> None:
         self._view = view
+        self._identify = identify
 
     def find_owner(self, call: Outbound, open_calls: Sequence[Outbound]) -> Inbound | None:
         """The only candidate that holds values of the call which no other one holds.
@@ -62,10 +64,10 @@ class Links:
 
         Only when that gives every one of the calls a request of its own.
         """
-        equal = [call, *(other for other in others if _ask_same(other, call))]
+        equal = [call, *(other for other in others if self._ask_same(other, call))]
         if not 2 <= len(equal) <= MOST_COMPARED or not _are_equal_requests(candidates):
             return None
-        answered = [self._tokens_of_request(request)[1] for request in candidates]
+        answered = self._tokens_that_differ(candidates)
         owners = []
         for one in equal:
             rest = set().union(
@@ -74,6 +76,30 @@ class Links:
             owners.append(_choose(self._tokens_of_call(one)[1] - rest, answered, candidates))
         found = [id(owner) for owner in owners if owner is not None]
         return owners[0] if len(set(found)) == len(equal) else None
+
+    def _ask_same(self, one: Outbound, other: Outbound) -> bool:
+        if one.destination != other.destination:
+            return False
+        first, second = one.recorded.exchange, other.recorded.exchange
+        return first.protocol == second.protocol and self._identify(
+            first.protocol, first.request
+        ) == self._identify(second.protocol, second.request)
+
+    def _tokens_that_differ(self, requests: Sequence[Inbound]) -> list[set[str]]:
+        """The words of each response at the places where the responses are not all the same."""
+        scalars = [self._scalars_of_response(request) for request in requests]
+        paths = {path for found in scalars for path in found}
+        differing = [path for path in paths if len({found.get(path) for found in scalars}) > 1]
+        return [
+            {token for path in differing for token in iter_tokens(found.get(path, ""))}
+            for found in scalars
+        ]
+
+    def _scalars_of_response(self, request: Inbound) -> dict[str, str]:
+        exchange = request.recorded.exchange if request.recorded is not None else None
+        if exchange is None or exchange.response is None:
+            return {}
+        return dict(iter_scalars(self._view(exchange.protocol, exchange.response)))
 
     def _known_of(self, request: Inbound) -> set[str]:
         """What a request brought, answered, asked for and got."""
@@ -97,11 +123,6 @@ class Links:
         if exchange.response is None:
             return asked, set()
         return asked, collect_tokens(self._view(exchange.protocol, exchange.response))
-
-
-def _ask_same(one: Outbound, other: Outbound) -> bool:
-    request = other.recorded.exchange.request
-    return one.destination == other.destination and one.recorded.exchange.request == request
 
 
 def _are_equal_requests(requests: Sequence[Inbound]) -> bool:

@@ -103,9 +103,17 @@ class Provenance:
         result.response = self._settle_tree(response_view, inputs, window, result.strength)
         return result
 
-    def settle_call(self, identity: Document, response_view: Any, window: Window) -> dict[str, str]:
-        """Settles a call that belongs to no case (start-up, background)."""
+    def settle_call(
+        self,
+        identity: Document,
+        response_view: Any,
+        window: Window,
+        input_views: Sequence[Any] = (),
+    ) -> dict[str, str]:
+        """Settles a call that belongs to no one case; ``input_views`` came in before it."""
         inputs = _CaseInputs()
+        for view in input_views:
+            self._take_inputs(view, inputs, window)
         templates = self._settle_tree(identity, inputs, window, Strength())
         self._take_inputs(response_view, inputs, window)
         return templates
