@@ -16,7 +16,7 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
-DEFAULT_RING_SIZE = 8 << 20  # bytes
+DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 
 _U32 = struct.Struct("=I")

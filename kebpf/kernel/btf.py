@@ -8,6 +8,7 @@ its struct.
 from __future__ import annotations
 
 import struct
+from array import array
 from pathlib import Path
 
 from kebpf.kernel.errors import KernelError
@@ -39,7 +40,7 @@ class Btf:
         _, _, _, header, type_offset, type_size, string_offset, _ = _HEADER.unpack_from(data)
         self._data = data
         self._strings = header + string_offset
-        self._types: list[int] = [0]  # type id → position of its head; id 0 is void
+        self._types = array("I", (0,))  # type id → position of its head; id 0 is void
         self._structs: dict[str, int] = {}
         self._index(header + type_offset, header + type_offset + type_size)
 

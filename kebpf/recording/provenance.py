@@ -110,28 +110,35 @@ class Provenance:
         window: Window,
         input_views: Sequence[Any] = (),
     ) -> dict[str, str]:
-        """Settles a call that belongs to no one case; ``input_views`` came in before it."""
+        """Settles a call that belongs to no one case; ``input_views`` came in before it.
+
+        Those count here only: the cases they belong to may not be settled yet.
+        """
         inputs = _CaseInputs()
         for view in input_views:
-            self._take_inputs(view, inputs, window)
+            self._take_inputs(view, inputs, window, is_remembered=False)
         templates = self._settle_tree(identity, inputs, window, Strength())
         self._take_inputs(response_view, inputs, window)
         return templates
 
-    def _take_inputs(self, view: Any, inputs: _CaseInputs, window: Window) -> None:
+    def _take_inputs(
+        self, view: Any, inputs: _CaseInputs, window: Window, is_remembered: bool = True
+    ) -> None:
         for _path, scalar in walk_scalars(view):
             text = text_of(scalar)
             if text is None:
                 continue
             for form in _decoded_forms(text):
                 inputs.add(form)
-                self._index_tokens(form, inputs, window)
+                self._index_tokens(form, inputs, window, is_remembered)
 
-    def _index_tokens(self, text: str, inputs: _CaseInputs, window: Window) -> None:
+    def _index_tokens(
+        self, text: str, inputs: _CaseInputs, window: Window, is_remembered: bool
+    ) -> None:
         for token in find_tokens(text, window):
             for key in _keys_of(token):
                 inputs.keys.add(key)
-                if not self._generated.get(key):
+                if is_remembered and not self._generated.get(key):
                     self._inputs.add(key)
 
     def _settle_tree(
