@@ -1,6 +1,9 @@
 """Pairs queries and responses by id and question, whatever their order.
 
 Lost bytes or datagrams can therefore leave a query unanswered, but never answered wrongly.
+
+Looking up a name is a session matter: whether it happens at all depends on caches and on
+connections that are open already, so it is answered whenever asked and never asserted.
 """
 
 from __future__ import annotations
@@ -116,6 +119,7 @@ class DnsPairer:
                 request_end=query.end,
                 response_start=start,
                 response_end=end,
+                is_session=True,
             )
         ]
 
@@ -144,4 +148,4 @@ class DnsPairer:
     def _make_problem(self, request: Document, start: Mark, end: Mark, problem: str) -> Exchange:
         request.setdefault("transport", "tcp" if self._is_tcp else "udp")
         request.setdefault("flags", [])
-        return Exchange("dns", request, None, start, end, problem=problem)
+        return Exchange("dns", request, None, start, end, is_session=True, problem=problem)

@@ -47,7 +47,7 @@ class DnsServer:
         if query.is_response:
             return b""
         query.document["transport"] = "tcp" if self._is_tcp else "udp"
-        response = self._answerer.answer(query.document)
+        response = self._answerer.session(query.document) or self._answerer.answer(query.document)
         if isinstance(response, Miss):
             response = _make_empty("NXDOMAIN" if "opcode" not in query.document else "NOTIMP")
         return self._write(_adapt(response, query.document), query)
