@@ -1,21 +1,8 @@
 /* One capture for both doors: finds the buffers of the current call and sends their bytes. */
 #pragma once
 
-#define ROUNDS 24 /* buffers or chunks one program copies before it calls the next */
-#define MSG_PEEK 2
-#define MSGHDR_NAME 0
-#define MSGHDR_IOV 16
-#define MSGHDR_IOVLEN 24
-#define MMSGHDR_LEN 56
-#define MMSGHDR_SIZE 64
-
-/* How many messages of a sendmmsg are gone: thread → place; lives as long as the call. */
-struct place {
-    u64 vector;
-    u32 next;
-    u32 last_size;
-};
-BPF_TABLE("lru_hash", u32, struct place, places, 4096);
+#define ROUNDS 48 /* buffers or chunks one program copies before it calls the next */
+enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 
 static inline void send_data(struct transfer *t, struct connection *c) {
     u32 size = t->fill, direction = t->piece.head.direction & 1;
@@ -72,15 +59,6 @@ static inline void copy_some(struct transfer *t) {
     t->remaining -= copied;
 }
 
-static inline u32 read_sequence(u64 sk, u32 direction) {
-    u32 sequence = 0;
-    if (direction == INGRESS)
-        READ(sequence, sk, OFF_TCP_COPIED_SEQ);
-    else
-        READ(sequence, sk, OFF_TCP_WRITE_SEQ);
-    return sequence;
-}
-
 static inline struct transfer *begin_transfer(u64 sk, struct connection *c, u32 direction) {
     struct transfer *t = find_transfer();
     if (!t)
@@ -99,32 +77,20 @@ static inline void set_size(struct transfer *t, struct connection *c, u32 size) 
     t->piece.call_size = size;
     t->piece.call_offset = 0;
     t->remaining = size;
+    t->withheld = 0;
     if (size > KEBPF_CALL_LIMIT) {
         t->remaining = KEBPF_CALL_LIMIT;
         t->withheld = size - KEBPF_CALL_LIMIT;
     }
     if (c->transport == KEBPF_TCP)
-        t->piece.head.sequence = read_sequence(t->connection, direction) - size;
+        t->piece.head.sequence = (direction == INGRESS ? read_ingress_sequence(t->connection)
+                                                       : read_egress_sequence(t->connection)) -
+                                 t->behind - size;
     __sync_fetch_and_add(&c->moved[direction], (u64)size);
 }
 
-static inline void set_buffer(struct transfer *t, u64 buffer, u32 size) {
-    t->buffer = buffer;
-    t->buffer_left = size;
-}
-
-static inline u64 set_message(struct transfer *t, u64 message) {
-    u64 buffers = 0, name = 0;
-    read_user(&t->iovec, 8, (void *)(message + MSGHDR_IOV));
-    read_user(&buffers, 8, (void *)(message + MSGHDR_IOVLEN));
-    read_user(&name, 8, (void *)(message + MSGHDR_NAME));
-    t->iovecs_left = buffers;
-    t->buffer_left = 0;
-    return name;
-}
-
 /* Door B sees sendmmsg and recvmmsg once, at their end: on to the next of their messages. */
-static inline int set_next_message(struct transfer *t, struct connection *c) {
+static inline int begin_next_message(struct transfer *t, struct connection *c) {
     u32 size = 0;
     if (!t->messages_left)
         return 0;
@@ -132,10 +98,27 @@ static inline int set_next_message(struct transfer *t, struct connection *c) {
     set_message(t, t->message);
     t->piece.head.kind = KEBPF_DATA;
     t->piece.reason = 0;
+    t->failure = 0;
+    t->behind -= size;
     set_size(t, c, size);
     t->message += MMSGHDR_SIZE;
     t->messages_left--;
     return 1;
+}
+
+/* One buffer, or a chunk of it.  Gives 0 at the transfer's end. */
+static inline int advance(struct transfer *t, struct connection *c) {
+    if (!t->buffer_left && t->remaining)
+        next_iovec(t);
+    if (t->buffer_left)
+        copy_some(t);
+    u32 is_done = !t->remaining || t->failure;
+    if (t->fill == KEBPF_CHUNK || (is_done && t->fill))
+        send_data(t, c);
+    if (!is_done)
+        return 1;
+    send_gap(t);
+    return begin_next_message(t, c);
 }
 
 /* Copies the current transfer, or its share of it, and then calls itself for the rest. */
@@ -147,95 +130,55 @@ int copy_transfer(struct bpf_raw_tracepoint_args *ctx) {
     struct connection *c = connections.lookup(&sk);
     if (!c)
         return 0;
-    u32 is_done = 0;
 #pragma clang loop unroll(disable)
-    for (int round = 0; round < ROUNDS && !is_done; round++) {
-        is_done = !t->remaining || t->failure;
-        if (t->fill == KEBPF_CHUNK || (is_done && t->fill))
-            send_data(t, c);
-        else if (!t->buffer_left)
-            next_iovec(t);
-        else
-            copy_some(t);
-    }
-    if (!is_done)
-        continuations.call(ctx, 0); /* falls through when the chain is at its end */
+    for (int round = 0; round < ROUNDS; round++)
+        if (!advance(t, c))
+            return 0;
+    continuations.call(ctx, 0); /* falls through when the chain is at its end */
+    t->remaining += t->fill;
     send_gap(t);
-    if (set_next_message(t, c))
-        continuations.call(ctx, 0);
+    __sync_fetch_and_add(&c->moved[t->piece.head.direction & 1], (u64)t->behind);
     return 0;
 }
 
-/* sendmmsg reports each message by itself, in order: which one this is has to be counted. */
-static inline u64 next_message(u64 vector, u32 vector_size, u32 size) {
-    u32 thread = (u32)bpf_get_current_pid_tgid(), index = 0, before = 0;
-    struct place *place = places.lookup(&thread);
-    if (place && place->vector == vector && place->next < vector_size) {
-        u64 previous = vector + (u64)(place->next - 1) * MMSGHDR_SIZE;
-        read_user(&before, 4, (void *)(previous + MMSGHDR_LEN));
-        if (before == place->last_size)
-            index = place->next;
+/* A value that tells a datagram's peer from others, or 0 where the call names none. */
+static inline u64 read_remote(u64 sk, u64 destination) {
+    u64 start = 0, high = 0, low = 0;
+    u16 port = 0, family = 0;
+    if (destination) {
+        read_user(&start, sizeof(start), (void *)destination); /* family, port, IPv4 address */
+        if ((u16)start != 10)
+            return start;
+        read_user(&high, sizeof(high), (void *)(destination + 8));
+        read_user(&low, sizeof(low), (void *)(destination + 16));
+        return (u32)start + 31 * high + 17 * low;
     }
-    struct place now = {.vector = vector, .next = index + 1, .last_size = size};
-    places.update(&thread, &now);
-    return vector + (u64)index * MMSGHDR_SIZE;
+    READ(port, sk, OFF_SOCK_REMOTE_PORT);
+    if (!port)
+        return 0;
+    READ(family, sk, OFF_SOCK_FAMILY);
+    start = family | (u64)port << 16;
+    if (family == 2) {
+        READ(low, sk, OFF_SOCK_V4_REMOTE);
+        return start | low << 32;
+    }
+    READ(high, sk, OFF_SOCK_V6_REMOTE);
+    READ(low, sk, OFF_SOCK_V6_REMOTE + 8);
+    return start + 31 * high + 17 * low;
 }
 
-/* Finds the user buffers of the call; gives the destination's address, 0 for none, and -1 when
- * the call has no buffer that can be read. */
-static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size, u32 messages) {
-    u64 second = read_register(regs, REG_2);
-    switch (call) {
-    case NR_read:
-    case NR_write:
-    case NR_recvfrom:
-        set_buffer(t, second, size);
-        return 0;
-    case NR_sendto:
-        set_buffer(t, second, size);
-        return read_register(regs, REG_5);
-    case NR_readv:
-    case NR_writev:
-    case NR_preadv2:
-    case NR_pwritev2:
-        t->iovec = second;
-        t->iovecs_left = read_register(regs, REG_3);
-        return 0;
-    case NR_sendmsg:
-        return set_message(t, second);
-    case NR_recvmsg:
-        set_message(t, second);
-        return 0;
-    case NR_recvmmsg: /* door A cannot tell which message this is: a gap */
-        if (!messages)
-            return -1;
-    case NR_sendmmsg:
-        if (!messages)
-            return set_message(t, next_message(second, read_register(regs, REG_3), size));
-        t->message = second + MMSGHDR_SIZE;
-        t->messages_left = messages - 1;
-        return set_message(t, second);
-    }
-    return -1;
+/* Whether user space knows, or now was told, which connection the bytes belong to. */
+static inline int announce_if_new(u64 sk, struct connection *c, struct transfer *t,
+                                  u64 destination) {
+    u64 remote = c->transport == KEBPF_UDP ? read_remote(sk, destination) : 0;
+    if (c->is_announced && (!remote || remote == c->remote))
+        return 1;
+    c->remote = remote;
+    announce(sk, c, t, destination);
+    return c->is_announced;
 }
 
-static inline void announce_if_new(u64 sk, struct connection *c, u32 direction, u32 size,
-                                   u64 destination) {
-    u32 port = 0;
-    if (destination && c->transport == KEBPF_UDP) {
-        u16 raw = 0;
-        read_user(&raw, sizeof(raw), (void *)(destination + 2));
-        port = raw;
-    }
-    if (c->is_announced && port == c->remote_port)
-        return;
-    if (c->is_announced && !port)
-        return;
-    c->remote_port = port;
-    announce(sk, c, direction, size, destination);
-}
-
-/* The sender is done: a read that gave nothing. */
+/* The sender is done: a read that gave nothing, and not for want of room in its buffer. */
 static inline void send_end(u64 sk, struct connection *c, u32 direction) {
     struct kebpf_head head = {};
     fill_head(&head, KEBPF_END, sk, c);
@@ -248,14 +191,21 @@ static inline int is_target(void) {
     return targets.lookup(&process) != 0;
 }
 
-/* `result` bytes went through `sk` in the current call of a target; `regs` are its registers.
- * `messages` is not 0 for a whole sendmmsg or recvmmsg: then `result` is its first message's. */
-static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 messages) {
+/* Whether a call with these flags takes bytes out of the stream. */
+static inline int is_consuming(u32 direction, u32 flags) {
+    return direction == EGRESS || !(flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB));
+}
+
+/* `result` bytes went through `sk` in the current call of a target; `regs` are its registers, and
+ * name the call's buffers if `has_buffers`.  `messages` is not 0 for a whole sendmmsg or recvmmsg:
+ * then `result` is its first message's. */
+static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 flags,
+                          u32 messages, int has_buffers) {
     struct connection *c = find_connection(sk);
     if (!c)
         return 0;
-    if (result == 0) {
-        if (direction == INGRESS &&
+    if (result == 0 && messages < 2) {
+        if (direction == INGRESS && (read_shutdown(sk) & SHUTDOWN_RECEIVE) &&
             (c->transport == KEBPF_TCP || c->transport == KEBPF_UNIX_STREAM))
             send_end(sk, c, direction);
         return 0;
@@ -265,9 +215,16 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         return 0;
     int call = read_call(regs);
     u64 destination = find_buffers(t, regs, call, result, messages);
+    int is_thrown_away = direction == INGRESS && (flags & MSG_TRUNC) && c->transport == KEBPF_TCP;
+    if (!has_buffers || is_thrown_away)
+        destination = NO_BUFFER;
     set_size(t, c, result);
-    announce_if_new(sk, c, direction, result, destination == -1 ? 0 : destination);
-    if (destination == -1) {
+    if (!announce_if_new(sk, c, t, destination == NO_BUFFER ? 0 : destination)) {
+        __sync_fetch_and_add(&c->lost[direction & 1], (u64)(u32)result);
+        count(COUNT_LOST_BYTES, result);
+        return 0;
+    }
+    if (destination == NO_BUFFER) {
         t->piece.reason = (u32)call << 16;
         t->failure = KEBPF_GAP_NO_BUFFER;
     }

@@ -1,6 +1,9 @@
 /* Which connection a socket is: its life, its ends, its role. */
 #pragma once
 
+enum { SHUTDOWN_RECEIVE = 1, SHUTDOWN_SEND = 2 }; /* sk_shutdown, include/net/sock.h */
+enum { FLAG_DONE = 1 << 1 };                      /* SOCK_DONE: the peer's FIN came */
+
 static inline u32 read_transport(u64 sk) {
     u16 family = 0, protocol = 0, type = 0;
     READ(family, sk, OFF_SOCK_FAMILY);
@@ -85,23 +88,72 @@ static inline void read_inet_ends(struct kebpf_open *open, u64 sk) {
     open->remote_port = bpf_ntohs(port);
 }
 
-/* Where a TCP socket's streams stand: sequence numbers, and bytes since it was established. */
+static inline u8 read_shutdown(u64 sk) {
+    u8 shutdown = 0;
+    READ(shutdown, sk, OFF_SOCK_SHUTDOWN);
+    return shutdown;
+}
+
+/* Reading as far as the peer's FIN moves copied_seq past it: 1 then, else 0. */
+static inline u32 count_read_fin(u64 sk, u32 copied) {
+    u64 flags = 0;
+    u32 next = 0;
+    READ(flags, sk, OFF_SOCK_FLAGS);
+    READ(next, sk, OFF_TCP_RCV_NXT);
+    return (flags & FLAG_DONE) && next == copied;
+}
+
+/* The sequence number behind the last byte that the target read. */
+static inline u32 read_ingress_sequence(u64 sk) {
+    u32 sequence = 0;
+    READ(sequence, sk, OFF_TCP_COPIED_SEQ);
+    return sequence - count_read_fin(sk, sequence);
+}
+
+/* Behind the last byte that it wrote, or behind its FIN. */
+static inline u32 read_egress_sequence(u64 sk) {
+    u32 sequence = 0;
+    READ(sequence, sk, OFF_TCP_WRITE_SEQ);
+    return sequence;
+}
+
+/* Where the streams stand: sequence numbers, and bytes moved since the socket was connected. */
 static inline void read_tcp_position(struct kebpf_open *open, u64 sk) {
-    u32 received_next = 0, unacknowledged = 0;
-    READ(open->ingress_sequence, sk, OFF_TCP_COPIED_SEQ);
-    READ(open->egress_sequence, sk, OFF_TCP_WRITE_SEQ);
+    u32 copied = 0, received_next = 0, unacknowledged = 0;
+    u32 own_fin = (read_shutdown(sk) & SHUTDOWN_SEND) != 0;
+    READ(copied, sk, OFF_TCP_COPIED_SEQ);
     READ(received_next, sk, OFF_TCP_RCV_NXT);
     READ(unacknowledged, sk, OFF_TCP_SND_UNA);
     READ(open->ingress_before, sk, OFF_TCP_BYTES_RECEIVED);
     READ(open->egress_before, sk, OFF_TCP_BYTES_ACKED);
+    open->ingress_sequence = copied - count_read_fin(sk, copied);
+    open->egress_sequence = read_egress_sequence(sk) - own_fin;
+    /* bytes_received counts the FIN as well, bytes_acked both SYN and FIN */
     open->ingress_before -= received_next - open->ingress_sequence;
-    open->egress_before += open->egress_sequence - unacknowledged;
+    open->egress_before += (s32)(open->egress_sequence - unacknowledged);
+}
+
+/* Back to where they stood when this life began, `behind` bytes of this call not yet counted. */
+static inline void begin_streams(struct kebpf_open *open, struct connection *c, u32 direction,
+                                 u32 behind) {
+    u64 ingress = c->moved[INGRESS] + (direction == INGRESS ? behind : 0);
+    u64 egress = c->moved[EGRESS] + (direction == EGRESS ? behind : 0);
+    open->ingress_sequence -= ingress;
+    open->egress_sequence -= egress;
+    open->ingress_before -= ingress;
+    open->egress_before -= egress;
+    c->base[INGRESS] = open->ingress_sequence;
+    c->base[EGRESS] = open->egress_sequence;
 }
 
 /* A datagram socket without a peer names its destination in each call. */
 static inline void read_destination(struct kebpf_open *open, u64 address) {
     u16 family = 0, port = 0;
     read_user(&family, sizeof(family), (void *)address);
+    if (family == 1) {
+        read_user_text(open->remote_path, sizeof(open->remote_path), (void *)(address + 2));
+        return;
+    }
     read_user(&port, sizeof(port), (void *)(address + 2));
     open->remote_port = bpf_ntohs(port);
     open->family = family;
@@ -111,10 +163,10 @@ static inline void read_destination(struct kebpf_open *open, u64 address) {
         read_user(open->remote, 16, (void *)(address + 8));
 }
 
-/* Tells user space of a connection, as it stood before `moved` bytes went in `direction`. */
-static inline void announce(u64 sk, struct connection *c, u32 direction, u32 moved,
-                            u64 destination) {
-    u32 slot = 0;
+/* Tells user space of a connection, as it stood when this life of it began; datagram sockets,
+ * whose peers change, as it stood before this transfer. */
+static inline void announce(u64 sk, struct connection *c, struct transfer *t, u64 destination) {
+    u32 slot = 0, direction = t->piece.head.direction;
     struct kebpf_open *open = opens.lookup(&slot);
     if (!open)
         return;
@@ -127,19 +179,17 @@ static inline void announce(u64 sk, struct connection *c, u32 direction, u32 mov
         read_unix_ends(open, sk);
     else
         read_inet_ends(open, sk);
-    if (destination && !open->remote_port)
+    if (destination && !open->remote_port && !has_name(open->remote_path))
         read_destination(open, destination);
     if (c->transport == KEBPF_TCP) {
         read_tcp_position(open, sk);
-        if (direction == INGRESS) {
-            open->ingress_before -= moved;
-            open->ingress_sequence -= moved;
-        } else {
-            open->egress_before -= moved;
-            open->egress_sequence -= moved;
-        }
+        begin_streams(open, c, direction, t->behind);
+    } else if (c->transport == KEBPF_UDP && c->has_peers) {
+        open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
+        open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
     }
     c->is_announced = emit(open, sizeof(*open)) == 0;
+    c->has_peers |= c->is_announced;
 }
 
 static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {

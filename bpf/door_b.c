@@ -3,34 +3,11 @@
 #include "events.h"
 #include "maps.h"
 #include "arch.h"
+#include "descriptor.h"
 #include "connection.h"
+#include "buffers.h"
 #include "capture.h"
 #include "lifecycle.h"
-
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
-
-/* The socket behind a file descriptor of the current task, or 0. */
-static inline u64 find_socket(u32 descriptor) {
-    u64 task = bpf_get_current_task(), files = 0, table = 0, array = 0, file = 0, inode = 0;
-    u64 socket = 0, sk = 0;
-    u32 size = 0;
-    u16 mode = 0;
-    READ(files, task, OFF_TASK_FILES);
-    READ(table, files, OFF_FILES_FDT);
-    READ(size, table, OFF_FDTABLE_MAX);
-    if (descriptor >= size)
-        return 0;
-    READ(array, table, OFF_FDTABLE_FD);
-    READ(file, array, 8 * (u64)descriptor);
-    READ(inode, file, OFF_FILE_INODE);
-    READ(mode, inode, OFF_INODE_MODE);
-    if ((mode & S_IFMT) != S_IFSOCK)
-        return 0;
-    READ(socket, file, OFF_FILE_PRIVATE);
-    READ(sk, socket, OFF_SOCKET_SK);
-    return sk;
-}
 
 static inline int read_direction(int call) {
     switch (call) {
@@ -40,6 +17,7 @@ static inline int read_direction(int call) {
     case NR_recvfrom:
     case NR_recvmsg:
     case NR_recvmmsg:
+    case NR_splice:
         return INGRESS;
     case NR_write:
     case NR_writev:
@@ -53,11 +31,11 @@ static inline int read_direction(int call) {
     return -1;
 }
 
-static inline int is_peek(u64 regs, int call) {
-    if (call == NR_recvfrom)
-        return read_register(regs, REG_4) & MSG_PEEK;
+static inline u32 read_flags(u64 regs, int call) {
+    if (call == NR_recvfrom || call == NR_recvmmsg)
+        return read_register(regs, REG_4);
     if (call == NR_recvmsg)
-        return read_register(regs, REG_3) & MSG_PEEK;
+        return read_register(regs, REG_3);
     return 0;
 }
 
@@ -68,9 +46,16 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     u64 regs = ctx->args[0];
     int call = read_call(regs);
     int direction = read_direction(call);
-    if (direction < 0 || is_peek(regs, call))
+    if (direction < 0)
+        return 0;
+    u32 flags = read_flags(regs, call);
+    if (!is_consuming(direction, flags))
         return 0;
     u64 sk = find_socket(read_register(regs, REG_1));
+    if (!sk && call == NR_splice) { /* from a pipe into a socket */
+        sk = find_socket(read_register(regs, REG_3));
+        direction = EGRESS;
+    }
     if (!sk)
         return 0;
     /* these two report at their end: the sizes are in the messages themselves */
@@ -79,5 +64,5 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
         messages = result;
         read_user(&size, sizeof(size), (void *)(read_register(regs, REG_2) + MMSGHDR_LEN));
     }
-    return capture(ctx, regs, sk, size, direction, messages);
+    return capture(ctx, regs, sk, size, direction, flags, messages, 1);
 }

@@ -10,7 +10,7 @@ enum kebpf_kind {
     KEBPF_GAP = 2,     /* struct kebpf_piece, no payload: bytes moved but not copied */
     KEBPF_END = 3,     /* struct kebpf_head: the sender of `direction` is done */
     KEBPF_OPEN = 4,    /* struct kebpf_open: a connection seen for the first time */
-    KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is closed */
+    KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is gone */
     KEBPF_LISTEN = 6,  /* struct kebpf_open: a socket began to listen */
     KEBPF_PROCESS = 7, /* struct kebpf_process: fork, exec or exit of a target */
 };

@@ -1,8 +1,7 @@
 /* Processes and sockets coming and going: descendants are followed, lives of sockets ended. */
 #pragma once
 
-enum { STATE_SYN_SENT = 2, STATE_FIN_WAIT1 = 4, STATE_CLOSE = 7, STATE_LAST_ACK = 9 };
-enum { STATE_LISTEN = 10 };
+enum { STATE_SYN_SENT = 2, STATE_FIN_WAIT1 = 4, STATE_LAST_ACK = 9, STATE_LISTEN = 10 };
 
 static inline void send_process(u32 process, u32 child, u32 change) {
     struct kebpf_process record = {};
@@ -58,39 +57,58 @@ static inline void send_listen(u64 sk) {
     emit(open, sizeof(*open));
 }
 
-static inline void send_close(u64 sk, struct connection *c) {
+/* Bytes read that no probe saw (splice under door A), by the sequence number. */
+static inline u32 count_unseen(u64 sk, struct connection *c) {
+    u64 received = 0;
+    READ(received, sk, OFF_TCP_BYTES_RECEIVED);
+    if (!received || !c->is_announced) /* 0 also once it was disconnected: no sequence then */
+        return 0;
+    return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
+}
+
+static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
     struct kebpf_close close = {};
     fill_head(&close.head, KEBPF_CLOSE, sk, c);
-    close.moved[0] = c->moved[0];
+    close.moved[0] = c->moved[0] + unseen;
     close.moved[1] = c->moved[1];
     close.lost[0] = c->lost[0];
     close.lost[1] = c->lost[1];
     emit(&close, sizeof(close));
 }
 
+/* In the process that connects.  A socket may do so again after a disconnect or a refusal. */
+static inline void begin_client(u64 sk) {
+    if (!is_target() || read_transport(sk) != KEBPF_TCP)
+        return;
+    struct connection *last = connections.lookup(&sk);
+    if (last && last->is_announced)
+        send_close(sk, last, 0);
+    begin_life(sk, KEBPF_TCP, KEBPF_ROLE_CLIENT);
+}
+
 int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     u64 sk = ctx->args[0];
     int state = (int)ctx->args[2];
-    if (state == STATE_SYN_SENT) { /* in the process that connects */
-        if (is_target() && read_transport(sk) == KEBPF_TCP)
-            begin_life(sk, KEBPF_TCP, KEBPF_ROLE_CLIENT);
+    if (state == STATE_SYN_SENT)
+        begin_client(sk);
+    else if (state == STATE_LISTEN && is_target())
+        send_listen(sk);
+    if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
         return 0;
-    }
-    if (state == STATE_LISTEN) {
-        if (is_target())
-            send_listen(sk);
-        return 0;
-    }
-    if (state != STATE_CLOSE && state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
-        return 0;
+    struct connection *c = connections.lookup(&sk);
+    if (c)
+        send_end(sk, c, EGRESS);
+    return 0;
+}
+
+/* Nothing more can be read: the state alone does not say so, it is CLOSE while there is unread
+ * data as well. */
+int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
+    u64 sk = ctx->args[0];
     struct connection *c = connections.lookup(&sk);
     if (!c)
         return 0;
-    if (state != STATE_CLOSE) {
-        send_end(sk, c, EGRESS);
-        return 0;
-    }
-    send_close(sk, c);
+    send_close(sk, c, count_unseen(sk, c));
     connections.delete(&sk);
     return 0;
 }

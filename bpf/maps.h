@@ -7,6 +7,7 @@
 /* The helper bpf_probe_read_user under a name of ours: at each call by its own name bcc reads
  * /proc/kallsyms anew, which makes loading three times as long. */
 static long (*read_user)(void *destination, u32 size, const void *source) = (void *)112;
+static long (*read_user_text)(void *destination, u32 size, const void *source) = (void *)114;
 
 enum { INGRESS = KEBPF_INGRESS, EGRESS = KEBPF_EGRESS };
 
@@ -16,10 +17,12 @@ struct connection {
     u64 inode;
     u64 moved[2];
     u64 lost[2];
+    u64 remote;  /* UDP: tells the last peer from others; 0 for none */
+    u32 base[2]; /* TCP: sequence numbers of offset 0 */
     u32 transport;
     u32 role;
     u32 is_announced; /* its KEBPF_OPEN is out */
-    u32 remote_port;  /* of an unconnected datagram socket's last destination */
+    u32 has_peers;    /* it was announced before, for another peer */
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
@@ -35,7 +38,8 @@ struct transfer {
     u32 withheld; /* bytes of the call beyond the limit */
     u32 failure;  /* why `remaining` cannot be copied, or 0 */
     u64 message;  /* door B, sendmmsg and recvmmsg: the next message's header in user memory */
-    u64 messages_left;
+    u32 messages_left;
+    u32 behind; /* bytes of the messages left */
     struct kebpf_piece piece;
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };

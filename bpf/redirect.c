@@ -118,13 +118,17 @@ static inline int tell_wanted4(struct bpf_sock_addr *ctx) {
 static inline int tell_wanted6(struct bpf_sock_addr *ctx) {
     u64 cookie = bpf_get_socket_cookie(ctx);
     struct destination *to = wanted.lookup(&cookie);
-    if (to && to->family == FAMILY_INET6) {
-        ctx->user_ip6[0] = to->address[0];
-        ctx->user_ip6[1] = to->address[1];
-        ctx->user_ip6[2] = to->address[2];
-        ctx->user_ip6[3] = to->address[3];
-        ctx->user_port = to->port;
+    if (!to)
+        return 1;
+    ctx->user_port = to->port;
+    if (to->family == FAMILY_INET) { /* sent to a v4-mapped address: the kernel asked for IPv4 */
+        ctx->user_ip6[3] = to->address[0];
+        return 1;
     }
+    ctx->user_ip6[0] = to->address[0];
+    ctx->user_ip6[1] = to->address[1];
+    ctx->user_ip6[2] = to->address[2];
+    ctx->user_ip6[3] = to->address[3];
     return 1;
 }
 
@@ -174,16 +178,17 @@ int on_sock_ops(struct bpf_sock_ops *ctx) {
     return 1;
 }
 
-/* A datagram's source port is known once it is sent: post_bind tells nothing of an automatic one.
- */
+/* A datagram's source port is known once it is sent: post_bind knows no automatic one. */
 int on_egress(struct __sk_buff *skb) {
     u32 protocol_offset, port_offset, family;
     u8 protocol = 0;
     u16 port = 0;
     if (skb->protocol == bpf_htons(0x0800)) {
+        u8 first = 0;
+        bpf_skb_load_bytes(skb, 0, &first, 1);
         family = FAMILY_INET;
         protocol_offset = 9;
-        port_offset = 20;
+        port_offset = 4 * (first & 0xf); /* behind the header's options */
     } else if (skb->protocol == bpf_htons(0x86dd)) {
         family = FAMILY_INET6;
         protocol_offset = 6;
@@ -208,6 +213,16 @@ int on_egress(struct __sk_buff *skb) {
 #define READ(destination, base, offset)                                                            \
     bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)((u64)(base) + (offset)))
 
+/* Whether the current process is in the application's cgroup or below it.  Its depth is not known
+ * to user space where the hierarchy's root is out of sight, as in a container. */
+static inline int is_application(void) {
+#pragma clang loop unroll(full)
+    for (int level = 0; level < 16; level++)
+        if (bpf_get_current_ancestor_cgroup_id(level) == KEBPF_CGROUP)
+            return 1;
+    return 0;
+}
+
 /* A socket of the application's cgroup begins to listen. */
 int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     u64 sk = ctx->args[0];
@@ -216,7 +231,7 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     struct listening now = {};
     if ((int)ctx->args[2] != TCP_STATE_LISTEN)
         return 0;
-    if (bpf_get_current_ancestor_cgroup_id(KEBPF_CGROUP_LEVEL) != KEBPF_CGROUP)
+    if (!is_application())
         return 0;
     READ(family, sk, OFF_SOCK_FAMILY);
     READ(port, sk, OFF_SOCK_LOCAL_PORT);

@@ -6,6 +6,7 @@ wrote them.  It holds unredacted bytes: it is written only when a person asks fo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -24,12 +25,14 @@ class LogHead:
     """The first line: what the events alone do not say.
 
     ``clock_offset_ns`` added to an event's time gives nanoseconds since the Unix epoch;
-    ``listening`` are the target's listening ports when recording began.
+    ``listening`` are the target's listening ports when recording began, ``sockets`` the inodes
+    of the sockets it had open.
     """
 
     clock_offset_ns: int
     pids: list[int]
     listening: list[int] = field(default_factory=list)
+    sockets: list[int] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     executable: str = ""
     kernel: str = ""
@@ -37,18 +40,37 @@ class LogHead:
 
 
 class EventLogWriter:
-    """Appends runs of records to a new file.  Methods raise ``OSError``."""
+    """Appends to a new file, owned by ``owner`` (uid, gid) if one is given.
 
-    def __init__(self, path: Path, head: LogHead) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    All methods raise ``OSError``, the constructor also where the file exists.
+    """
+
+    def __init__(self, path: Path, owner: tuple[int, int] | None = None) -> None:
+        self._path = path
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "wb")
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+
+    def begin(self, head: LogHead) -> None:
+        """The first line; before any `write`."""
         self._file.write(json.dumps(asdict(head)).encode() + b"\n")
 
     def write(self, run: bytes) -> None:
+        """Appends whole ring records."""
         self._file.write(run)
 
     def close(self) -> None:
+        """What was written is in the file."""
         self._file.close()
+
+    def abort(self) -> None:
+        """Removes the file; does nothing after `close`."""
+        if self._file.closed:
+            return
+        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk: the file is gone already
+            self._file.close()
 
 
 class EventLog:
@@ -61,11 +83,11 @@ class EventLog:
         try:
             values = json.loads(line)
             version = values["version"]
-        except (ValueError, KeyError, TypeError):
+            if version != LOG_VERSION:
+                raise EventError(f"{path} is an event log of version {version}, not {LOG_VERSION}")
+            self.head = LogHead(**values)
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise EventError(f"{path} is not a kebpf event log") from None
-        if version != LOG_VERSION:
-            raise EventError(f"{path} is an event log of version {version}, not {LOG_VERSION}")
-        self.head = LogHead(**values)
         self._start = len(line)
 
     def runs(self) -> Iterator[bytes]:

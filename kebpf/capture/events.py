@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 HEAD = struct.Struct("=QQQIIBBBBI")
@@ -16,6 +16,10 @@ PROCESS_TAIL = struct.Struct("=II")
 _RECORD = struct.Struct("=II")
 _SIZE_MASK = (1 << 30) - 1
 _DISCARDED = 1 << 30
+_BUSY = 1 << 31
+
+#: No record is larger: a chunk of payload (KEBPF_CHUNK) and the head before it.
+MOST_RECORD_SIZE = (16 << 10) + HEAD.size + PIECE_TAIL.size
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
@@ -137,11 +141,18 @@ class Open:
     egress_sequence: int
     inode: int
     family: int
-    role: int
+    role: SocketRole
     local: str
     local_port: int
     remote: str
     remote_port: int
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a TCP connection had moved bytes before this life of it was first seen."""
+        # the kernel's bytes_acked counts the SYN of a connection that the target began: hence 1
+        is_tcp = self.head.transport == Transport.TCP
+        return is_tcp and (self.ingress_before > 0 or self.egress_before > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class Process:
 
     head: Head
     child: int
-    change: int
+    change: ProcessChange
 
 
 Event = Data | Lost | End | Open | Close | Process
@@ -192,7 +203,7 @@ def _address(family: int, raw: bytes, path: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
-def _decode_open(kind: int, head: Head, data: bytes, at: int) -> Open:
+def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
     (in_before, out_before, in_seq, out_seq, inode, local, remote, local_port, remote_port, family,
      role, _, local_path, remote_path) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
     make = Listen if kind == Kind.LISTEN else Open
@@ -204,7 +215,7 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int) -> Open:
         out_seq,
         inode,
         family,
-        role,
+        SocketRole(role),
         _address(family, local, local_path),
         local_port,
         _address(family, remote, remote_path),
@@ -212,70 +223,90 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int) -> Open:
     )
 
 
-def _decode_piece(kind: int, head: Head, data: bytes, at: int) -> Event:
-    offset, size, call_size, call_offset, reason = PIECE_TAIL.unpack_from(data, at)
-    if kind == Kind.GAP:
-        return Lost(head, offset, size, call_size, reason & 0xFFFF, reason >> 16)
+def _decode_data(_: int, head: Head, data: bytes, at: int, end: int) -> Data:
+    offset, size, call_size, call_offset, _ = PIECE_TAIL.unpack_from(data, at)
     start = at + PIECE_TAIL.size
-    return Data(head, offset, size, call_size, call_offset, data[start : start + size])
+    if start + size != end:
+        raise ValueError(f"{size} bytes of payload where there are {end - start}")
+    return Data(head, offset, size, call_size, call_offset, data[start:end])
 
 
-def _decode_close(_: int, head: Head, data: bytes, at: int) -> Event:
+def _decode_gap(_: int, head: Head, data: bytes, at: int, __: int) -> Lost:
+    offset, size, call_size, _, reason = PIECE_TAIL.unpack_from(data, at)
+    return Lost(head, offset, size, call_size, reason & 0xFFFF, reason >> 16)
+
+
+def _decode_close(_: int, head: Head, data: bytes, at: int, __: int) -> Close:
     moved_in, moved_out, lost_in, lost_out = CLOSE_TAIL.unpack_from(data, at)
     return Close(head, (moved_in, moved_out), (lost_in, lost_out))
 
 
-def _decode_process(_: int, head: Head, data: bytes, at: int) -> Event:
-    return Process(head, *PROCESS_TAIL.unpack_from(data, at))
+def _decode_process(_: int, head: Head, data: bytes, at: int, __: int) -> Process:
+    child, change = PROCESS_TAIL.unpack_from(data, at)
+    return Process(head, child, ProcessChange(change))
 
 
-def _decode_end(_: int, head: Head, data: bytes, at: int) -> Event:
+def _decode_end(_: int, head: Head, __: bytes, ___: int, ____: int) -> End:
     return End(head)
 
 
-_DECODERS = {
-    Kind.DATA: _decode_piece,
-    Kind.GAP: _decode_piece,
-    Kind.END: _decode_end,
-    Kind.OPEN: _decode_open,
-    Kind.LISTEN: _decode_open,
-    Kind.CLOSE: _decode_close,
-    Kind.PROCESS: _decode_process,
+_DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]] = {
+    Kind.DATA: (PIECE_TAIL.size, _decode_data),
+    Kind.GAP: (PIECE_TAIL.size, _decode_gap),
+    Kind.END: (0, _decode_end),
+    Kind.OPEN: (OPEN_TAIL.size, _decode_open),
+    Kind.LISTEN: (OPEN_TAIL.size, _decode_open),
+    Kind.CLOSE: (CLOSE_TAIL.size, _decode_close),
+    Kind.PROCESS: (PROCESS_TAIL.size, _decode_process),
 }
 
 
-def decode_event(data: bytes, at: int = 0) -> Event:
-    """One record's payload.  Raises `EventError`."""
+def decode_event(data: bytes, at: int, end: int) -> Event:
+    """The record whose payload is ``data[at:end]``.  Raises `EventError`."""
     try:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
+        if kind != Kind.PROCESS:
+            Transport(transport)
+        Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)
-        return _DECODERS[Kind(kind)](kind, head, data, at + HEAD.size)
+        size, decode = _DECODERS[Kind(kind)]
+        tail = at + HEAD.size
+        if tail + size > end:
+            raise ValueError("it is too short")
+        return decode(kind, head, data, tail, end)
     except (struct.error, ValueError) as error:
         raise EventError(f"damaged event record: {error}") from None
 
 
-def split_records(run: bytes) -> Iterator[int]:
-    """Where the payloads of a run of ring records begin.  Raises `EventError`."""
+def _size_of(word: int) -> int:
+    size = word & _SIZE_MASK
+    if size > MOST_RECORD_SIZE or word & _BUSY:
+        raise EventError("damaged event record: its length is none")
+    return size
+
+
+def split_records(run: bytes) -> Iterator[tuple[int, int]]:
+    """Where the payloads of a run of ring records begin and end.  Raises `EventError`."""
     at, end = 0, len(run)
     while at < end:
         if end - at < _RECORD.size:
             raise EventError("a record is cut off")
         word = _RECORD.unpack_from(run, at)[0]
-        size = word & _SIZE_MASK
+        size = _size_of(word)
         if at + _RECORD.size + size > end:
             raise EventError("a record is cut off")
         if not word & _DISCARDED:
-            yield at + _RECORD.size
+            yield at + _RECORD.size, at + _RECORD.size + size
         at += (size + _RECORD.size + 7) & ~7
 
 
 def whole_size(run: bytes) -> int:
-    """How many bytes at the start of ``run`` are whole records."""
+    """How many bytes at the start of ``run`` are whole records.  Raises `EventError`."""
     at, end = 0, len(run)
     while at + _RECORD.size <= end:
-        size = _RECORD.unpack_from(run, at)[0] & _SIZE_MASK
+        size = _size_of(_RECORD.unpack_from(run, at)[0])
         following = at + ((size + _RECORD.size + 7) & ~7)
         if following > end:
             break
@@ -285,5 +316,5 @@ def whole_size(run: bytes) -> int:
 
 def decode_run(run: bytes) -> Iterator[Event]:
     """The events of a run of ring records.  Raises `EventError`."""
-    for at in split_records(run):
-        yield decode_event(run, at)
+    for at, end in split_records(run):
+        yield decode_event(run, at, end)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint
 from kebpf.kernel.btf import Btf
@@ -16,16 +18,17 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
-DEFAULT_RING_SIZE = 8 << 20  # bytes
+DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_CONNECTION = struct.Struct("=QQQQQQIIII")  # struct connection of bpf/maps.h
+_CONNECTION = struct.Struct("=QQQQQQQIIIIII")  # struct connection of bpf/maps.h
 _COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
+    "tcp_destroy_sock": "on_tcp_destroy_sock",
     "sched_process_fork": "on_sched_process_fork",
     "sched_process_exec": "on_sched_process_exec",
     "sched_process_exit": "on_sched_process_exit",
@@ -60,7 +63,7 @@ class Moved:
 
 def choose_door(btf: Btf) -> Door:
     """Door A where the kernel has its tracepoints (6.3 and newer), else door B."""
-    return Door.A if btf.has_function_type("btf_trace_sock_send_length") else Door.B
+    return Door.A if btf.has_name("btf_trace_sock_send_length") else Door.B
 
 
 class Probes:
@@ -87,7 +90,7 @@ class Probes:
         raw = Program(RAW_TRACEPOINT)
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
-            {name: raw for name in (*self._tracepoints.values(), "copy_transfer")},
+            dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
             ("events", "targets", "connections", "counts", "continuations"),
             flags,
             {"continuations": ["copy_transfer"]},
@@ -103,6 +106,12 @@ class Probes:
         """Adds processes to the targets; their later children follow by themselves."""
         for pid in pids:
             self._targets[_U32.pack(pid)] = _U32.pack(1)
+
+    def unwatch(self, pids: Iterable[int]) -> None:
+        """Takes processes off the targets; those that are none already do not matter."""
+        for pid in pids:
+            with contextlib.suppress(FileNotFoundError):
+                del self._targets[_U32.pack(pid)]
 
     def attach(self) -> None:
         """Attaches every probe.  Raises `KernelError`."""
@@ -124,7 +133,7 @@ class Probes:
         self._links.clear()
 
     def watched(self) -> list[int]:
-        """The processes watched now."""
+        """The processes watched now: those that have ended are none."""
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
@@ -152,6 +161,5 @@ class Probes:
 
 def _count_processors() -> int:
     """Processors that may ever run (``/sys/devices/system/cpu/possible``, ``0-7``)."""
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:  # noqa: PTH123
-        last = file.read().strip().replace(",", "-").split("-")[-1]
-    return int(last) + 1
+    numbers = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    return int(numbers.replace(",", "-").rpartition("-")[2]) + 1

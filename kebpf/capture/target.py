@@ -10,13 +10,19 @@ from kebpf.kernel.processes import (
     ProcessFacts,
     count_open_connections,
     find_descendants,
+    is_running,
     listening_ports,
     read_process,
+    socket_inodes,
 )
 
 
 class TargetError(Exception):
     """The process cannot be recorded; one sentence says why and what to do."""
+
+
+class NoTargetError(TargetError):
+    """There is no such process, or none any more."""
 
 
 @dataclass(slots=True)
@@ -27,6 +33,7 @@ class Target:
     leaders: list[int]
     pids: list[int] = field(default_factory=list)
     listening: list[int] = field(default_factory=list)
+    sockets: list[int] = field(default_factory=list)  # inodes
     open_connections: int = 0
 
 
@@ -35,14 +42,16 @@ def check_process(pid: int) -> ProcessFacts:
     try:
         facts = read_process(pid)
     except ProcessLookupError:
-        raise TargetError(
+        raise NoTargetError(
             f"there is no process {pid}: find the right one with `pgrep -af NAME` or `ss -tlnp`"
         ) from None
+    if facts.has_ended:
+        raise NoTargetError(f"process {pid} ({facts.name}) has ended already")
     if facts.is_kernel_thread:
         raise TargetError(
             f"process {pid} ({facts.name}) is a kernel thread: only programs can be recorded"
         )
-    if pid == os.getpid() or pid in _ancestors(os.getpid()) and _is_kebpf(facts):
+    if pid == os.getpid() or (pid in _ancestors(os.getpid()) and _is_kebpf(facts)):
         raise TargetError(f"process {pid} is this kebpf itself: give the process id of the service")
     return facts
 
@@ -85,11 +94,12 @@ def resolve_target(pids: list[int]) -> Target:
 
 
 def refresh_target(target: Target) -> None:
-    """Looks again for descendants and sockets: some may have come since."""
+    """Looks again for processes and sockets: some may have come or gone since."""
     pids: list[int] = []
     for leader in target.leaders:
         pids += [pid for pid in (leader, *find_descendants(leader)) if pid not in pids]
     own = os.getpid()
-    target.pids = [pid for pid in pids if pid != own]
+    target.pids = [pid for pid in pids if pid != own and is_running(pid)]
+    target.sockets = sorted({inode for pid in target.pids for inode in socket_inodes(pid)})
     target.listening = sorted({port for pid in target.pids for port in listening_ports(pid)})
     target.open_connections = sum(count_open_connections(pid) for pid in target.pids)

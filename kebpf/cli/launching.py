@@ -1,17 +1,24 @@
-"""``kebpf record -- COMMAND``: starts the target, with the probes in place before its first call."""
+"""``kebpf record -- COMMAND``: starts the target with the probes in place before its first call."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 from kebpf.capture.target import resolve_target
 from kebpf.cli.errors import KebpfError
 from kebpf.cli.options import RecordOptions
-from kebpf.cli.record import Session, Stop
+from kebpf.cli.record import Session
+from kebpf.kernel.processes import ProcessFacts
 from kebpf.replay.invoker import InvokerError, find_invoker
 from kebpf.replay.launch import Application, LaunchError, launch_application
 from kebpf.replay.spawn import Launch
+
+_STOP_POLL_SECONDS = 0.1
 
 
 def record_command(options: RecordOptions) -> int:
@@ -27,7 +34,9 @@ async def _record(options: RecordOptions, stack: ExitStack) -> int:
     sessions: list[Session] = []
 
     async def begin(pid: int) -> None:
-        session = Session(options, resolve_target([pid]), stack)
+        target = resolve_target([pid])
+        target.facts = describe_command(target.facts, options.command)
+        session = Session(options, target, stack)
         session.begin()
         sessions.append(session)
 
@@ -38,12 +47,22 @@ async def _record(options: RecordOptions, stack: ExitStack) -> int:
     return await _run(sessions[0], application)
 
 
+def describe_command(facts: ProcessFacts, words: list[str]) -> ProcessFacts:
+    """What a process that is about to execute ``words`` will be."""
+    is_shell_text = words[:2] == ["/bin/sh", "-c"] and len(words) == 3
+    program = (words[2].split() if is_shell_text else words)[0]
+    executable = shutil.which(words[0]) or ""
+    return replace(facts, name=Path(program).name, command=words, executable=executable)
+
+
 async def _run(session: Session, application: Application) -> int:
     """The recording goes on until the target has ended, so that its last calls are in it."""
-    stop = session.stop
-    session.stop = Stop(None)  # the target's end ends it
-    working = asyncio.create_task(asyncio.to_thread(session.run))
-    while not working.done() and not stop():
-        await asyncio.wait({working}, timeout=0.1)
-    await application.stop()
+    has_ended = threading.Event()
+    working = asyncio.create_task(asyncio.to_thread(session.run, has_ended.is_set))
+    try:
+        while not working.done() and not session.stop():
+            await asyncio.wait({working}, timeout=_STOP_POLL_SECONDS)
+        await application.stop()
+    finally:
+        has_ended.set()  # some of it may live on, in a session of its own
     return await working

@@ -8,7 +8,7 @@ from pathlib import Path
 
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
-DEFAULT_RING_SIZE = 16
+DEFAULT_RING_SIZE = 4
 
 
 class Door(enum.StrEnum):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from kebpf.capture.eventlog import EventLogWriter
 from kebpf.capture.probes import Door, Probes
-from kebpf.capture.target import Target, TargetError, resolve_target
+from kebpf.capture.target import NoTargetError, Target, TargetError, resolve_target
 from kebpf.cli.errors import CommandUsageError, KebpfError
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
 from kebpf.kernel.errors import KernelError
 from kebpf.recording.errors import TestSetError
-from kebpf.recording.recorder import Ending, Progress, Recorder
+from kebpf.recording.recorder import Ending, Progress, Recording, begin_recording
 from kebpf.recording.writer import TestSetWriter
 from kebpf.report.recording import (
     RecordingDisplay,
@@ -52,23 +54,19 @@ def record(options: RecordOptions) -> int:
     if os.geteuid() != 0:
         raise KebpfError("recording needs root", hint="run it with sudo")
     with _explaining():
-        if options.command:
-            from kebpf.cli.launching import record_command
+        if not options.command:
+            return record_running(options)
+        from kebpf.cli.launching import record_command
 
-            return record_command(options)
-        return record_running(options)
+        return record_command(options)
 
 
 def record_running(options: RecordOptions) -> int:
     """Records processes that are there already."""
-    try:
-        target = resolve_target(options.pids)
-    except TargetError as error:
-        raise CommandUsageError(str(error)) from error
     with ExitStack() as stack:
-        session = Session(options, target, stack)
+        session = Session(options, resolve_target(options.pids), stack)
         session.begin()
-        return session.run()
+        return session.run(session.stop)
 
 
 @contextmanager
@@ -78,8 +76,10 @@ def _explaining() -> Iterator[None]:
         yield
     except KernelError as error:
         raise KebpfError(str(error), hint=error.hint or None) from error
-    except TestSetError as error:
+    except (NoTargetError, TestSetError) as error:
         raise KebpfError(str(error)) from error
+    except TargetError as error:
+        raise CommandUsageError(str(error)) from error
 
 
 class Session:
@@ -88,50 +88,52 @@ class Session:
     def __init__(self, options: RecordOptions, target: Target, stack: ExitStack) -> None:
         self._options = options
         self._target = target
+        check_name(options.name)
         name = options.name or make_name(options.output, target.facts.name)
         self._folder = options.output / name
-        check_log_folder(options.keep_events)
+        self._name = name
+        # until there is something to keep, this too undoes everything
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._log = open_log(options.keep_events)
+        if self._log is not None:
+            stack.callback(self._log.abort)
         self._writer = TestSetWriter(self._folder, find_owner())
-        stack.callback(self._abort)
-        self._is_committed = False
+        stack.callback(self._writer.abort)
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
         self._probes = Probes(door, ring_size=_power_of_two(options.ring_size * _MEBIBYTE))
         stack.callback(self._probes.close)
-        self._recorder = Recorder(self._probes, target, self._writer, name)
         self._display: RecordingDisplay = open_display(
             sys.stderr if options.as_json else sys.stdout
         )
         stack.callback(self._display.close)
         self._next_show = 0.0
+        self._recording: Recording | None = None
         self.stop = Stop(None)
 
     def begin(self) -> None:
-        """Capturing when it returns."""
-        command = " ".join(self._options.command or self._target.facts.command)
-        try:
-            self._recorder.begin(self._options.keep_events)
-        except OSError as error:
-            raise KebpfError(
-                f"{self._options.keep_events} cannot be written: {error.strerror}"
-            ) from error
+        """Capturing when it returns; signals and the duration end it from here on."""
+        with self._guarding_log():
+            self._recording = begin_recording(
+                self._probes, self._target, self._writer, self._name, self._log
+            )
         self.stop = Stop(self._options.duration)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.stop.receive_signal)
-        opening = describe_opening(
-            self._options.pids or [self._target.facts.pid], command, self._target.open_connections
-        )
+        facts = self._target.facts
+        pids = self._options.pids or [facts.pid]
+        opening = describe_opening(pids, " ".join(facts.command), self._target.open_connections)
         self._display.start(opening)
 
-    def run(self) -> int:
+    def run(self, should_stop: Callable[[], bool]) -> int:
         """Records to the end and prints the summary; the exit status."""
-        ending = self._recorder.run(self.stop, self._show)
-        self._is_committed = True
+        if self._recording is None:
+            raise RuntimeError("a session is begun before it runs")
+        with self._guarding_log():
+            ending = self._recording.run(should_stop, self._show)
         status = make_status(ending.progress)
-        status.notes = make_notes(ending, self._target)
+        status.notes = make_notes(ending)
         self._display.finish(status, self._folder)
         if self._options.as_json:
-            import json
-
             sys.stdout.write(json.dumps(summary_object(status, self._folder)) + "\n")
         return 0
 
@@ -141,9 +143,15 @@ class Session:
             self._next_show = now + _SHOW_SECONDS
             self._display.update(make_status(progress))
 
-    def _abort(self) -> None:
-        if not self._is_committed:
-            self._writer.abort()
+    @contextmanager
+    def _guarding_log(self) -> Iterator[None]:
+        """What the disk says of the event log: no other file is written without a guard."""
+        try:
+            yield
+        except OSError as error:
+            if self._log is None:
+                raise
+            raise _explain_log(self._options.keep_events, error) from error
 
 
 def make_status(progress: Progress) -> RecordingStatus:
@@ -167,7 +175,7 @@ def make_status(progress: Progress) -> RecordingStatus:
     )
 
 
-def make_notes(ending: Ending, target: Target) -> list[str]:
+def make_notes(ending: Ending) -> list[str]:
     """Further sentences for the summary: why connections were not parsed, payloads not copied."""
     notes = [
         f"{number} of the connections not parsed: {reason}"
@@ -198,10 +206,22 @@ def find_owner() -> tuple[int, int] | None:
     return (int(user), int(group)) if user.isdigit() and group.isdigit() else None
 
 
-def check_log_folder(path: Path | None) -> None:
-    """Raises `CommandUsageError` before anything is loaded."""
-    if path is not None and not path.parent.is_dir():
-        raise CommandUsageError(f"{path} cannot be written: {path.parent} is not a folder")
+def check_name(name: str | None) -> None:
+    """Raises `CommandUsageError` for what is not one folder's name."""
+    if name is not None and (not name or "/" in name or name.startswith(".")):
+        raise CommandUsageError(f"{name!r} is no name of a test set: no slashes, no leading dot")
+
+
+def open_log(path: Path | None) -> EventLogWriter | None:
+    """A new file for the events.  Raises `KebpfError` before anything is loaded."""
+    try:
+        return None if path is None else EventLogWriter(path, find_owner())
+    except OSError as error:
+        raise _explain_log(path, error) from error
+
+
+def _explain_log(path: Path | None, error: OSError) -> KebpfError:
+    return KebpfError(f"{path} cannot be written: {error.strerror}")
 
 
 def _power_of_two(size: int) -> int:

@@ -72,6 +72,7 @@ def _describe_mock(mock: Mock) -> dict[str, Any]:
         "candidates": mock.candidates,
         "evidence": mock.evidence.value,
         "connection": mock.connection,
+        "calls": mock.calls,
         "generated": mock.generated,
         "timing": _describe_timing(mock.timing),
     }

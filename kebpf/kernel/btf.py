@@ -7,7 +7,10 @@ its struct.
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 from kebpf.kernel.errors import KernelError
@@ -24,10 +27,20 @@ _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 8, 9, 10, 11
 _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _TYPE_TAG, _ENUM64 = 13, 14, 15, 17, 18, 19
 _MODIFIERS = frozenset((_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG))
 _KNOWN_KINDS = 20
+_MOST_MODIFIERS = 32  # in a row; sane types have three or four
 
 # Bytes that follow a type's 12-byte head: a fixed part, and a part for each of its ``vlen``.
 _FIXED_TAIL = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _TAIL_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+
+
+@contextlib.contextmanager
+def _rejecting_damage() -> Iterator[None]:
+    """Positions and numbers that lead out of the blob are damage, whatever they run into."""
+    try:
+        yield
+    except (struct.error, LookupError, ValueError, RecursionError):
+        raise KernelError("the kernel's type information (BTF) is damaged") from None
 
 
 class Btf:
@@ -39,9 +52,10 @@ class Btf:
         _, _, _, header, type_offset, type_size, string_offset, _ = _HEADER.unpack_from(data)
         self._data = data
         self._strings = header + string_offset
-        self._types: list[int] = [0]  # type id → position of its head; id 0 is void
+        self._types = array("I", (0,))  # type id → position of its head; id 0 is void
         self._structs: dict[str, int] = {}
-        self._index(header + type_offset, header + type_offset + type_size)
+        with _rejecting_damage():
+            self._index(header + type_offset, header + type_offset + type_size)
 
     @classmethod
     def load(cls, path: Path = VMLINUX_BTF) -> Btf:
@@ -63,14 +77,11 @@ class Btf:
         type_id = self._structs.get(struct_name)
         if type_id is None:
             raise KernelError(f"this kernel has no struct {struct_name}")
-        total = 0
-        for field in path.split("."):
-            found = self._find_member(type_id, field)
-            if found is None:
-                raise KernelError(f"this kernel's struct {struct_name} has no member {path}")
-            total += found[0]
-            type_id = self._resolve(found[1])
-        return total
+        with _rejecting_damage():
+            offset = self._find_offset(type_id, path)
+        if offset is None:
+            raise KernelError(f"this kernel's struct {struct_name} has no member {path}")
+        return offset
 
     def has(self, struct_name: str, path: str) -> bool:
         """Whether `offset` would find it."""
@@ -80,11 +91,9 @@ class Btf:
             return False
         return True
 
-    def has_function_type(self, name: str) -> bool:
-        """Whether a typedef of this name exists (each raw tracepoint has one, ``btf_trace_…``)."""
-        wanted = name.encode() + b"\0"
-        strings = self._data.find(b"\0" + wanted, self._strings)
-        return strings >= 0
+    def has_name(self, name: str) -> bool:
+        """Whether anything has this name (each raw tracepoint has a typedef ``btf_trace_…``)."""
+        return self._data.find(b"\0" + name.encode() + b"\0", self._strings) >= 0
 
     def _index(self, position: int, end: int) -> None:
         data, types, structs, unpack = self._data, self._types, self._structs, _TYPE.unpack_from
@@ -102,6 +111,16 @@ class Btf:
         start = self._strings + offset
         return self._data[start : self._data.index(b"\0", start)].decode()
 
+    def _find_offset(self, type_id: int, path: str) -> int | None:
+        total = 0
+        for field in path.split("."):
+            found = self._find_member(type_id, field)
+            if found is None:
+                return None
+            total += found[0]
+            type_id = self._resolve(found[1])
+        return total
+
     def _kind(self, type_id: int) -> int:
         if type_id == 0:
             return 0
@@ -109,11 +128,15 @@ class Btf:
         return (info >> 24) & 0x1F
 
     def _resolve(self, type_id: int) -> int:
-        while self._kind(type_id) in _MODIFIERS:
+        for _ in range(_MOST_MODIFIERS):
+            if self._kind(type_id) not in _MODIFIERS:
+                return type_id
             type_id = _TYPE.unpack_from(self._data, self._types[type_id])[2]
-        return type_id
+        raise ValueError("modifiers without end")
 
     def _find_member(self, type_id: int, field: str) -> tuple[int, int] | None:
+        if self._kind(type_id) not in (_STRUCT, _UNION):
+            return None
         position = self._types[type_id]
         info = _TYPE.unpack_from(self._data, position)[1]
         has_bitfields = info >> 31
@@ -123,8 +146,7 @@ class Btf:
             if name and self._string(name) == field:
                 return offset, member
             inner = self._resolve(member)
-            if not name and self._kind(inner) in (_STRUCT, _UNION):
-                found = self._find_member(inner, field)
-                if found is not None:
-                    return offset + found[0], found[1]
+            found = None if name else self._find_member(inner, field)
+            if found is not None:
+                return offset + found[0], found[1]
         return None

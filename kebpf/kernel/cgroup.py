@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import re
 import select
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from kebpf.kernel.errors import KernelError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 _PREFIX = "kebpf-test-"
+_EMPTYING_SECONDS = 5.0
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,11 @@ class Cgroup:
 
 
 def find_cgroup2_mount(mountinfo: Path = MOUNTINFO) -> Path:
-    """Where the version 2 hierarchy is, in hybrid layouts too.  Raises `KernelError`."""
-    for line in mountinfo.read_text().splitlines():
+    """Where the version 2 hierarchy is, in hybrid layouts too; proc(5).  Raises `KernelError`."""
+    for line in mountinfo.read_text(errors="surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.split(" ", 1)[0] == "cgroup2":
-            return Path(fields.split()[4].encode().decode("unicode_escape"))
+            return Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields.split(" ")[4]))
     raise KernelError(
         "no version 2 control groups are mounted here",
         "mount them: `mount -t cgroup2 none /sys/fs/cgroup/unified` (or boot with "
@@ -36,64 +40,71 @@ def find_cgroup2_mount(mountinfo: Path = MOUNTINFO) -> Path:
     )
 
 
-def find_level(cgroup: Path) -> int:
-    """How deep a group lies below the root of its hierarchy (the root itself: 0)."""
-    mount = find_cgroup2_mount()
-    inside = cgroup.resolve().relative_to(mount.resolve())
-    return len(inside.parts) + len(_mount_root().parts) - 1
-
-
-def _mount_root() -> Path:
-    """The group that the mount shows as its root (not ``/`` within a container)."""
-    for line in MOUNTINFO.read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        if rest.startswith("cgroup2 "):
-            root = Path(fields.split()[3])
-            return root if root.is_absolute() and ".." not in root.parts else Path("/")
-    return Path("/")
-
-
 @contextlib.contextmanager
 def make_cgroup() -> Iterator[Cgroup]:
     """A new group, removed at the end with whatever still runs in it.  Raises `KernelError`."""
-    parent = find_cgroup2_mount()
-    folder = parent / f"{_PREFIX}{os.getpid()}"
-    number = 0
-    while folder.exists():
-        number += 1
-        folder = parent / f"{_PREFIX}{os.getpid()}-{number}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise KernelError(
-            f"a control group cannot be made in {parent}: {error.strerror}",
-            "run as root; in a container, give it a writable cgroup",
-        ) from None
+    folder = _make_folder(find_cgroup2_mount())
     try:
         yield Cgroup(folder)
     finally:
         remove_cgroup(folder)
 
 
+def _make_folder(parent: Path) -> Path:
+    number = 0
+    while True:
+        folder = parent / f"{_PREFIX}{os.getpid()}{f'-{number}' if number else ''}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise KernelError(
+                f"a control group cannot be made in {parent}: {error.strerror}",
+                "run as root; in a container, give it a writable cgroup",
+            ) from None
+        else:
+            return folder
+
+
 def remove_cgroup(folder: Path) -> None:
-    """Ends every process of the group, waits until it is empty, removes it."""
-    with contextlib.suppress(OSError):
-        (folder / "cgroup.kill").write_text("1")
-    _wait_empty(folder)
+    """Ends every process of the group and of those below it, then removes them all.
+
+    Raises `KernelError` when the kernel does not let it go.
+    """
+    if not folder.is_dir():
+        return
+    _kill_processes(folder)
     try:
+        for below in sorted(folder.rglob("*/"), reverse=True):
+            below.rmdir()
         folder.rmdir()
     except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
+        raise KernelError(
+            f"the control group {folder} cannot be removed: {error.strerror}",
+            f"see which processes are in it with `cat {folder}/cgroup.procs`",
+        ) from None
 
 
-def _wait_empty(folder: Path, seconds: float = 5.0) -> None:
-    """Waits for ``populated 0`` in cgroup.events, which the kernel signals by POLLPRI."""
-    with contextlib.suppress(FileNotFoundError), (folder / "cgroup.events").open() as events:
+def _kill_processes(folder: Path) -> None:
+    """Waits until none is left: ``populated 0`` in cgroup.events, which POLLPRI announces."""
+    deadline = time.monotonic() + _EMPTYING_SECONDS
+    with (folder / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI | select.POLLERR)
-        for _ in range(50):
+        while time.monotonic() < deadline:
             events.seek(0)
             if "populated 0" in events.read():
                 return
-            poll.poll(seconds * 20)
+            _kill_once(folder)
+            poll.poll(100)
+
+
+def _kill_once(folder: Path) -> None:
+    try:
+        (folder / "cgroup.kill").write_text("1")
+    except OSError:  # Linux 5.14 and newer have it
+        for procs in (folder / "cgroup.procs", *folder.rglob("*/cgroup.procs")):
+            for pid in procs.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)

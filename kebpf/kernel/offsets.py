@@ -7,6 +7,8 @@ from kebpf.kernel.btf import Btf
 # flag → struct and member; a member that was renamed has its older names behind it
 _OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
     "SOCK_FAMILY": (("sock", "__sk_common.skc_family"),),
+    "SOCK_FLAGS": (("sock", "__sk_common.skc_flags"),),
+    "SOCK_SHUTDOWN": (("sock", "sk_shutdown"),),
     "SOCK_TYPE": (("sock", "sk_type"),),
     "SOCK_PROTOCOL": (("sock", "sk_protocol"),),
     "SOCK_SOCKET": (("sock", "sk_socket"),),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _LISTEN_STATE = "0A"
+_ESTABLISHED_STATE = "01"
+_ENDED_STATES = ("Z", "X")
 _KTHREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 
 
@@ -21,6 +23,7 @@ class ProcessFacts:
     command: list[str]
     executable: str
     is_kernel_thread: bool
+    has_ended: bool = False  # a zombie: its parent has not asked for its status yet
 
 
 def _stat_fields(pid: int) -> list[str]:
@@ -43,7 +46,16 @@ def read_process(pid: int) -> ProcessFacts:
         executable = str((folder / "exe").readlink())
     words = [word.decode("utf-8", "surrogateescape") for word in command]
     is_kernel = bool(int(fields[6]) & _KTHREAD)
-    return ProcessFacts(pid, int(fields[1]), name, words, executable, is_kernel)
+    has_ended = fields[0] in _ENDED_STATES
+    return ProcessFacts(pid, int(fields[1]), name, words, executable, is_kernel, has_ended)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process and it has not ended."""
+    try:
+        return _stat_fields(pid)[0] not in _ENDED_STATES
+    except OSError:
+        return False
 
 
 def list_processes() -> list[int]:
@@ -102,4 +114,6 @@ def listening_ports(pid: int) -> list[int]:
 def count_open_connections(pid: int) -> int:
     """Established TCP connections the process holds."""
     inodes = socket_inodes(pid)
-    return sum(1 for line in _tcp_lines(pid) if line[3] == "01" and int(line[9]) in inodes)
+    return sum(
+        1 for line in _tcp_lines(pid) if line[3] == _ESTABLISHED_STATE and int(line[9]) in inodes
+    )

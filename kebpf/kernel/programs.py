@@ -178,9 +178,12 @@ def _run_loader(interpreter: str, request: dict[str, Any]) -> tuple[dict[str, An
             return {"error": "bcc", "text": f"{interpreter}: {error.strerror}"}, [], ""
         theirs.close()
         output = _communicate(child, json.dumps(request))
-        payload, descriptors, _, _ = socket.recv_fds(ours, 1 << 20, _MOST_DESCRIPTORS)
+        payload, descriptors, _, _ = socket.recv_fds(
+            ours, 1 << 20, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
     if not payload:
-        return {"error": "load", "text": "the loader ended without an answer"}, [], output
+        text = f"{interpreter} ended without an answer (status {child.returncode})"
+        return {"error": "load", "text": text}, [], output
     return json.loads(payload), list(descriptors), output
 
 

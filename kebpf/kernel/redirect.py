@@ -22,7 +22,6 @@ from kebpf.kernel.bpf import (
     link_to_cgroup,
 )
 from kebpf.kernel.btf import Btf
-from kebpf.kernel.cgroup import find_level
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.offsets import offset_flags
 from kebpf.kernel.programs import Program, load_programs
@@ -87,7 +86,6 @@ class Redirect:
             f"-DKEBPF_DATAGRAM4={ports.datagram4}",
             f"-DKEBPF_DATAGRAM6={ports.datagram6}",
             f"-DKEBPF_CGROUP={cgroup.stat().st_ino}ULL",
-            f"-DKEBPF_CGROUP_LEVEL={find_level(cgroup)}",
         ]
         programs = {
             name: Program(CGROUP_SOCK_ADDR, attach) for name, attach in _ATTACH_TYPES.items()

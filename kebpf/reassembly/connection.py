@@ -19,21 +19,19 @@ _TRANSPORT_NAMES = {
 class Connection:
     """A connection, numbered from 1 in the order of appearance.
 
-    ``is_joined`` says that bytes had moved before the first event.  ``missing_payload`` maps why
-    bytes were not copied (a system call's number) to how many.
+    ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
+    why bytes were not copied (a system call's number) to how many.  ``ends_ns`` are the ends of
+    streams that still wait for a piece.
     """
 
     number: int
     opened: Open
     role: SocketRole
+    is_joined: bool = False
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
     missing_payload: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def is_joined(self) -> bool:
-        # bytes_acked counts the SYN of a connection that the target began: hence 1
-        return self.opened.ingress_before > 0 or self.opened.egress_before > 1
+    ends_ns: dict[int, int] = field(default_factory=dict)
 
     @property
     def transport(self) -> str:

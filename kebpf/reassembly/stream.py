@@ -50,6 +50,11 @@ class Stream:
         """The time of the oldest piece that waits for an earlier one."""
         return min((piece.time_ns for _, _, piece in self._held), default=None)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an earlier piece is still missing."""
+        return bool(self._held)
+
     def add(self, piece: Piece) -> list[Piece]:
         """Takes a piece; gives what is now in order."""
         if piece.offset > self.position:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,11 +53,18 @@ class Totals:
 
 
 class Tracker:
-    """``listening`` are the target's listening ports, by which accepted connections are known."""
+    """``listening`` are the target's listening ports, by which accepted connections are known;
 
-    def __init__(self, consumer: Consumer, listening: Iterable[int] = ()) -> None:
+    ``joined`` are the inodes of the sockets that were open before the first event could be.
+    """
+
+    def __init__(
+        self, consumer: Consumer, listening: Iterable[int] = (), joined: Iterable[int] = ()
+    ) -> None:
         self._consumer = consumer
+        self._joined = frozenset(joined)
         self._connections: dict[Key, Connection] = {}
+        self._generations: dict[int, int] = {}  # of each open socket
         self._early: dict[Key, list[Data | Lost | End]] = {}
         self._now_ns = 0
         self._closed = Totals()
@@ -108,38 +115,50 @@ class Tracker:
 
     def finish(self, moved: dict[Key, tuple[int, int]]) -> None:
         """The recording ended; ``moved`` is what the kernel says open connections moved."""
+        for key in moved.keys() | self._early.keys():
+            if key not in self._connections:
+                self._forget_unopened(key, sum(moved.get(key, ())))
         for key in list(self._connections):
-            self._finish_streams(self._connections[key], moved.get(key), self._now_ns)
-            self._drop(key, self._now_ns)
-        for events in self._early.values():
-            sizes = (event.size for event in events if not isinstance(event, End))
-            self._closed.unopened_size += sum(sizes)
-        self._early.clear()
+            self._end_connection(key, moved.get(key), self._now_ns)
 
     def _open(self, event: Open) -> None:
         key = event.head.connection
-        if key in self._connections:  # a datagram socket that turned to another peer
-            self._drop(key, event.head.time_ns)
+        self._end_earlier(key, event)
         self._closed.connections += 1
-        connection = Connection(self._closed.connections, event, self._choose_role(event))
+        role, is_joined = self._choose_role(event), self._is_joined(event)
+        connection = Connection(self._closed.connections, event, role, is_joined)
         self._connections[key] = connection
-        if event.head.transport in (Transport.UDP, Transport.UNIX_DATAGRAM):
-            for stream in connection.streams:
-                stream.position = -1  # set by the first piece: counters go on over peers
+        self._generations[event.head.socket] = event.head.generation
+        if event.head.transport != Transport.TCP:  # whose counters go on over peers
+            connection.streams[Direction.INGRESS].position = event.ingress_before
+            connection.streams[Direction.EGRESS].position = event.egress_before
         self._consumer.open_connection(connection)
         for early in self._early.pop(key, ()):
             self.feed(early)
 
+    def _end_earlier(self, key: Key, event: Open) -> None:
+        """What the same socket was: its end was lost, or it is a datagram socket's last peer."""
+        socket, generation = key
+        last = (socket, self._generations.get(socket, generation))
+        if last in self._connections:
+            moved = (event.ingress_before, event.egress_before) if last == key else None
+            self._end_connection(last, moved, event.head.time_ns)
+
+    def _is_joined(self, event: Open) -> bool:
+        is_unix = event.head.transport == Transport.UNIX_STREAM
+        return event.has_moved or (is_unix and event.inode in self._joined)
+
     def _choose_role(self, event: Open) -> SocketRole:
         if event.role != SocketRole.UNKNOWN:
-            return SocketRole(event.role)
+            return event.role
         if event.head.transport != Transport.TCP:
             return SocketRole.UNKNOWN  # who speaks first is the client
         if event.local_port in self.listening:
             return SocketRole.SERVER
-        is_joined = event.ingress_before > 0 or event.egress_before > 0
-        # a connect by the target would have been seen, unless it was before the recording
-        return SocketRole.CLIENT if is_joined else SocketRole.SERVER
+        # a connect by the target would have been seen, unless it was before the recording; it
+        # counts as a byte then (the SYN)
+        is_older = event.ingress_before > 0 or event.egress_before > 0
+        return SocketRole.CLIENT if is_older else SocketRole.SERVER
 
     def _take(self, event: Data | Lost, data: bytes | None) -> None:
         connection = self._find(event)
@@ -153,8 +172,6 @@ class Tracker:
             offset = unwrap(head.sequence, base, stream.position)
         else:
             offset = event.offset
-            if stream.position < 0:
-                stream.position = offset
         if isinstance(event, Lost):
             missing = connection.missing_payload
             missing[event.system_call] = missing.get(event.system_call, 0) + event.size
@@ -171,37 +188,38 @@ class Tracker:
             early = self._early.setdefault(key, [])
             if len(early) < MOST_EARLY_EVENTS:
                 early.append(event)
-            elif not isinstance(event, End):
-                self._closed.unopened_size += event.size
         return connection
 
     def _end(self, event: End) -> None:
         connection = self._find(event)
-        if connection is not None:
-            direction = Direction(event.head.direction)
+        if connection is None:
+            return
+        direction = Direction(event.head.direction)
+        if connection.streams[direction].is_waiting:
+            connection.ends_ns[direction] = event.head.time_ns
+        else:
             self._consumer.end_stream(connection, direction, event.head.time_ns)
 
     def _close(self, key: Key, moved: tuple[int, int], time_ns: int) -> None:
-        connection = self._connections.get(key)
-        if connection is None:
-            early = self._early.pop(key, [])
-            self._closed.unopened_size += moved[0] + moved[1] if early else 0
-            return
-        self._finish_streams(connection, moved, time_ns)
-        self._drop(key, time_ns)
+        if key in self._connections:
+            self._end_connection(key, moved, time_ns)
+        else:
+            self._forget_unopened(key, sum(moved))
 
-    def _finish_streams(
-        self, connection: Connection, moved: Sequence[int] | None, time_ns: int
-    ) -> None:
+    def _forget_unopened(self, key: Key, moved_size: int) -> None:
+        """What moved is lost, whether or not its events came."""
+        events = self._early.pop(key, ())
+        came = sum(event.size for event in events if not isinstance(event, End))
+        self._closed.unopened_size += max(came, moved_size)
+
+    def _end_connection(self, key: Key, moved: tuple[int, int] | None, time_ns: int) -> None:
+        connection = self._connections[key]
         for direction in Direction:
             stream = connection.streams[direction]
-            if stream.position < 0:
-                continue
             end = stream.position if moved is None else moved[direction]
             self._pass_on(connection, direction, stream.close(end, time_ns))
-
-    def _drop(self, key: Key, time_ns: int) -> None:
-        connection = self._connections.pop(key)
+        del self._connections[key]
+        del self._generations[connection.opened.head.socket]
         connection.is_closed = True
         _add_up(self._closed, connection)
         self._consumer.close_connection(connection, time_ns)
@@ -209,6 +227,8 @@ class Tracker:
     def _pass_on(self, connection: Connection, direction: Direction, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._consumer.take_piece(connection, direction, piece)
+        if direction in connection.ends_ns and not connection.streams[direction].is_waiting:
+            self._consumer.end_stream(connection, direction, connection.ends_ns.pop(direction))
 
 
 def _add_up(sums: Totals, connection: Connection) -> None:

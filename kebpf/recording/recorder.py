@@ -6,16 +6,15 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kebpf import __version__
-from kebpf.capture.events import Process, ProcessChange, decode_run
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
+from kebpf.capture.events import decode_run
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
-from kebpf.capture.target import Target, refresh_target
+from kebpf.capture.target import NoTargetError, Target, refresh_target
 from kebpf.kernel.clock import clock_offset_ns
-from kebpf.reassembly.tracker import Totals, Tracker
+from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
 from kebpf.recording.model import Losses, Manifest, RecordedExchange
 from kebpf.recording.watcher import Watcher
@@ -54,21 +53,17 @@ class Pipeline:
         self._head = head
         self._builder = RecordingBuilder(writer, name)
         self._watcher = Watcher(self._add, head.clock_offset_ns)
-        self.tracker = Tracker(self._watcher, head.listening)
+        self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
         self._newest_ns = 0
         self.events = 0
-        self.live_processes = set(head.pids)
 
     def feed(self, run: bytes) -> None:
         """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
         for event in decode_run(run):
             self.events += 1
             self._newest_ns = max(self._newest_ns, event.head.time_ns)
-            if isinstance(event, Process):
-                self._note_process(event)
-            else:
-                self.tracker.feed(event)
+            self.tracker.feed(event)
 
     def settle(self) -> None:
         """Between runs: gives up on what is overdue, writes what is decided."""
@@ -118,18 +113,9 @@ class Pipeline:
             losses=losses,
         )
 
-    def totals(self) -> Totals:
-        return self.tracker.totals()
-
     def _add(self, recorded: RecordedExchange) -> None:
         self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
         self._builder.add(recorded)
-
-    def _note_process(self, event: Process) -> None:
-        if event.change == ProcessChange.FORK:
-            self.live_processes.add(event.child)
-        elif event.change == ProcessChange.EXIT:
-            self.live_processes.discard(event.head.pid)
 
 
 @dataclass(slots=True)
@@ -140,75 +126,80 @@ class Ending:
     progress: Progress
 
 
-class Recorder:
-    """Records a target until told to stop or until its last process is gone."""
+def begin_recording(
+    probes: Probes, target: Target, writer: TestSetWriter, name: str, log: EventLogWriter | None
+) -> Recording:
+    """Attaches the probes; capturing when it returns.
 
-    def __init__(self, probes: Probes, target: Target, writer: TestSetWriter, name: str) -> None:
+    Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and ``OSError`` of the
+    log.
+    """
+    probes.watch(target.pids)
+    probes.attach()
+    watched = set(target.pids)
+    refresh_target(target)  # what came and went between the first look and the probes
+    probes.watch(target.pids)
+    probes.unwatch(watched.difference(target.pids))
+    if not target.pids:
+        raise NoTargetError(f"process {target.facts.pid} ended before the recording began")
+    head = LogHead(
+        clock_offset_ns=clock_offset_ns(),
+        pids=target.pids,
+        listening=target.listening,
+        sockets=target.sockets,
+        command=target.facts.command,
+        executable=target.facts.executable,
+        kernel=platform.release(),
+    )
+    if log is not None:
+        log.begin(head)
+    return Recording(probes, Pipeline(writer, name, head), log)
+
+
+class Recording:
+    """Records until told to stop or until the target's last process is gone."""
+
+    def __init__(self, probes: Probes, pipeline: Pipeline, log: EventLogWriter | None) -> None:
         self._probes = probes
-        self._target = target
-        self._writer = writer
-        self._name = name
-        self._reader = Reader(probes.ring)
-        self._log: EventLogWriter | None = None
-        self._pipeline: Pipeline | None = None
-        self._begun = 0.0
-
-    def begin(self, keep_events: Path | None = None) -> None:
-        """Attaches the probes; capturing when it returns.
-
-        Raises `kebpf.kernel.errors.KernelError`, and ``OSError`` for the log.
-        """
-        self._probes.watch(self._target.pids)
-        self._probes.attach()
-        refresh_target(self._target)  # what came between the first look and the probes
-        self._probes.watch(self._target.pids)
-        head = LogHead(
-            clock_offset_ns(),
-            self._target.pids,
-            self._target.listening,
-            self._target.facts.command,
-            self._target.facts.executable,
-            platform.release(),
-        )
-        self._log = EventLogWriter(keep_events, head) if keep_events else None
-        self._pipeline = Pipeline(self._writer, self._name, head)
+        self._pipeline = pipeline
+        self._log = log
         self._begun = time.monotonic()
+        self._reader = Reader(probes.ring)
         self._reader.start()
 
     def run(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Ending:
-        """Works until ``should_stop`` or the target's end; ``show`` is called a few times a second."""
-        assert self._pipeline is not None
-        while not should_stop() and self._pipeline.live_processes:
-            self._turn(_TURN_SECONDS)
-            show(self._progress())
-        return self._end()
+        """Works until ``should_stop`` or the target's end; ``show`` is called now and then.
+
+        Raises ``TestSetError``, and ``OSError`` of the log.
+        """
+        try:
+            while not should_stop() and self._probes.watched():
+                self._turn(_TURN_SECONDS)
+                show(self._progress(time.monotonic() - self._begun))
+        finally:
+            self._probes.detach()
+            self._reader.stop()
+        return self._end(time.monotonic() - self._begun)
 
     def _turn(self, seconds: float) -> None:
-        assert self._pipeline is not None
         for run in self._reader.runs(seconds):
             if self._log is not None:
                 self._log.write(run)
             self._pipeline.feed(run)
         self._pipeline.settle()
 
-    def _end(self) -> Ending:
-        assert self._pipeline is not None
-        self._probes.detach()
-        self._reader.stop()
-        seconds = time.monotonic() - self._begun
+    def _end(self, seconds: float) -> Ending:
         self._turn(0)
         moved = {(one.socket, one.generation): one.moved for one in self._probes.open_connections()}
-        lost_events = self._probes.counts()["lost_events"]
-        manifest = self._pipeline.finish(moved, seconds, lost_events)
         if self._log is not None:
             self._log.close()
+        manifest = self._pipeline.finish(moved, seconds, self._probes.counts()["lost_events"])
         return Ending(manifest, self._progress(seconds))
 
-    def _progress(self, seconds: float | None = None) -> Progress:
-        assert self._pipeline is not None
+    def _progress(self, seconds: float) -> Progress:
         progress = self._pipeline.progress()
         progress.lost_events = self._probes.counts()["lost_events"]
-        progress.seconds = time.monotonic() - self._begun if seconds is None else seconds
+        progress.seconds = seconds
         return progress
 
 

@@ -147,7 +147,7 @@ class Watcher:
         watch.undecided.append((sender, piece))
         watch.heads[Sender.CLIENT] += piece.data
         head = watch.heads[Sender.CLIENT]
-        if head.startswith(_TLS_HANDSHAKE) or head.startswith(b"\x17\x03\x03"):
+        if head.startswith((_TLS_HANDSHAKE, b"\x17\x03\x03")):
             self._give_up(watch, "encrypted (TLS)")
             return
         verdicts = [

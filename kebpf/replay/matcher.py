@@ -10,7 +10,7 @@ there, so that the application goes on, and reported as extra.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from kebpf.protocols.base import Document, ProtocolSpec
@@ -39,7 +39,8 @@ def _open_window(start_ns: int) -> Window:
 class Matcher:
     """Answers the calls of one run of one test set and keeps account of them.
 
-    ``on_call``, if set, is called after each answered call.
+    ``case_names`` are the cases of the run in their order.  ``on_call``, if set, is called after
+    each answered call.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Matcher:
         test_set: MockSource,
         bindings: Bindings,
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
+        case_names: Sequence[str] = (),
     ) -> None:
+        self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
@@ -72,9 +75,14 @@ class Matcher:
             case,
             _open_window(window_start_ns),
             [load(i) for i in self.index.by_case.get(case.name, ())],
-            [load(i) for i in self.index.shared_by_case.get(case.name, ())],
+            sorted(map(load, self.index.shared_by_case.get(case.name, ())), key=self._urgency),
             TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
         )
+
+    def _urgency(self, item: Recorded) -> tuple[int, int]:
+        """Of equal shared mocks, the one goes first whose last case to use it comes first."""
+        places = [self._places.get(name, 0) for name in item.mock.candidates]
+        return max(places, default=0), item.ordinal
 
     def end_case(self, now_ns: int) -> list[CallFinding]:
         """Ends the case; gives what about its calls was not as recorded."""

@@ -108,7 +108,12 @@ class SetRun:
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
         bindings = Bindings()
         protocols = self._environment.protocols()
-        matcher = Matcher(self._selected.recorded, bindings, protocols.__getitem__)
+        matcher = Matcher(
+            self._selected.recorded,
+            bindings,
+            protocols.__getitem__,
+            [case.name for case in self._selected.cases],
+        )
         self._matcher = matcher
         steering = self._environment.make_steering()
         stack.callback(steering.close)

@@ -1,0 +1,122 @@
+/* Where the bytes of the current call are in user memory. */
+#pragma once
+
+#define NO_BUFFER ((u64)-1)
+#define MSGHDR_NAME 0
+#define MSGHDR_IOV 16
+#define MSGHDR_IOVLEN 24
+#define MMSGHDR_LEN 56
+#define MMSGHDR_SIZE 64
+
+#define MOST_MESSAGES 1024       /* UIO_MAXIOV: the kernel takes no more */
+#define MESSAGE_PAUSE_NS 1000000 /* longer between two messages: maybe another call */
+
+/* Where a sendmmsg is: thread → place; gone once its last message is. */
+struct place {
+    u64 connection;
+    u64 vector;
+    u64 time_ns;
+    u32 vector_size;
+    u32 next;
+    u32 last_size;
+    u32 reserved;
+};
+BPF_TABLE("lru_hash", u32, struct place, places, 4096);
+
+static inline u64 set_message(struct transfer *t, u64 message) {
+    u64 buffers = 0, name = 0;
+    read_user(&t->iovec, 8, (void *)(message + MSGHDR_IOV));
+    read_user(&buffers, 8, (void *)(message + MSGHDR_IOVLEN));
+    read_user(&name, 8, (void *)(message + MSGHDR_NAME));
+    t->iovecs_left = buffers;
+    t->buffer_left = 0;
+    return name;
+}
+
+/* sendmmsg reports each message by itself, in order: which one this is has to be counted.  Gives
+ * 0 where the last call may have ended early and this be the first message of another. */
+static inline u64 next_message(u64 sk, u64 vector, u32 vector_size, u32 size) {
+    u32 thread = (u32)bpf_get_current_pid_tgid(), index = 0, before = 0;
+    u64 now_ns = bpf_ktime_get_ns();
+    struct place *place = places.lookup(&thread);
+    if (place && place->connection == sk && place->vector == vector &&
+        place->vector_size == vector_size && place->next < vector_size) {
+        u64 previous = vector + (u64)(place->next - 1) * MMSGHDR_SIZE;
+        read_user(&before, 4, (void *)(previous + MMSGHDR_LEN));
+        if (before == place->last_size) {
+            if (now_ns - place->time_ns > MESSAGE_PAUSE_NS) {
+                places.delete(&thread);
+                return 0;
+            }
+            index = place->next;
+        }
+    }
+    struct place now = {.connection = sk,
+                        .vector = vector,
+                        .time_ns = now_ns,
+                        .vector_size = vector_size,
+                        .next = index + 1,
+                        .last_size = size};
+    if (now.next < vector_size)
+        places.update(&thread, &now);
+    else if (place)
+        places.delete(&thread);
+    return vector + (u64)index * MMSGHDR_SIZE;
+}
+
+/* What one call moves behind its first message. */
+static inline void set_messages(struct transfer *t, u64 vector, u32 count) {
+    t->message = vector;
+    t->messages_left = count;
+#pragma clang loop unroll(disable)
+    for (u32 number = 0; number < MOST_MESSAGES && number < count; number++) {
+        u32 size = 0;
+        read_user(&size, sizeof(size), (void *)(vector + number * MMSGHDR_SIZE + MMSGHDR_LEN));
+        t->behind += size;
+    }
+}
+
+static inline void set_buffer(struct transfer *t, u64 regs, u32 size) {
+    u64 room = read_register(regs, REG_3);
+    t->buffer = read_register(regs, REG_2);
+    t->buffer_left = size < room ? size : room; /* MSG_TRUNC: more than there was room for */
+}
+
+/* Finds the user buffers of the call; gives the destination's address, 0 for none, and NO_BUFFER
+ * when the call has none that can be read. */
+static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size, u32 messages) {
+    u64 vector = read_register(regs, REG_2), message = 0;
+    switch (call) {
+    case NR_read:
+    case NR_write:
+    case NR_recvfrom:
+        set_buffer(t, regs, size);
+        return 0;
+    case NR_sendto:
+        set_buffer(t, regs, size);
+        return read_register(regs, REG_5);
+    case NR_readv:
+    case NR_writev:
+    case NR_preadv2:
+    case NR_pwritev2:
+        t->iovec = vector;
+        t->iovecs_left = read_register(regs, REG_3);
+        return 0;
+    case NR_sendmsg:
+        return set_message(t, vector);
+    case NR_recvmsg:
+        set_message(t, vector);
+        return 0;
+    case NR_recvmmsg: /* door A cannot tell which message this is: a gap */
+        if (!messages)
+            return NO_BUFFER;
+    case NR_sendmmsg:
+        if (!messages) {
+            message = next_message(t->connection, vector, read_register(regs, REG_3), size);
+            return message ? set_message(t, message) : NO_BUFFER;
+        }
+        set_messages(t, vector + MMSGHDR_SIZE, messages - 1);
+        return set_message(t, vector);
+    }
+    return NO_BUFFER;
+}

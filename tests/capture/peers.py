@@ -1,0 +1,104 @@
+"""The other end of a watched program's sockets: says what it really received."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Peer:
+    """A server of this test: where it is, and what came on each connection."""
+
+    address: tuple[str, int] | str
+    received: list[bytearray] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        assert isinstance(self.address, tuple)
+        return self.address[1]
+
+    @property
+    def only(self) -> bytes:
+        (one,) = self.received
+        return bytes(one)
+
+
+def read_all(sock: socket.socket, into: bytearray) -> None:
+    """To the end of the stream."""
+    while data := sock.recv(65_536):
+        into += data
+
+
+Serve = Callable[[socket.socket, bytearray], None]
+
+
+def reply_with(data: bytes) -> Serve:
+    """Reads to the end, then answers."""
+
+    def serve(sock: socket.socket, into: bytearray) -> None:
+        read_all(sock, into)
+        sock.sendall(data)
+
+    return serve
+
+
+@contextmanager
+def stream_peer(
+    serve: Serve = read_all, count: int = 1, path: str | None = None
+) -> Iterator[Peer]:
+    """Accepts ``count`` connections and serves each; done with all of them at the end."""
+    family = socket.AF_INET if path is None else socket.AF_UNIX
+    with socket.socket(family) as listener:
+        listener.bind(("127.0.0.1", 0) if path is None else path.replace("@", "\0"))
+        listener.listen()
+        peer = Peer(listener.getsockname())
+        failures: list[BaseException] = []
+
+        def work(sock: socket.socket, into: bytearray) -> None:
+            try:
+                with sock:
+                    serve(sock, into)
+            except OSError as error:
+                failures.append(error)
+
+        def accept() -> None:
+            workers = []
+            for _ in range(count):
+                sock = listener.accept()[0]
+                peer.received.append(bytearray())
+                worker = threading.Thread(target=work, args=(sock, peer.received[-1]))
+                worker.start()
+                workers.append(worker)
+            for worker in workers:
+                worker.join()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield peer
+        thread.join(10)
+        assert not thread.is_alive()
+        assert failures == []
+
+
+@contextmanager
+def datagram_peer(host: str, count: int, answer: bytes = b"answer") -> Iterator[Peer]:
+    """Answers ``count`` datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        peer = Peer(sock.getsockname())
+
+        def serve() -> None:
+            for _ in range(count):
+                data, source = sock.recvfrom(65_536)
+                peer.received.append(bytearray(data))
+                sock.sendto(answer, source)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield peer
+        thread.join(10)
+        assert not thread.is_alive()

@@ -1,0 +1,217 @@
+"""Watches one program with the real probes and puts together what they saw."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from kebpf.capture.events import (
+    Close,
+    Direction,
+    Event,
+    Listen,
+    Lost,
+    Process,
+    ProcessChange,
+    decode_run,
+)
+from kebpf.capture.probes import Probes
+from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.stream import Piece
+from kebpf.reassembly.tracker import Totals, Tracker
+
+PROGRAMS = Path(__file__).with_name("programs.py")
+MOST_WAITS = 600  # of 50 ms each: far more than anything here takes
+
+
+@dataclass(slots=True)
+class Seen:
+    """One connection as the tracker gave it."""
+
+    connection: Connection
+    pieces: tuple[list[Piece], list[Piece]] = field(default_factory=lambda: ([], []))
+    ends: list[Direction] = field(default_factory=list)
+
+    @property
+    def egress(self) -> bytes:
+        """All bytes sent; a gap counts as none."""
+        return self._join(Direction.EGRESS)
+
+    @property
+    def ingress(self) -> bytes:
+        return self._join(Direction.INGRESS)
+
+    def _join(self, direction: Direction) -> bytes:
+        return b"".join(piece.data or b"" for piece in self.pieces[direction])
+
+    def gaps(self, direction: Direction) -> list[tuple[int, int]]:
+        """Offset and size of what is missing, adjacent gaps as one."""
+        found: list[tuple[int, int]] = []
+        for piece in self.pieces[direction]:
+            if piece.data is not None:
+                continue
+            if found and sum(found[-1]) == piece.offset:
+                found[-1] = (found[-1][0], found[-1][1] + piece.size)
+            else:
+                found.append((piece.offset, piece.size))
+        return found
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        return self.connection.opened.remote, self.connection.opened.remote_port
+
+
+class Collector:
+    """The tracker's consumer."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, Seen] = {}
+
+    def open_connection(self, connection: Connection) -> None:
+        self.seen[connection.number] = Seen(connection)
+
+    def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
+        self.seen[connection.number].pieces[direction].append(piece)
+
+    def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
+        self.seen[connection.number].ends.append(direction)
+
+    def close_connection(self, connection: Connection, time_ns: int) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Capture:
+    """All there was of a program."""
+
+    report: dict[str, Any]
+    pid: int
+    events: list[Event]
+    connections: list[Seen]
+    totals: Totals
+    listening: list[int]
+
+    @property
+    def only(self) -> Seen:
+        (one,) = self.connections
+        return one
+
+    @property
+    def lost(self) -> list[Lost]:
+        return [event for event in self.events if isinstance(event, Lost)]
+
+    @property
+    def closes(self) -> list[Close]:
+        return [event for event in self.events if isinstance(event, Close)]
+
+    @property
+    def listens(self) -> list[Listen]:
+        return [event for event in self.events if isinstance(event, Listen)]
+
+
+class Tap:
+    """A program held before its start, then watched to its end."""
+
+    def __init__(self, probes: Probes, *arguments: object) -> None:
+        self._probes = probes
+        self._events: list[Event] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(PROGRAMS), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+        self._joined: list[int] = []
+        self._begun_ns = time.monotonic_ns()
+
+    @property
+    def _stdin(self) -> IO[str]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def read_line(self) -> str:
+        """The next line the program prints."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def start(self) -> None:
+        """Watches it from here on, and lets it go."""
+        self._begun_ns = time.monotonic_ns()
+        self._probes.watch([self.pid])
+        self.go_on()
+
+    def go_on(self) -> None:
+        self._stdin.write("\n")
+        self._stdin.flush()
+
+    def finish(self) -> Capture:
+        """Reads events until the program's end is among them."""
+        for _ in range(MOST_WAITS):
+            if self._has_ended():
+                break
+            self._probes.ring.wait(0.05)
+            self._drain()
+        output = self._process.communicate()[0]
+        assert self._process.returncode == 0
+        self._drain()
+        return self._put_together(json.loads(output.splitlines()[-1]))
+
+    def end(self) -> None:
+        """Ends the program if it still runs."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _has_ended(self) -> bool:
+        return any(
+            isinstance(event, Process)
+            and event.change == ProcessChange.EXIT
+            and event.head.pid == self.pid
+            for event in self._events
+        )
+
+    def _drain(self) -> None:
+        while run := self._probes.ring.drain():
+            self._events += decode_run(run)
+
+    def _put_together(self, report: dict[str, Any]) -> Capture:
+        collector = Collector()
+        tracker = Tracker(collector)
+        for event in self._events:
+            tracker.feed(event)
+        moved = {
+            (one.socket, one.generation): one.moved
+            for one in self._probes.open_connections()
+            if one.generation >= self._begun_ns
+        }
+        tracker.finish(moved)
+        connections = list(collector.seen.values())
+        return Capture(
+            report, self.pid, self._events, connections, tracker.totals(), tracker.listening
+        )
+
+
+@contextmanager
+def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
+    """A program of `tests/capture/programs.py`, held; ended at the latest here."""
+    while probes.ring.drain():
+        pass
+    held = Tap(probes, *arguments)
+    try:
+        yield held
+    finally:
+        held.end()
+
+
+def watch(probes: Probes, *arguments: object) -> Capture:
+    """Runs a program to its end under the probes."""
+    with tap(probes, *arguments) as held:
+        held.start()
+        return held.finish()

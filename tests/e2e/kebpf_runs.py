@@ -1,0 +1,142 @@
+"""Runs the kebpf command: a recording while something happens, a test, what a test set holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from examples.processes import Process
+from examples.services import EXAMPLES, Services
+
+ROOT = Path(__file__).parents[2]
+NOT_INSTALLED = "import sys; from kebpf.cli.main import main; sys.exit(main())"
+STOP_SECONDS = 60.0
+TEST_SECONDS = 100.0
+SHOWN_LINES = 60
+
+Entry = dict[str, Any]
+
+
+def find_kebpf() -> list[str]:
+    """The command beside this interpreter, else the same from the source tree."""
+    program = Path(sys.executable).parent / "kebpf"
+    return [str(program)] if program.exists() else [sys.executable, "-c", NOT_INSTALLED]
+
+
+def with_sources(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which the source tree can be imported from any folder."""
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def launch_recorder(
+    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
+) -> Process:
+    """A recorder of the test set ``path``, of ``command`` if one is given; not capturing yet."""
+    words = ["record", "-o", str(path.parent), "--name", path.name, "--json", *options]
+    if command:
+        words += ["--", *command]
+    return Process(
+        "kebpf record",
+        [*find_kebpf(), *words],
+        environment=with_sources(environment),
+        folder=EXAMPLES,
+    )
+
+
+def start_recorder(
+    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
+) -> Process:
+    """The same, capturing when it is given."""
+    recorder = launch_recorder(path, *options, command=command, environment=environment)
+    recorder.wait_for(lambda line: line.startswith("recording "))
+    return recorder
+
+
+def stop_recorder(recorder: Process) -> Entry:
+    """Ends the recording as Ctrl-C does; gives the summary object."""
+    status = recorder.stop(signal.SIGINT, STOP_SECONDS)
+    assert status == 0, recorder.tail()
+    summary: Entry = json.loads(recorder.lines[-1])
+    return summary
+
+
+@contextmanager
+def recording(
+    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
+) -> Iterator[Entry]:
+    """Records for as long as the block lasts; what is given has the summary afterwards."""
+    recorder = start_recorder(path, *options, command=command, environment=environment)
+    summary: Entry = {}
+    try:
+        yield summary
+    finally:
+        summary.update(stop_recorder(recorder))
+
+
+def read_set(path: Path) -> list[Entry]:
+    """What ``kebpf show --json`` prints of a test set."""
+    done = subprocess.run(
+        [*find_kebpf(), "show", "--json", path],
+        env=with_sources(os.environ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """How a ``kebpf test`` went: exit status, run events, what it printed."""
+
+    __test__ = False
+
+    status: int
+    events: list[Entry] = field(repr=False)
+    output: str = field(repr=False)
+
+    @property
+    def cases(self) -> list[Entry]:
+        return [event for event in self.events if event["event"] == "case_finished"]
+
+    @property
+    def failed(self) -> list[Entry]:
+        """The cases that did not pass, in the order they were run."""
+        return [case for case in self.cases if case["verdict"] != "passed"]
+
+    @property
+    def finished(self) -> Entry:
+        """The last event."""
+        assert self.events and self.events[-1]["event"] == "run_finished", self.output
+        return self.events[-1]
+
+    def explain(self) -> str:
+        """What a person would have seen of the failures."""
+        shown = self.output.partition("FAILED")[2] or self.output
+        return "\n".join(shown.partition("values not compared")[0].splitlines()[:SHOWN_LINES])
+
+
+def run_shop_test(services: Services, path: Path, report: Path, bug: str = "") -> TestRun:
+    """Tests the shop, with a regression if named, against a recording of it."""
+    command = [*find_kebpf(), "test", "-c", services.shop_command, str(path), "--json", str(report)]
+    test = Process(
+        "kebpf test",
+        command,
+        environment=with_sources({**services.shop_environment, "SHOP_BUG": bug}),
+        folder=EXAMPLES,
+    )
+    try:
+        status = test.wait(TEST_SECONDS)
+    finally:
+        test.stop(signal.SIGINT)
+    events = [json.loads(line) for line in report.read_text().splitlines()]
+    return TestRun(status, events, "\n".join(test.lines))
