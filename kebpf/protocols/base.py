@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Document = dict[str, Any]
 
@@ -93,6 +93,27 @@ class Pairer(Protocol):
 
     def finish(self, mark: Mark) -> list[Exchange]:
         """The recording or the connection ended: gives what is unfinished, with its problem."""
+
+
+@runtime_checkable
+class ServingPairer(Protocol):
+    """A pairer that tells where the oldest request began which is under way."""
+
+    @property
+    def open_since(self) -> Mark | None:
+        """``None`` when no request is under way."""
+
+
+@runtime_checkable
+class HoldingPairer(Protocol):
+    """A pairer that keeps complete exchanges back until it is certain of them."""
+
+    @property
+    def held_since(self) -> Mark | None:
+        """Where the oldest exchange began that is kept back, if any is."""
+
+    def release_idle(self, mark: Mark) -> list[Exchange]:
+        """Time went on: gives what silence until ``mark`` makes certain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ class Pipeline:
         self.tracker.release_late()
         if self._newest_ns:
             now_ns = self._newest_ns + self._head.clock_offset_ns
-            self._builder.advance(now_ns, self._watcher.open_requests())
+            known_ns = self._watcher.settle(now_ns)
+            self._builder.advance(known_ns, self._watcher.open_requests())
 
     def progress(self) -> Progress:
         totals, stats = self.tracker.totals(), self._builder.stats

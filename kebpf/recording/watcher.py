@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kebpf.capture.events import Direction, SocketRole
-from kebpf.protocols.base import Detection, Exchange, Mark, Pairer, ProtocolSpec, Sender
+from kebpf.protocols.base import (
+    Detection,
+    Exchange,
+    HoldingPairer,
+    Mark,
+    Pairer,
+    ProtocolSpec,
+    Sender,
+    ServingPairer,
+)
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
@@ -18,6 +27,9 @@ from kebpf.recording.model import Endpoint, RecordedExchange, Role
 MOST_HEAD_SIZE = 64 << 10
 #: How often a connection joined mid-stream may fail to be at a message's start.
 MOST_RESYNC_ATTEMPTS = 64
+
+#: How long settling waits for exchanges that a pairer keeps back.
+LONGEST_HOLD_NS = 10_000_000_000
 
 _TLS_HANDSHAKE = b"\x16\x03"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
@@ -90,11 +102,25 @@ class Watcher:
         """The inbound requests that are under way."""
         found = []
         for watch in self._watches.values():
-            since = getattr(watch.pairer, "open_since", None)
+            since = watch.pairer.open_since if isinstance(watch.pairer, ServingPairer) else None
             if since is not None and watch.connection.role == SocketRole.SERVER:
                 number, pid = watch.connection.number, watch.connection.pid
                 found.append(OpenRequest(since.time_ns, number, since.tid, pid))
         return found
+
+    def settle(self, now_ns: int) -> int:
+        """Takes what silence until then made certain; gives the time all is known up to.
+
+        What a pairer keeps back has ended but was not given yet, so it bounds that time, for
+        `LONGEST_HOLD_NS` at most.  Times are nanoseconds since the Unix epoch.
+        """
+        known_ns = now_ns
+        for watch in self._watches.values():
+            if isinstance(watch.pairer, HoldingPairer) and not watch.is_given_up:
+                self._emit(watch, watch.pairer.release_idle(Mark(now_ns)))
+                since = watch.pairer.held_since
+                known_ns = known_ns if since is None else min(known_ns, since.time_ns)
+        return max(known_ns, now_ns - LONGEST_HOLD_NS)
 
     def _detect(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         watch.undecided.append((sender, piece))

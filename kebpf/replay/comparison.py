@@ -18,7 +18,7 @@ from kebpf.replay.binding import Bindings, pair_tokens
 from kebpf.replay.call import is_same
 from kebpf.replay.content import compare_bytes, compare_lines
 from kebpf.replay.events import Mismatch
-from kebpf.replay.headers import FRAMING_HEADERS, Header, group_headers
+from kebpf.replay.headers import BODY_HEADERS, FRAMING_HEADERS, Header, group_headers
 
 _HEADER_LISTS = ("headers", "trailers")
 
@@ -83,7 +83,8 @@ class _Comparison:
         recorded, came = group_headers(expected, key), group_headers(actual, key)
         for name in [*recorded, *(name for name in came if name not in recorded)]:
             if name in FRAMING_HEADERS and not (name == "content-length" and is_bodiless):
-                self._strength.not_compared += len(recorded.get(name, ()))
+                if name not in BODY_HEADERS:
+                    self._strength.not_compared += len(recorded.get(name, ()))
                 continue
             self._compare_values(f"/{key}/{name}", recorded.get(name, []), came.get(name, []))
 

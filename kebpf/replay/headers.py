@@ -12,6 +12,10 @@ FRAMING_HEADERS = frozenset(
 )
 
 
+# Of these, what the comparison of the body settles as well.
+BODY_HEADERS = frozenset(("content-length", "transfer-encoding"))
+
+
 class Header(NamedTuple):
     """A value and the JSON pointer it has in the recorded view."""
 

@@ -135,6 +135,16 @@ class OpaquePairer:
             self._turn.problem = "the recording ended during this turn"
         return self._end_turn()
 
+    @property
+    def held_since(self) -> Mark | None:
+        """Where the turn under way began, once it was answered: it may be whole already."""
+        has_answer = self._turn.response.start is not None
+        return (self._turn.request.start or self._turn.response.start) if has_answer else None
+
+    def release_idle(self, mark: Mark) -> list[Exchange]:
+        """Silence proves nothing here: only the client's next bytes end a turn."""
+        return []
+
     def _get_part(self, sender: Sender) -> _Part:
         return self._turn.request if sender is Sender.CLIENT else self._turn.response
 

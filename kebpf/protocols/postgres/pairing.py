@@ -289,6 +289,22 @@ class PostgresPairer:
         self._is_first_group, self._is_doubtful = True, False
         return given
 
+    @property
+    def held_since(self) -> Mark | None:
+        """Where the oldest exchange began that is in quarantine."""
+        return min((one.request_start for one in self._held), key=_time_of, default=None)
+
+    def release_idle(self, mark: Mark) -> list[Exchange]:
+        """After a second in which nothing came, no answer is on its way any more."""
+        is_silent = mark.time_ns - self._last_ns >= IDLE_NS
+        if not (self._held and is_silent and self._follower.is_idle):
+            return []
+        if self._client.buffered_size or self._is_lost:
+            return []
+        self._turns, self._follower.is_strict = 0, False
+        given, self._held = self._held, []
+        return given
+
     def _judge_first_group(self, exchanges: list[Exchange]) -> None:
         self._is_first_group = False
         for exchange in exchanges:
@@ -309,6 +325,10 @@ class PostgresPairer:
             return []
         given, self._held = self._held + exchanges, []
         return given
+
+
+def _time_of(mark: Mark) -> int:
+    return mark.time_ns
 
 
 def _damaged_step(frame: Frame) -> Step:
