@@ -122,6 +122,11 @@ class TestOnThisHost:
         assert found["door"] in ("a", "b")
         assert {check["status"] for check in found["checks"]} <= {"ok", "warning"}
 
+    def test_the_documentation_knows_every_check(self) -> None:
+        page = (ROOT / "docs" / "how-to" / "when-it-does-not-record.md").read_text()
+        names = [check["name"] for check in json.loads(run_doctor("--json").stdout)["checks"]]
+        assert [name for name in names[1:] if f"`{name}`" not in page] == []
+
     def test_an_ordinary_user_is_told_what_was_not_looked_at(self) -> None:
         done = run_doctor("--json", user="nobody")
         assert (done.returncode, done.stderr) == (3, "")
