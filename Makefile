@@ -32,7 +32,7 @@ lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples docs/make_reference.py
+	$(BIN)/mypy examples benchmarks docs/make_reference.py
 	clang-format --dry-run -Werror bpf/*.[ch]
 
 format: setup ## Format Python and C
@@ -41,7 +41,7 @@ format: setup ## Format Python and C
 	clang-format -i bpf/*.[ch]
 
 bench: setup ## Measure what recording costs and how fast replay is
-	$(SUDO) $(BIN)/python benchmarks/bench.py
+	$(SUDO) $(BIN)/python -m benchmarks.bench
 
 docs: setup ## Write the command-line reference from the commands' declarations
 	$(BIN)/python docs/make_reference.py

@@ -10,16 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from examples.recorder import start_recorder, stop_recorder
 from examples.services import Services
 from examples.shop.drive import drive
 from tests.e2e.fix_services import why_not
-from tests.e2e.kebpf_runs import (
-    Entry,
-    read_set,
-    recording,
-    start_recorder,
-    stop_recorder,
-)
+from tests.e2e.kebpf_runs import Entry, read_set, recording
 from tests.e2e.shop_trace import watching
 
 

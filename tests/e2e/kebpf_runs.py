@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,59 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from examples.processes import Process
+from examples.recorder import find_kebpf, start_recorder, stop_recorder, with_sources
 from examples.services import EXAMPLES, Services
 
-ROOT = Path(__file__).parents[2]
-NOT_INSTALLED = "import sys; from kebpf.cli.main import main; sys.exit(main())"
-STOP_SECONDS = 60.0
 TEST_SECONDS = 100.0
 SHOWN_LINES = 60
 
 Entry = dict[str, Any]
-
-
-def find_kebpf() -> list[str]:
-    """The command beside this interpreter, else the same from the source tree."""
-    program = Path(sys.executable).parent / "kebpf"
-    return [str(program)] if program.exists() else [sys.executable, "-c", NOT_INSTALLED]
-
-
-def with_sources(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which the source tree can be imported from any folder."""
-    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
-    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-def launch_recorder(
-    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
-) -> Process:
-    """A recorder of the test set ``path``, of ``command`` if one is given; not capturing yet."""
-    words = ["record", "-o", str(path.parent), "--name", path.name, "--json", *options]
-    if command:
-        words += ["--", *command]
-    return Process(
-        "kebpf record",
-        [*find_kebpf(), *words],
-        environment=with_sources(environment),
-        folder=EXAMPLES,
-    )
-
-
-def start_recorder(
-    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
-) -> Process:
-    """The same, capturing when it is given."""
-    recorder = launch_recorder(path, *options, command=command, environment=environment)
-    recorder.wait_for(lambda line: line.startswith("recording "))
-    return recorder
-
-
-def stop_recorder(recorder: Process) -> Entry:
-    """Ends the recording as Ctrl-C does; gives the summary object."""
-    status = recorder.stop(signal.SIGINT, STOP_SECONDS)
-    assert status == 0, recorder.tail()
-    summary: Entry = json.loads(recorder.lines[-1])
-    return summary
 
 
 @contextmanager

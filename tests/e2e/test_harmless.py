@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from examples.processes import Process
+from examples.recorder import launch_recorder
 from examples.services import Services
 from tests.e2e.conftest import skip_unless_root
-from tests.e2e.kebpf_runs import launch_recorder
 from tests.e2e.kernel_objects import ask_bpftool, holds_links, list_held, list_objects
 from tests.e2e.shop_load import Load, loading
 

@@ -1,0 +1,1 @@
+"""What recording costs and how fast replay is, measured on this machine."""
