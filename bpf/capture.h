@@ -108,9 +108,9 @@ static inline int begin_next_message(struct transfer *t, struct connection *c) {
 
 /* One buffer, or a chunk of it.  Gives 0 at the transfer's end. */
 static inline int advance(struct transfer *t, struct connection *c) {
-    if (!t->buffer_left && t->remaining)
+    if (!t->buffer_left && t->remaining && !t->failure)
         next_iovec(t);
-    if (t->buffer_left)
+    if (t->buffer_left && !t->failure)
         copy_some(t);
     u32 is_done = !t->remaining || t->failure;
     if (t->fill == KEBPF_CHUNK || (is_done && t->fill))

@@ -47,9 +47,7 @@ def reply_with(data: bytes) -> Serve:
 
 
 @contextmanager
-def stream_peer(
-    serve: Serve = read_all, count: int = 1, path: str | None = None
-) -> Iterator[Peer]:
+def stream_peer(serve: Serve = read_all, count: int = 1, path: str | None = None) -> Iterator[Peer]:
     """Accepts ``count`` connections and serves each; done with all of them at the end."""
     family = socket.AF_INET if path is None else socket.AF_UNIX
     with socket.socket(family) as listener:
@@ -80,7 +78,7 @@ def stream_peer(
         thread.start()
         yield peer
         thread.join(10)
-        assert not thread.is_alive()
+        assert not thread.is_alive(), "the peer still waits"
         assert failures == []
 
 

@@ -225,10 +225,11 @@ def look_first(port: str) -> Report:
 
 
 def overflow(port: str) -> Report:
-    """Writes without blocking into a socket whose reader is slow."""
+    """Writes without blocking into a socket with little room."""
     _await_start()
     data, results = memoryview(make_bytes(3_000_000)), []
     with _connect(port) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
         sock.setblocking(False)
         while data:
             try:

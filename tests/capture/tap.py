@@ -28,7 +28,7 @@ from kebpf.reassembly.stream import Piece
 from kebpf.reassembly.tracker import Totals, Tracker
 
 PROGRAMS = Path(__file__).with_name("programs.py")
-MOST_WAITS = 600  # of 50 ms each: far more than anything here takes
+MOST_WAITS = 200  # of 50 ms each: far more than anything here takes
 
 
 @dataclass(slots=True)
@@ -129,7 +129,6 @@ class Tap:
             text=True,
         )
         self.pid = self._process.pid
-        self._joined: list[int] = []
         self._begun_ns = time.monotonic_ns()
 
     @property
@@ -158,10 +157,12 @@ class Tap:
             if self._has_ended():
                 break
             self._probes.ring.wait(0.05)
-            self._drain()
+            self.drain()
+        else:
+            raise TimeoutError("the program's end was not seen")
         output = self._process.communicate()[0]
         assert self._process.returncode == 0
-        self._drain()
+        self.drain()
         return self._put_together(json.loads(output.splitlines()[-1]))
 
     def end(self) -> None:
@@ -177,7 +178,8 @@ class Tap:
             for event in self._events
         )
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Takes what is in the ring."""
         while run := self._probes.ring.drain():
             self._events += decode_run(run)
 
@@ -201,8 +203,6 @@ class Tap:
 @contextmanager
 def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
     """A program of `tests/capture/programs.py`, held; ended at the latest here."""
-    while probes.ring.drain():
-        pass
     held = Tap(probes, *arguments)
     try:
         yield held
@@ -212,6 +212,8 @@ def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
 
 def watch(probes: Probes, *arguments: object) -> Capture:
     """Runs a program to its end under the probes."""
+    while probes.ring.drain():
+        pass
     with tap(probes, *arguments) as held:
         held.start()
         return held.finish()
