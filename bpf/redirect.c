@@ -72,14 +72,22 @@ static inline void remember(struct bpf_sock_addr *ctx, struct destination *to) {
     wanted.update(&cookie, to);
 }
 
+/* Each datagram of an IPv6 socket that is connected to a v4-mapped address comes by here as if it
+ * named its destination, which was steered when it was connected. */
+static inline int is_steered(struct bpf_sock_addr *ctx, u32 port) {
+    u64 cookie = bpf_get_socket_cookie(ctx);
+    return ctx->user_ip4 == RESPONDER_INET && ctx->user_port == port && wanted.lookup(&cookie) != 0;
+}
+
 static inline int steer4(struct bpf_sock_addr *ctx) {
     struct destination to = {.port = ctx->user_port, .family = FAMILY_INET};
-    if (is_loopback4(ctx) && is_own_port(ctx))
+    u32 port = bpf_htons(ctx->type == TYPE_STREAM ? KEBPF_STREAM4 : KEBPF_DATAGRAM4);
+    if ((is_loopback4(ctx) && is_own_port(ctx)) || is_steered(ctx, port))
         return 1;
     to.address[0] = ctx->user_ip4;
     remember(ctx, &to);
     ctx->user_ip4 = RESPONDER_INET;
-    ctx->user_port = bpf_htons(ctx->type == TYPE_STREAM ? KEBPF_STREAM4 : KEBPF_DATAGRAM4);
+    ctx->user_port = port;
     return 1;
 }
 

@@ -9,6 +9,7 @@ import platform
 import socket
 import subprocess
 import sys
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,7 @@ from kebpf.kernel.errors import KernelError
 
 _LOADER = Path(__file__).with_name("loader.py")
 _MOST_DESCRIPTORS = 64
+_MOST_ANSWER_SIZE = 1 << 20
 _LOAD_TIMEOUT_SECONDS = 30
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
@@ -178,13 +180,25 @@ def _run_loader(interpreter: str, request: dict[str, Any]) -> tuple[dict[str, An
             return {"error": "bcc", "text": f"{interpreter}: {error.strerror}"}, [], ""
         theirs.close()
         output = _communicate(child, json.dumps(request))
-        payload, descriptors, _, _ = socket.recv_fds(
-            ours, 1 << 20, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        payload, descriptors = _receive(ours)
     if not payload:
         text = f"{interpreter} ended without an answer (status {child.returncode})"
         return {"error": "load", "text": text}, [], output
-    return json.loads(payload), list(descriptors), output
+    return json.loads(payload), descriptors, output
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """The answer with its descriptors, none of which a child may inherit.
+
+    ``socket.recv_fds`` takes flags for that and does not pass them on (seen in Python 3.11).
+    """
+    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array("i").itemsize)
+    payload, messages, _, _ = channel.recvmsg(_MOST_ANSWER_SIZE, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array("i")
+    for level, kind, data in messages:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return payload, descriptors.tolist()
 
 
 def _communicate(child: subprocess.Popen[str], text: str) -> str:

@@ -60,7 +60,7 @@ class Messages:
         self._iovecs = []
         for header, buffer in zip(self.vector, self._buffers, strict=True):
             half, address = len(buffer) // 2, ctypes.addressof(buffer)
-            pair = (_Iovec * 2)((address, half), (address + half, len(buffer) - half))
+            pair = (_Iovec * 2)(_Iovec(address, half), _Iovec(address + half, len(buffer) - half))
             self._iovecs.append(pair)
             header.header.iov, header.header.iov_count = pair, 2
 
@@ -378,7 +378,7 @@ def send_messages(port: str) -> Report:
         sock.connect(("127.0.0.1", int(port)))
         messages = Messages([b"first", b"other", b"third"])
         sizes = [messages.send(sock), messages.send(sock, 2), messages.send(sock)]
-        received = []
+        received: list[bytes] = []
         while len(received) < 8:
             received += Messages([bytes(50)] * 8).receive(sock)
     return {"sizes": sizes, "received": [part.decode() for part in received]}
