@@ -100,7 +100,7 @@ class Watcher:
 
     def open_requests(self) -> list[OpenRequest]:
         """The inbound requests that are under way."""
-        found = []
+        found: list[OpenRequest] = []
         for watch in self._watches.values():
             since = watch.pairer.open_since if isinstance(watch.pairer, ServingPairer) else None
             if since is not None and watch.connection.role == SocketRole.SERVER:
