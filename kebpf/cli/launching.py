@@ -14,6 +14,7 @@ from kebpf.cli.errors import KebpfError
 from kebpf.cli.options import RecordOptions
 from kebpf.cli.record import Session
 from kebpf.kernel.processes import ProcessFacts
+from kebpf.recording.recorder import Progress
 from kebpf.replay.invoker import InvokerError, find_invoker
 from kebpf.replay.launch import Application, LaunchError, launch_application
 from kebpf.replay.spawn import Launch
@@ -41,7 +42,11 @@ async def _record(options: RecordOptions, stack: ExitStack) -> int:
         sessions.append(session)
 
     launch = Launch(
-        options.command, find_invoker(options.user), captures_output=False, before_exec=begin
+        options.command,
+        find_invoker(options.user),
+        captures_output=False,
+        keeps_stdout=options.as_json,
+        before_exec=begin,
     )
     application = await launch_application(launch)
     return await _run(sessions[0], application)
@@ -58,11 +63,26 @@ def describe_command(facts: ProcessFacts, words: list[str]) -> ProcessFacts:
 async def _run(session: Session, application: Application) -> int:
     """The recording goes on until the target has ended, so that its last calls are in it."""
     has_ended = threading.Event()
-    working = asyncio.create_task(asyncio.to_thread(session.run, has_ended.is_set))
+    working = asyncio.create_task(asyncio.to_thread(session.watch, has_ended.is_set))
     try:
         while not working.done() and not session.stop():
             await asyncio.wait({working}, timeout=_STOP_POLL_SECONDS)
+        was_told = session.stop()
         await application.stop()
     finally:
         has_ended.set()  # some of it may live on, in a session of its own
-    return await working
+    progress = await working
+    notes = [] if was_told else explain_end(application, progress)
+    return session.finish(*notes)
+
+
+def explain_end(application: Application, progress: Progress) -> list[str]:
+    """What to say of a command that has ended by itself.
+
+    Raises `LaunchError` when there is nothing of it to keep: it never did its work.
+    """
+    how = application.describe_exit()
+    if not progress.requests and not progress.destinations:
+        hint = "" if application.status else " (it must stay in the foreground)"
+        raise LaunchError(f"the command {how} before there was anything to record{hint}")
+    return [f"the command {how}"] if application.status else []

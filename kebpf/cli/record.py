@@ -12,7 +12,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from kebpf.capture.checks import ON_HOST
 from kebpf.capture.eventlog import EventLogWriter
+from kebpf.capture.host import Host
 from kebpf.capture.probes import Door, Probes
 from kebpf.capture.target import NoTargetError, Target, TargetError, resolve_target
 from kebpf.cli.errors import CommandUsageError, KebpfError
@@ -53,6 +55,12 @@ def record(options: RecordOptions) -> int:
     """Records until the end; the exit status.  Raises `KebpfError`."""
     if os.geteuid() != 0:
         raise KebpfError("recording needs root", hint="run it with sudo")
+    if Host().is_in_pid_namespace():
+        raise KebpfError(
+            "process ids here are not those of the host, which the probes see, so nothing can be "
+            "recorded from in here",
+            hint=f"{ON_HOST}, or in a container with --pid=host",
+        )
     with _explaining():
         if not options.command:
             return record_running(options)
@@ -66,7 +74,8 @@ def record_running(options: RecordOptions) -> int:
     with ExitStack() as stack:
         session = Session(options, resolve_target(options.pids), stack)
         session.begin()
-        return session.run(session.stop)
+        session.watch(session.stop)
+        return session.finish()
 
 
 @contextmanager
@@ -119,23 +128,31 @@ class Session:
         self.stop = Stop(self._options.duration)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.stop.receive_signal)
+
+    def watch(self, should_stop: Callable[[], bool]) -> Progress:
+        """Records to the end; nothing is in its place yet."""
         facts = self._target.facts
         pids = self._options.pids or [facts.pid]
         opening = describe_opening(pids, " ".join(facts.command), self._target.open_connections)
         self._display.start(opening)
-
-    def run(self, should_stop: Callable[[], bool]) -> int:
-        """Records to the end and prints the summary; the exit status."""
-        if self._recording is None:
-            raise RuntimeError("a session is begun before it runs")
         with self._guarding_log():
-            ending = self._recording.run(should_stop, self._show)
+            return self._begun().watch(should_stop, self._show)
+
+    def finish(self, *notes: str) -> int:
+        """Writes the test set and prints the summary, with ``notes``; the exit status."""
+        with self._guarding_log():
+            ending = self._begun().finish()
         status = make_status(ending.progress)
-        status.notes = make_notes(ending)
+        status.notes = [*notes, *make_notes(ending)]
         self._display.finish(status, self._folder)
         if self._options.as_json:
             sys.stdout.write(json.dumps(summary_object(status, self._folder)) + "\n")
         return 0
+
+    def _begun(self) -> Recording:
+        if self._recording is None:
+            raise RuntimeError("a session is begun before it runs")
+        return self._recording
 
     def _show(self, progress: Progress) -> None:
         now = time.monotonic()

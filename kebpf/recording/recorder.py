@@ -165,13 +165,15 @@ class Recording:
         self._pipeline = pipeline
         self._log = log
         self._begun = time.monotonic()
+        self._seconds = 0.0
         self._reader = Reader(probes.ring)
         self._reader.start()
 
-    def run(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Ending:
+    def watch(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Progress:
         """Works until ``should_stop`` or the target's end; ``show`` is called now and then.
 
-        Raises ``TestSetError``, and ``OSError`` of the log.
+        All that was captured is taken when it returns.  Raises ``TestSetError``, and ``OSError``
+        of the log.
         """
         try:
             while not should_stop() and self._probes.watched():
@@ -180,7 +182,18 @@ class Recording:
         finally:
             self._probes.detach()
             self._reader.stop()
-        return self._end(time.monotonic() - self._begun)
+        self._seconds = time.monotonic() - self._begun
+        self._turn(0)
+        return self._progress(self._seconds)
+
+    def finish(self) -> Ending:
+        """Writes the test set, after `watch`.  Raises as that does."""
+        moved = {(one.socket, one.generation): one.moved for one in self._probes.open_connections()}
+        if self._log is not None:
+            self._log.close()
+        lost_events = self._probes.counts()["lost_events"]
+        manifest = self._pipeline.finish(moved, self._seconds, lost_events)
+        return Ending(manifest, self._progress(self._seconds))
 
     def _turn(self, seconds: float) -> None:
         for run in self._reader.runs(seconds):
@@ -188,14 +201,6 @@ class Recording:
                 self._log.write(run)
             self._pipeline.feed(run)
         self._pipeline.settle()
-
-    def _end(self, seconds: float) -> Ending:
-        self._turn(0)
-        moved = {(one.socket, one.generation): one.moved for one in self._probes.open_connections()}
-        if self._log is not None:
-            self._log.close()
-        manifest = self._pipeline.finish(moved, seconds, self._probes.counts()["lost_events"])
-        return Ending(manifest, self._progress(seconds))
 
     def _progress(self, seconds: float) -> Progress:
         progress = self._pipeline.progress()

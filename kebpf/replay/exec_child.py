@@ -36,7 +36,7 @@ def main(spec_fd: int, status_fd: int) -> int:
         step = "identity"
         _become(spec)
         _die_with(spec["parent"])
-        _await_go(spec["go_fd"])
+        _await_go(spec["ready_fd"], spec["go_fd"])
         step = "exec"
         _restore_signals()
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
@@ -69,14 +69,15 @@ def _die_with(parent: int | None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _await_go(descriptor: int | None) -> None:
+def _await_go(ready: int | None, go: int | None) -> None:
     """Says that it stands before its exec, and goes on when told to; ends if nobody will tell."""
-    if descriptor is None:
+    if ready is None or go is None:
         return
-    os.write(descriptor, b"r")
-    if os.read(descriptor, 1) == b"":
+    os.write(ready, b"r")
+    os.close(ready)
+    if os.read(go, 1) == b"":
         os._exit(GIVEN_UP)
-    os.close(descriptor)
+    os.close(go)
 
 
 def _restore_signals() -> None:

@@ -133,7 +133,7 @@ async def launch_application(launch: Launch) -> Application:
     status = os.fdopen(pipes.status_read, "rb")
     try:
         await application._watch(pipes.output_read)
-        await _release(launch, process.pid, pipes.go_ours)
+        await _release(launch, process.pid, pipes)
         failure = await asyncio.to_thread(read_status, status)
     except BaseException:
         await application.stop(0)
@@ -146,15 +146,17 @@ async def launch_application(launch: Launch) -> Application:
     return application
 
 
-async def _release(launch: Launch, pid: int, go: int | None) -> None:
+async def _release(launch: Launch, pid: int, pipes: Pipes) -> None:
     """Lets a held process go on; it ends if the descriptor closes without a word."""
-    if go is None or launch.before_exec is None:
+    ready, go = pipes.ready_read, pipes.go_write
+    if ready is None or go is None or launch.before_exec is None:
         return
     try:
-        if await asyncio.to_thread(os.read, go, 1):
+        if await asyncio.to_thread(os.read, ready, 1):
             await launch.before_exec(pid)
             os.write(go, b"g")
     finally:
+        os.close(ready)
         os.close(go)
 
 

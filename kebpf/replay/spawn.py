@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,7 +33,7 @@ class Launch:
 
     A ``command`` that is one string is given to ``/bin/sh -c``.  With ``captures_output`` the
     output goes to the tail, to ``log_file`` and to ``on_line``; without, to where this process
-    writes.  ``dies_with_us`` has the kernel end the application's main process when this one
+    writes, and with ``keeps_stdout`` all of it to standard error.  ``dies_with_us`` has the kernel end the application's main process when this one
     dies, however it dies: wanted for a test, never for a recording.  ``before_exec`` is awaited
     with the process's number while it stands just before its exec (for probes to be attached).
     """
@@ -43,6 +42,7 @@ class Launch:
     invoker: Invoker
     cgroup: Cgroup | None = None
     captures_output: bool = True
+    keeps_stdout: bool = False
     log_file: Path | None = None
     on_line: Callable[[str], None] | None = None
     dies_with_us: bool = False
@@ -64,8 +64,10 @@ class Pipes:
     status_write: int
     output_read: int | None = None
     output_write: int | None = None
-    go_theirs: int | None = None
-    go_ours: int | None = None
+    ready_read: int | None = None
+    ready_write: int | None = None
+    go_read: int | None = None
+    go_write: int | None = None
 
     @classmethod
     def open(cls, launch: Launch) -> Pipes:
@@ -74,17 +76,18 @@ class Pipes:
         if launch.captures_output:
             pipes.output_read, pipes.output_write = os.pipe2(os.O_CLOEXEC)
         if launch.before_exec is not None:
-            ours, theirs = socket.socketpair()
-            pipes.go_ours, pipes.go_theirs = ours.detach(), theirs.detach()
+            # no socket: the probes may watch the child by now
+            pipes.ready_read, pipes.ready_write = os.pipe2(os.O_CLOEXEC)
+            pipes.go_read, pipes.go_write = os.pipe2(os.O_CLOEXEC)
         return pipes
 
     def close_theirs(self) -> None:
         """Closes the child's ends."""
-        _close_all(self.status_write, self.output_write, self.go_theirs)
+        _close_all(self.status_write, self.output_write, self.ready_write, self.go_read)
 
     def close_ours(self) -> None:
         """Closes the starter's ends."""
-        _close_all(self.status_read, self.output_read, self.go_ours)
+        _close_all(self.status_read, self.output_read, self.ready_read, self.go_write)
 
 
 def _close_all(*descriptors: int | None) -> None:
@@ -105,7 +108,8 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
         "gid": invoker.gid,
         "groups": list(invoker.groups),
         "parent": os.getpid() if launch.dies_with_us else None,
-        "go_fd": pipes.go_theirs,
+        "ready_fd": pipes.ready_write,
+        "go_fd": pipes.go_read,
     }
     descriptor = os.memfd_create("kebpf-launch")
     os.write(descriptor, json.dumps(spec).encode())
@@ -116,15 +120,14 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
 def start_child(launch: Launch, pipes: Pipes) -> subprocess.Popen[bytes]:
     """Starts the child as the leader of a session of its own.  Raises ``OSError``."""
     spec = _write_spec(launch, pipes)
-    inherited = [spec, pipes.status_write]
-    if pipes.go_theirs is not None:
-        inherited.append(pipes.go_theirs)
+    wanted = (spec, pipes.status_write, pipes.ready_write, pipes.go_read)
+    inherited = [descriptor for descriptor in wanted if descriptor is not None]
     child = [exec_child.__file__, str(spec), str(pipes.status_write)]
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", *child],
             stdin=subprocess.DEVNULL if launch.captures_output else None,
-            stdout=pipes.output_write,
+            stdout=sys.stderr.fileno() if launch.keeps_stdout else pipes.output_write,
             stderr=pipes.output_write,
             env={"LC_ALL": "C.UTF-8"},
             pass_fds=inherited,
