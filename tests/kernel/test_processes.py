@@ -22,7 +22,7 @@ from kebpf.kernel.processes import (
     socket_inodes,
 )
 
-HOLD = "import sys; sys.stdin.read()"
+HOLD = "import sys; print('up', flush=True); sys.stdin.read()"
 
 
 @contextmanager
@@ -44,6 +44,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
 
 def test_facts() -> None:
     with hold() as process:
+        assert read_line(process) == "up"  # the kernel shows its command a moment after the exec
         facts = read_process(process.pid)
         assert facts.pid == process.pid
         assert facts.parent == os.getpid()
