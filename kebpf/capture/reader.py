@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -54,9 +53,13 @@ class Reader:
 
     def runs(self, seconds: float) -> Iterator[bytes]:
         """The runs at hand now; waits up to ``seconds`` for the first."""
-        with contextlib.suppress(queue.Empty):
-            yield self._take(self._runs.get(timeout=seconds))
-        for _ in range(self._runs.qsize()):  # not those that come meanwhile: that may never end
+        try:
+            first = self._runs.get(timeout=seconds)
+        except queue.Empty:
+            return
+        more = self._runs.qsize()  # not those that come meanwhile: that may never end
+        yield self._take(first)
+        for _ in range(more):
             yield self._take(self._runs.get())
 
     def _take(self, run: bytes) -> bytes:

@@ -32,21 +32,24 @@ MOST_RESYNC_ATTEMPTS = 64
 LONGEST_HOLD_NS = 10_000_000_000
 
 _TLS_HANDSHAKE = b"\x16\x03"
+_TLS_DATA = b"\x17\x03\x03"
+_NO_START = "joined in the middle, no message start seen"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What is known of one connection so far."""
+    """What is known of one connection so far.
+
+    ``is_joined`` says that its start was not seen: it was before the recording, or was lost.
+    """
 
     connection: Connection
-    spec: ProtocolSpec | None = None
+    is_joined: bool
     pairer: Pairer | None = None
     is_given_up: str = ""  # why nothing more is parsed
     undecided: list[tuple[Sender, Piece]] = field(default_factory=list)
-    heads: dict[Sender, bytes] = field(
-        default_factory=lambda: {Sender.CLIENT: b"", Sender.SERVER: b""}
-    )
+    heads: dict[Sender, bytes] = field(default_factory=lambda: dict.fromkeys(Sender, b""))
     attempts: int = 0
     is_after_server: bool = True
 
@@ -65,7 +68,8 @@ class Watcher:
         self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
 
     def open_connection(self, connection: Connection) -> None:
-        watch = self._watches[connection.number] = _Watch(connection)
+        watch = _Watch(connection, connection.is_joined)
+        self._watches[connection.number] = watch
         if _is_internal(connection):
             watch.is_given_up = "internal"
 
@@ -76,10 +80,10 @@ class Watcher:
         sender = _sender(connection, direction)
         if watch.pairer is not None:
             self._feed(watch, watch.pairer, sender, piece)
-        elif connection.is_joined:
+        elif watch.is_joined or piece.data is None:
             self._try_to_join(watch, sender, piece)
         else:
-            self._detect(watch, sender, piece)
+            self._detect(watch, sender, piece.data, piece)
 
     def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
         watch = self._watches[connection.number]
@@ -92,7 +96,7 @@ class Watcher:
         watch = self._watches.pop(connection.number)
         for call, size in connection.missing_payload.items():
             self.missing_payload[connection.pid, call] += size
-        if watch.undecided and watch.pairer is None and not watch.is_given_up:
+        if watch.pairer is None and not watch.is_given_up:
             self._decide_without_more(watch)
         if watch.pairer is not None and not watch.is_given_up:
             mark = Mark(time_ns + self._clock_offset_ns)
@@ -108,6 +112,7 @@ class Watcher:
                 found.append(OpenRequest(since.time_ns, number, since.tid, pid))
         return found
 
+<<<<<<< HEAD
     def settle(self, now_ns: int) -> int:
         """Takes what silence until then made certain; gives the time all is known up to.
 
@@ -123,17 +128,20 @@ class Watcher:
         return max(known_ns, now_ns - LONGEST_HOLD_NS)
 
     def _detect(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
+=======
+    def _detect(self, watch: _Watch, sender: Sender, data: bytes, piece: Piece) -> None:
+>>>>>>> h-ktests
         watch.undecided.append((sender, piece))
-        if piece.data is not None and not _has_gap(watch.undecided, sender):
-            watch.heads[sender] += piece.data
-        if watch.heads[Sender.CLIENT].startswith(_TLS_HANDSHAKE):
+        watch.heads[sender] += data
+        head = watch.heads[Sender.CLIENT]
+        if head.startswith(_TLS_HANDSHAKE):
             self._give_up(watch, "encrypted (TLS)")
             return
-        spec = self._ask(watch)
+        spec = None if head and _TLS_HANDSHAKE.startswith(head) else self._ask(watch)
         if spec is None and sum(map(len, watch.heads.values())) > MOST_HEAD_SIZE:
             spec = load_protocols()["opaque"]
         if spec is not None:
-            self._begin(watch, spec, watch.undecided)
+            self._begin(watch, spec)
 
     def _ask(self, watch: _Watch) -> ProtocolSpec | None:
         """The first protocol that says yes after all before it said no."""
@@ -147,54 +155,52 @@ class Watcher:
         return None
 
     def _decide_without_more(self, watch: _Watch) -> None:
-        if watch.connection.is_joined:
-            self._give_up(watch, "joined in the middle, no message start seen")
-        else:
-            self._begin(watch, load_protocols()["opaque"], watch.undecided)
+        if not watch.is_joined:
+            self._begin(watch, load_protocols()["opaque"])
+        elif watch.connection.captured_size or watch.connection.gap_size:
+            self._give_up(watch, _NO_START)
 
-    def _begin(self, watch: _Watch, spec: ProtocolSpec, pieces: list[tuple[Sender, Piece]]) -> None:
-        watch.spec = spec
-        watch.pairer = spec.make_pairer(joined=watch.connection.is_joined)
-        watch.undecided = []
-        watch.heads = {Sender.CLIENT: b"", Sender.SERVER: b""}
+    def _begin(self, watch: _Watch, spec: ProtocolSpec) -> None:
+        watch.pairer = spec.make_pairer(joined=watch.is_joined)
+        pieces = watch.undecided
+        self._forget_undecided(watch)
         for sender, piece in pieces:
             if not watch.is_given_up:
                 self._feed(watch, watch.pairer, sender, piece)
 
     def _try_to_join(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         """A request is looked for where the client speaks after the server did."""
+        watch.is_joined = True
         if sender is Sender.SERVER or piece.data is None:
             watch.is_after_server = piece.data is not None
-            watch.undecided = []
-            watch.heads[Sender.CLIENT] = b""
+            self._forget_undecided(watch)
             return
         if not watch.is_after_server and not watch.undecided:
             return
         watch.undecided.append((sender, piece))
         watch.heads[Sender.CLIENT] += piece.data
         head = watch.heads[Sender.CLIENT]
-        if head.startswith((_TLS_HANDSHAKE, b"\x17\x03\x03")):
+        if head.startswith((_TLS_HANDSHAKE, _TLS_DATA)):
             self._give_up(watch, "encrypted (TLS)")
             return
-        verdicts = [
-            (spec, spec.resynchronise(head, b""))
-            for spec in _candidates(watch.connection)
-            if spec.name != "opaque"
-        ]
-        for spec, verdict in verdicts:
+        verdicts = {spec: spec.resynchronise(head, b"") for spec in _find_joinable(watch)}
+        for spec, verdict in verdicts.items():
             if verdict is Detection.YES:
-                self._begin(watch, spec, watch.undecided)
+                self._begin(watch, spec)
                 return
-        if len(head) > MOST_HEAD_SIZE or all(said is Detection.NO for _, said in verdicts):
+        if len(head) > MOST_HEAD_SIZE or Detection.NEED_MORE not in verdicts.values():
             self._miss_boundary(watch)
 
     def _miss_boundary(self, watch: _Watch) -> None:
         watch.attempts += 1
         watch.is_after_server = False
-        watch.undecided = []
-        watch.heads[Sender.CLIENT] = b""
+        self._forget_undecided(watch)
         if watch.attempts >= MOST_RESYNC_ATTEMPTS:
-            self._give_up(watch, "joined in the middle, no message start seen")
+            self._give_up(watch, _NO_START)
+
+    def _forget_undecided(self, watch: _Watch) -> None:
+        watch.undecided = []
+        watch.heads = dict.fromkeys(Sender, b"")
 
     def _feed(self, watch: _Watch, pairer: Pairer, sender: Sender, piece: Piece) -> None:
         mark = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
@@ -210,7 +216,7 @@ class Watcher:
         if not watch.is_given_up:
             self.unparsed[reason] += 1
         watch.is_given_up = reason
-        watch.undecided = []
+        self._forget_undecided(watch)
 
     def _emit(self, watch: _Watch, exchanges: Iterable[Exchange]) -> None:
         connection = watch.connection
@@ -239,15 +245,15 @@ def _is_internal(connection: Connection) -> bool:
     return connection.transport.startswith("unix") and not (opened.local or opened.remote)
 
 
-def _has_gap(pieces: list[tuple[Sender, Piece]], sender: Sender) -> bool:
-    return any(who is sender and piece.data is None for who, piece in pieces)
-
-
 def _candidates(connection: Connection) -> list[ProtocolSpec]:
     protocols = load_protocols()
     if connection.transport in ("udp", "unix-datagram"):
         return [protocols[name] for name in _DATAGRAM_PROTOCOLS]
     return list(protocols.values())
+
+
+def _find_joinable(watch: _Watch) -> list[ProtocolSpec]:
+    return [spec for spec in _candidates(watch.connection) if spec.name != "opaque"]
 
 
 def _endpoint(connection: Connection, host: str, port: int) -> Endpoint:

@@ -80,8 +80,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 CALLERS: dict[str, Callable[..., Report]] = {
-    caller.__name__: caller
-    for caller in (call_streams, call_datagrams, listen_and_call, listen)
+    caller.__name__: caller for caller in (call_streams, call_datagrams, listen_and_call, listen)
 }
 
 if __name__ == "__main__":
