@@ -112,7 +112,6 @@ class Watcher:
                 found.append(OpenRequest(since.time_ns, number, since.tid, pid))
         return found
 
-<<<<<<< HEAD
     def settle(self, now_ns: int) -> int:
         """Takes what silence until then made certain; gives the time all is known up to.
 
@@ -127,10 +126,7 @@ class Watcher:
                 known_ns = known_ns if since is None else min(known_ns, since.time_ns)
         return max(known_ns, now_ns - LONGEST_HOLD_NS)
 
-    def _detect(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
-=======
     def _detect(self, watch: _Watch, sender: Sender, data: bytes, piece: Piece) -> None:
->>>>>>> h-ktests
         watch.undecided.append((sender, piece))
         watch.heads[sender] += data
         head = watch.heads[Sender.CLIENT]
