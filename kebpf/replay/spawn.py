@@ -33,9 +33,10 @@ class Launch:
 
     A ``command`` that is one string is given to ``/bin/sh -c``.  With ``captures_output`` the
     output goes to the tail, to ``log_file`` and to ``on_line``; without, to where this process
-    writes, and with ``keeps_stdout`` all of it to standard error.  ``dies_with_us`` has the kernel end the application's main process when this one
-    dies, however it dies: wanted for a test, never for a recording.  ``before_exec`` is awaited
-    with the process's number while it stands just before its exec (for probes to be attached).
+    writes, and with ``keeps_stdout`` all of it to standard error.  ``dies_with_us`` has the
+    kernel end the application's main process when this one dies, however it dies: wanted for a
+    test, never for a recording.  ``before_exec`` is awaited with the process's number while it
+    stands just before its exec (for probes to be attached).
     """
 
     command: str | Sequence[str]
