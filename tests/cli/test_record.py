@@ -365,6 +365,7 @@ class TestCommand:
             fetch(wait_port(recording), "word/first")
             assert end(recording) == 0
         assert last_line(recording).startswith("1 test case, 0 mocks from 1 request in ")
+        assert last_line(recording).endswith("on 1 connection"), "the launcher's own is none"
         assert not Path(f"/proc/{pid}").exists()
         [case] = TestSet.open(tmp_path / "set").cases()
         assert case.request["target"] == "/word/first"
