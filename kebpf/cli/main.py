@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -16,6 +17,7 @@ from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 DEBUG_VARIABLE = "KEBPF_DEBUG"
 HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
 COMMANDS_WITH_COMMAND = ("record", "test")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # typer exports no other name for what it raises on a wrong command line, in any of its versions.
 UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
         return _end_quietly()
+    except OSError as error:
+        return _fail_writing(error) if error.errno in _FULL else _fail_unexpectedly(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary: it reports what it caught
         return _fail_unexpectedly(error)
 
@@ -84,6 +88,15 @@ def _end_quietly() -> int:
     # The interpreter must not try to flush into the closed pipe once more when it exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitStatus.OUTPUT_CLOSED
+
+
+def _fail_writing(error: OSError) -> int:
+    """Reports and standard output are written where the run goes on: one boundary for them all."""
+    return _fail(
+        f"a report or the output could not be written to its end: {error.strerror}",
+        "free some space, or write it elsewhere, and run it again",
+        ExitStatus.ENVIRONMENT,
+    )
 
 
 def _fail_unexpectedly(error: Exception) -> int:

@@ -34,6 +34,7 @@ from kebpf.report.recording import (
 
 _SHOW_SECONDS = 0.25
 _MEBIBYTE = 1 << 20
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
@@ -126,7 +127,7 @@ class Session:
                 self._probes, self._target, self._writer, self._name, self._log
             )
         self.stop = Stop(self._options.duration)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _END_SIGNALS:
             signal.signal(number, self.stop.receive_signal)
 
     def watch(self, should_stop: Callable[[], bool]) -> Progress:
@@ -140,6 +141,8 @@ class Session:
 
     def finish(self, *notes: str) -> int:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
+        for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
+            signal.signal(number, signal.SIG_IGN)
         with self._guarding_log():
             ending = self._begun().finish()
         status = make_status(ending.progress)
@@ -212,7 +215,7 @@ def make_name(output: Path, process_name: str) -> str:
         letter if letter.isalnum() or letter in "._-" else "-" for letter in process_name
     )
     number = 1
-    while (output / f"{safe}-{number}").exists():
+    while os.path.lexists(output / f"{safe}-{number}"):
         number += 1
     return f"{safe}-{number}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kebpf.cli.errors import CommandUsageError, NothingToRunError
+from kebpf.cli.errors import CommandUsageError, KebpfError, NothingToRunError
 
 MANIFEST_NAME = "test-set.yaml"
 
@@ -15,18 +15,28 @@ def is_test_set(path: Path) -> bool:
 
 
 def list_test_sets(folder: Path) -> list[Path]:
-    """The test sets directly under ``folder``, by name."""
+    """The test sets directly under ``folder``, by name; hidden ones are not whole yet."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if is_test_set(path))
+    named = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in named if is_test_set(path))
 
 
 def find_test_sets(names: Sequence[str], folder: Path) -> list[Path]:
     """The folders of ``names``, each a name under ``folder`` or a path; all when none is named.
 
     A folder of test sets counts as all of them.  Raises `CommandUsageError` for a name that is
-    neither and `NothingToRunError` when there is nothing at all.
+    neither, `NothingToRunError` when there is nothing at all, `KebpfError` for what cannot be read.
     """
+    try:
+        return _find_test_sets(names, folder)
+    except OSError as error:
+        raise KebpfError(
+            f"{error.filename} cannot be read: {error.strerror}", hint="run as its owner"
+        ) from error
+
+
+def _find_test_sets(names: Sequence[str], folder: Path) -> list[Path]:
     if names:
         found = [path for name in names for path in _find_named(name, folder)]
         return list(dict.fromkeys(found))
@@ -46,5 +56,9 @@ def _find_named(name: str, folder: Path) -> list[Path]:
     inside = list_test_sets(Path(name))
     if inside:
         return inside
+    if (folder / name).is_dir():
+        return [folder / name]  # what is wrong with it is said when it is opened
+    if "/" in name and Path(name).exists():
+        return [Path(name)]
     known = ", ".join(path.name for path in list_test_sets(folder)) or "none"
     raise CommandUsageError(f"there is no test set {name!r} (under {folder}/ there are: {known})")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 import typer
@@ -29,7 +31,14 @@ def run_test(options: TestOptions, out: TextIO) -> int:
     """Runs on this host.  Raises `KebpfError` if it cannot begin."""
     from kebpf.cli.environment import make_environment
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     return run_in(make_environment(options.noise), options, out)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends a run as Ctrl-C does: a CI job that is cancelled leaves nothing behind either."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kebpf.cli.errors import CommandUsageError, NothingToRunError
+from kebpf.cli.errors import CommandUsageError, KebpfError, NothingToRunError
 from kebpf.cli.sets import find_test_sets
 
 
@@ -37,3 +37,21 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert caught.value.message == (
         f"there is no test set 'shop' (under {folder}/ there are: shop-1)"
     )
+
+
+def test_a_folder_that_is_no_set_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
+    folder = tmp_path / "kebpf"
+    (folder / "empty").mkdir(parents=True)
+    assert find_test_sets(["empty"], folder) == [folder / "empty"]
+    assert find_test_sets([str(folder / "empty")], tmp_path) == [folder / "empty"]
+
+
+def test_one_that_is_being_written_is_not_among_all(tmp_path: Path) -> None:
+    make_set(tmp_path / ".shop.unfinished-x")
+    with pytest.raises(NothingToRunError):
+        find_test_sets([], tmp_path)
+
+
+def test_a_name_no_file_can_have_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(KebpfError, match="cannot be read: File name too long"):
+        find_test_sets(["x" * 300], tmp_path)
