@@ -165,13 +165,13 @@ class Recording:
         self._log = log
         self._begun = time.monotonic()
         self._reader = Reader(probes.ring)
-        self._reader.start()
 
     def run(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Ending:
         """Works until ``should_stop`` or the target's end; ``show`` is called now and then.
 
         Raises ``TestSetError``, and ``OSError`` of the log.
         """
+        self._reader.start()
         try:
             while not should_stop() and self._probes.watched():
                 self._turn(_TURN_SECONDS)
