@@ -211,9 +211,8 @@ def make_notes(ending: Ending) -> list[str]:
 
 def make_name(output: Path, process_name: str) -> str:
     """``shop-1``: the process's name and the first number that is free."""
-    safe = "".join(
-        letter if letter.isalnum() or letter in "._-" else "-" for letter in process_name
-    )
+    letters = (one if one.isalnum() or one in "._-" else "-" for one in process_name)
+    safe = "".join(letters).lstrip(".") or "set"
     number = 1
     while os.path.lexists(output / f"{safe}-{number}"):
         number += 1

@@ -167,7 +167,6 @@ class Recording:
         self._begun = time.monotonic()
         self._seconds = 0.0
         self._reader = Reader(probes.ring)
-        self._reader.start()
 
     def watch(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Progress:
         """Works until ``should_stop`` or the target's end; ``show`` is called now and then.
@@ -175,6 +174,7 @@ class Recording:
         All that was captured is taken when it returns.  Raises ``TestSetError``, and ``OSError``
         of the log.
         """
+        self._reader.start()
         try:
             while not should_stop() and self._probes.watched():
                 self._turn(_TURN_SECONDS)

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,6 +50,7 @@ class TestSetWriter:
         self._owner = owner
         self._doing = f"the test set {self._folder} cannot be written"
         self._temporary: Path | None = None
+        self._made: list[Path] = []  # the parents that were not there
         self._mocks: BinaryIO | None = None
         self.mock_count = 0
         self.case_count = 0
@@ -107,6 +108,9 @@ class TestSetWriter:
         if self._temporary is not None:
             temporary, self._temporary = self._temporary, None
             shutil.rmtree(temporary, ignore_errors=True)
+        while self._made:
+            with suppress(OSError):  # something else is in it by now
+                self._made.pop().rmdir()
 
     def _rename(self, temporary: Path) -> None:
         if os.path.lexists(self._folder):
@@ -115,6 +119,7 @@ class TestSetWriter:
             )
         temporary.rename(self._folder)
         self._temporary = self._mocks = None
+        self._made.clear()
         _sync(self._folder.parent)
 
     @property
@@ -147,6 +152,7 @@ class TestSetWriter:
         for parent in reversed(self._folder.parents):
             if not parent.exists():
                 self._make_folder(parent)
+                self._made.append(parent)
         prefix = f".{self._folder.name}.unfinished-"
         self._temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder.parent))
         self._own(self._temporary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,14 @@ from kebpf.capture.probes import Door, Moved, Probes
 from kebpf.capture.target import NoTargetError, Target, resolve_target
 from kebpf.kernel.processes import ProcessFacts
 from kebpf.recording.model import Manifest, Tier
-from kebpf.recording.recorder import Pipeline, Progress, Recording, begin_recording, rebuild
+from kebpf.recording.recorder import (
+    Ending,
+    Pipeline,
+    Progress,
+    Recording,
+    begin_recording,
+    rebuild,
+)
 from kebpf.recording.store import TestSet, TestSetWriter
 from tests.capture.records import Socket
 from tests.recording.running import run_service
@@ -42,6 +49,14 @@ HEAD = LogHead(
 
 
 @dataclass
+def run(
+    recording: Recording, should_stop: Callable[[], bool], show: Callable[[Progress], None]
+) -> Ending:
+    """The whole of a recording."""
+    recording.watch(should_stop, show)
+    return recording.finish()
+
+
 class Shop:
     """A made-up service: one inbound connection and one to Redis, in one thread."""
 
@@ -281,7 +296,7 @@ class TestRecording:
     def test_it_ends_with_its_target(self, tmp_path: Path) -> None:
         records = Shop().open().serve().close().records
         probes = FakeProbes(records.copy())
-        ending = self.record(probes).run(lambda: False, lambda _: None)
+        ending = run(self.record(probes), lambda: False, lambda _: None)
         assert probes.notes == ["detach"]
         assert ending.manifest.test_cases == ending.progress.test_cases == 1
         assert ending.progress.lost_events == ending.manifest.losses.lost_events == 3
@@ -296,7 +311,7 @@ class TestRecording:
         moved = (one.moved[0], one.moved[1] + 7)
         probes.moved = [Moved(one.address, one.generation, moved, (0, 7))]
         shown: list[Progress] = []
-        ending = self.record(probes).run(lambda: len(shown) == 3, shown.append)
+        ending = run(self.record(probes), lambda: len(shown) == 3, shown.append)
         assert ending.manifest.test_cases == 1
         assert ending.manifest.losses.lost_bytes == 7
         assert [progress.seconds for progress in shown] == sorted(
@@ -311,7 +326,7 @@ class TestRecording:
             raise BrokenPipeError
 
         with pytest.raises(BrokenPipeError):
-            self.record(probes).run(lambda: False, fail)
+            self.record(probes).watch(lambda: False, fail)
         assert probes.notes == ["detach"]
 
 
@@ -348,7 +363,7 @@ def test_a_real_service(tmp_path: Path, door: Door) -> None:
         recording = begin_recording(probes, target, writer, "set", log)
         names = ["apple", "pear", "plum"]
         seen = [service.get(name) for name in names]
-        ending = recording.run(iter([False, True]).__next__, lambda _: None)
+        ending = run(recording, iter([False, True]).__next__, lambda _: None)
     assert ending.manifest.losses.lost_bytes == ending.manifest.losses.unparsed_connections == 0
     live = TestSet.open(tmp_path / "live")
     assert [case.request["target"] for case in live.cases()] == [f"/{name}" for name in names]
