@@ -48,7 +48,6 @@ HEAD = LogHead(
 )
 
 
-@dataclass
 def run(
     recording: Recording, should_stop: Callable[[], bool], show: Callable[[Progress], None]
 ) -> Ending:
@@ -57,6 +56,7 @@ def run(
     return recording.finish()
 
 
+@dataclass
 class Shop:
     """A made-up service: one inbound connection and one to Redis, in one thread."""
 
