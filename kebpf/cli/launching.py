@@ -55,7 +55,7 @@ async def _record(options: RecordOptions, stack: ExitStack) -> int:
 def describe_command(facts: ProcessFacts, words: list[str]) -> ProcessFacts:
     """What a process that is about to execute ``words`` will be."""
     is_shell_text = words[:2] == ["/bin/sh", "-c"] and len(words) == 3
-    program = (words[2].split() if is_shell_text else words)[0]
+    program = ((words[2].split() if is_shell_text else []) or words)[0]
     executable = shutil.which(words[0]) or ""
     return replace(facts, name=Path(program).name, command=words, executable=executable)
 

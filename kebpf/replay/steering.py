@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from kebpf.kernel.redirect import Redirect, RedirectPorts
 from kebpf.replay.processes import Cgroup
@@ -27,7 +27,7 @@ class KernelSteering:
             return None
         return self._redirect.original_destination(transport, host, port)
 
-    async def watch_listening(self) -> AsyncIterator[Listening]:
+    async def watch_listening(self) -> AsyncGenerator[Listening, None]:
         """Each socket of the cgroup that begins to listen, from `attach` on."""
         redirect = self._redirect
         if redirect is None:
