@@ -1,4 +1,4 @@
-/* What differs between processors: where a call's arguments are, and the calls' numbers. */
+/* System calls: their numbers and where their arguments are, which differ between processors. */
 #pragma once
 
 #if defined(KEBPF_ARCH_X86_64)
@@ -10,6 +10,7 @@
 #define REG_4 56     /* r10 */
 #define REG_5 72     /* r8 */
 #define REG_CS 136
+#define REG_RESULT 80 /* ax: -ENOSYS as long as the call is under way */
 #define CS_64BIT 0x33
 #define NR_read 0
 #define NR_write 1
@@ -64,4 +65,26 @@ static inline int read_call(u64 regs) {
         return -1;
 #endif
     return (int)read_register(regs, REG_CALL);
+}
+
+static inline int read_direction(int call) {
+    switch (call) {
+    case NR_read:
+    case NR_readv:
+    case NR_preadv2:
+    case NR_recvfrom:
+    case NR_recvmsg:
+    case NR_recvmmsg:
+    case NR_splice:
+        return INGRESS;
+    case NR_write:
+    case NR_writev:
+    case NR_pwritev2:
+    case NR_sendto:
+    case NR_sendmsg:
+    case NR_sendmmsg:
+    case NR_sendfile:
+        return EGRESS;
+    }
+    return -1;
 }

@@ -8,14 +8,12 @@
 #define MMSGHDR_LEN 56
 #define MMSGHDR_SIZE 64
 
-#define MOST_MESSAGES 1024       /* UIO_MAXIOV: the kernel takes no more */
-#define MESSAGE_PAUSE_NS 1000000 /* longer between two messages: maybe another call */
+#define MOST_MESSAGES 1024 /* UIO_MAXIOV: the kernel takes no more */
 
-/* Where a sendmmsg is: thread → place; gone once its last message is. */
+/* Where a sendmmsg is: thread → its next message; gone once the call is over. */
 struct place {
     u64 connection;
     u64 vector;
-    u64 time_ns;
     u32 vector_size;
     u32 next;
     u32 last_size;
@@ -33,35 +31,55 @@ static inline u64 set_message(struct transfer *t, u64 message) {
     return name;
 }
 
-/* sendmmsg reports each message by itself, in order: which one this is has to be counted.  Gives
- * 0 where the last call may have ended early and this be the first message of another. */
-static inline u64 next_message(u64 sk, u64 vector, u32 vector_size, u32 size) {
+/* Whether a message has no more than `size` bytes: the call ends behind one that was cut short. */
+static inline int is_whole(u64 message, u32 size) {
+    u64 vector = 0, count = 0, iovec[2] = {}, total = 0;
+    read_user(&vector, 8, (void *)(message + MSGHDR_IOV));
+    read_user(&count, 8, (void *)(message + MSGHDR_IOVLEN));
+#pragma clang loop unroll(disable)
+    for (u32 number = 0; number < MOST_MESSAGES && number < count; number++) {
+        read_user(iovec, sizeof(iovec), (void *)(vector + number * sizeof(iovec)));
+        total += iovec[1];
+    }
+    return total <= size;
+}
+
+/* sendmmsg reports each message by itself, in order, and an error that ends it: so the messages
+ * can be counted. */
+static inline u64 next_message(u64 sk, u64 regs, u32 size) {
+    u64 vector = read_register(regs, REG_2), given = read_register(regs, REG_3);
+    u32 vector_size = given < MOST_MESSAGES ? given : MOST_MESSAGES;
     u32 thread = (u32)bpf_get_current_pid_tgid(), index = 0, before = 0;
-    u64 now_ns = bpf_ktime_get_ns();
     struct place *place = places.lookup(&thread);
     if (place && place->connection == sk && place->vector == vector &&
         place->vector_size == vector_size && place->next < vector_size) {
         u64 previous = vector + (u64)(place->next - 1) * MMSGHDR_SIZE;
         read_user(&before, 4, (void *)(previous + MMSGHDR_LEN));
-        if (before == place->last_size) {
-            if (now_ns - place->time_ns > MESSAGE_PAUSE_NS) {
-                places.delete(&thread);
-                return 0;
-            }
+        if (before == place->last_size)
             index = place->next;
-        }
     }
+    u64 message = vector + (u64)index * MMSGHDR_SIZE;
     struct place now = {.connection = sk,
                         .vector = vector,
-                        .time_ns = now_ns,
                         .vector_size = vector_size,
                         .next = index + 1,
                         .last_size = size};
-    if (now.next < vector_size)
+    if (now.next < vector_size && is_whole(message, size))
         places.update(&thread, &now);
     else if (place)
         places.delete(&thread);
-    return vector + (u64)index * MMSGHDR_SIZE;
+    return message;
+}
+
+/* A message without bytes is one too; an error is the end of the call. */
+static inline void pass_message(u64 sk, u64 regs, s32 result) {
+    u32 thread = (u32)bpf_get_current_pid_tgid();
+    if (read_call(regs) != NR_sendmmsg)
+        return;
+    if (result < 0)
+        places.delete(&thread);
+    else
+        next_message(sk, regs, 0);
 }
 
 /* What one call moves behind its first message. */
@@ -85,7 +103,7 @@ static inline void set_buffer(struct transfer *t, u64 regs, u32 size) {
 /* Finds the user buffers of the call; gives the destination's address, 0 for none, and NO_BUFFER
  * when the call has none that can be read. */
 static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size, u32 messages) {
-    u64 vector = read_register(regs, REG_2), message = 0;
+    u64 vector = read_register(regs, REG_2);
     switch (call) {
     case NR_read:
     case NR_write:
@@ -111,10 +129,8 @@ static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size,
         if (!messages)
             return NO_BUFFER;
     case NR_sendmmsg:
-        if (!messages) {
-            message = next_message(t->connection, vector, read_register(regs, REG_3), size);
-            return message ? set_message(t, message) : NO_BUFFER;
-        }
+        if (!messages)
+            return set_message(t, next_message(t->connection, regs, size));
         set_messages(t, vector + MMSGHDR_SIZE, messages - 1);
         return set_message(t, vector);
     }

@@ -142,6 +142,12 @@ static inline void begin_streams(struct kebpf_open *open, struct connection *c, 
     open->egress_sequence -= egress;
     open->ingress_before -= ingress;
     open->egress_before -= egress;
+    if (c->role == KEBPF_ROLE_CLIENT) { /* it was seen to connect: what else moved is missing */
+        open->ingress_sequence -= open->ingress_before;
+        open->egress_sequence -= open->egress_before - 1; /* the SYN is no byte */
+        open->ingress_before = 0;
+        open->egress_before = 1;
+    }
     c->base[INGRESS] = open->ingress_sequence;
     c->base[EGRESS] = open->egress_sequence;
 }

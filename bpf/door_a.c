@@ -9,13 +9,29 @@
 #include "capture.h"
 #include "lifecycle.h"
 
+enum { ENOSYS = 38 };
+
+/* Whether the call in the registers is what moved the bytes: io_uring works at the end of other
+ * calls as well, and the kernel has sockets of its own. */
+static inline int is_of_call(u64 regs, u64 sk, u32 direction) {
+#ifdef REG_RESULT
+    if ((s64)read_register(regs, REG_RESULT) != -ENOSYS)
+        return 0;
+#endif
+    if (read_direction(read_call(regs)) != (int)direction)
+        return 0;
+    return find_socket(read_register(regs, REG_1)) == sk;
+}
+
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
-    if (result < 0 || !is_target() || !is_consuming(direction, flags))
+    if ((result < 0 && direction == INGRESS) || !is_target() || !is_consuming(direction, flags))
         return 0;
     u64 regs = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
-    /* another socket than the call's: io_uring's work at the end of it, or the kernel's own I/O */
-    int has_buffers = find_socket(read_register(regs, REG_1)) == sk;
-    return capture(ctx, regs, sk, result, direction, flags, 0, has_buffers);
+    if (result <= 0 && direction == EGRESS)
+        pass_message(sk, regs, result);
+    if (result < 0)
+        return 0;
+    return capture(ctx, regs, sk, result, direction, flags, 0, is_of_call(regs, sk, direction));
 }
 
 int on_sock_send_length(struct bpf_raw_tracepoint_args *ctx) {

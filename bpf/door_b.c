@@ -9,28 +9,6 @@
 #include "capture.h"
 #include "lifecycle.h"
 
-static inline int read_direction(int call) {
-    switch (call) {
-    case NR_read:
-    case NR_readv:
-    case NR_preadv2:
-    case NR_recvfrom:
-    case NR_recvmsg:
-    case NR_recvmmsg:
-    case NR_splice:
-        return INGRESS;
-    case NR_write:
-    case NR_writev:
-    case NR_pwritev2:
-    case NR_sendto:
-    case NR_sendmsg:
-    case NR_sendmmsg:
-    case NR_sendfile:
-        return EGRESS;
-    }
-    return -1;
-}
-
 static inline u32 read_flags(u64 regs, int call) {
     if (call == NR_recvfrom || call == NR_recvmmsg)
         return read_register(regs, REG_4);
@@ -61,6 +39,8 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     /* these two report at their end: the sizes are in the messages themselves */
     u32 messages = 0, size = result;
     if (call == NR_sendmmsg || call == NR_recvmmsg) {
+        if (!result)
+            return 0;
         messages = result;
         read_user(&size, sizeof(size), (void *)(read_register(regs, REG_2) + MMSGHDR_LEN));
     }

@@ -225,22 +225,20 @@ def look_first(port: str) -> Report:
 
 
 def overflow(port: str) -> Report:
-    """Writes without blocking into a socket with little room."""
+    """Writes without blocking until there is no room, then on, blocking."""
     _await_start()
-    data, results = memoryview(make_bytes(3_000_000)), []
+    data, results = memoryview(make_bytes(9_000_000)), []
     with _connect(port) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
         sock.setblocking(False)
-        while data:
-            try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
                 results.append(sock.send(data[:1_000_000]))
                 data = data[results[-1] :]
-            except BlockingIOError:
-                results.append(-1)
-                sock.setblocking(True)
-                results.append(sock.send(data[:50_000]))
-                data = data[results[-1] :]
-                sock.setblocking(False)
+        sys.stdout.write("full\n")
+        sys.stdout.flush()
+        sock.setblocking(True)
+        for start in range(0, len(data), 1_000_000):
+            sock.sendall(data[start : start + 1_000_000])
     return {"results": results}
 
 
@@ -372,16 +370,32 @@ def truncate_datagram(port: str) -> Report:
 
 
 def send_messages(port: str) -> Report:
-    """Vectors of datagrams: whole, a part of the same vector again, then as a whole."""
+    """Vectors of datagrams: whole, a part of the same vector again, one without bytes."""
     _await_start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", int(port)))
         messages = Messages([b"first", b"other", b"third"])
         sizes = [messages.send(sock), messages.send(sock, 2), messages.send(sock)]
+        sizes.append(Messages([b"a", b"", b"bc"]).send(sock))
         received: list[bytes] = []
-        while len(received) < 8:
-            received += Messages([bytes(50)] * 8).receive(sock)
+        while len(received) < 11:
+            received += Messages([bytes(50)] * 11).receive(sock)
     return {"sizes": sizes, "received": [part.decode() for part in received]}
+
+
+def send_messages_in_parts(path: str) -> Report:
+    """A vector whose call ends early, by an error, and another in the very same memory."""
+    _await_start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(path)
+        sock.setblocking(False)
+        messages = Messages([b"%05d" % number for number in range(1000)])
+        sizes = messages.send(sock)  # until there is no room for more
+        sys.stdout.write(f"{len(sizes)}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()  # there is room again
+        again = messages.send(sock)
+    return {"sent": [len(sizes), len(again)]}
 
 
 def send_to_paths(first: str) -> Report:
@@ -435,6 +449,7 @@ PROGRAMS: dict[str, Callable[..., Report]] = {
         ask_datagrams,
         truncate_datagram,
         send_messages,
+        send_messages_in_parts,
         send_to_paths,
         fail,
         burst,

@@ -138,10 +138,14 @@ class Tap:
         assert self._process.stdin is not None
         return self._process.stdin
 
+    @property
+    def _stdout(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
     def read_line(self) -> str:
         """The next line the program prints."""
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        return self._stdout.readline().strip()
 
     def start(self) -> None:
         """Watches it from here on, and lets it go."""
@@ -162,15 +166,18 @@ class Tap:
             self.drain()
         else:
             raise TimeoutError("the program's end was not seen")
-        output = self._process.communicate()[0]
-        assert self._process.returncode == 0
+        self._stdin.close()
+        output = self._stdout.read()  # communicate() would miss what `read_line` has buffered
+        assert self._process.wait() == 0
         self.drain()
         return self._put_together(json.loads(output.splitlines()[-1]))
 
     def end(self) -> None:
         """Ends the program if it still runs."""
         self._process.kill()
-        self._process.communicate()
+        self._stdin.close()
+        self._stdout.close()
+        self._process.wait()
 
     def _has_ended(self) -> bool:
         return any(

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Door, Probes
 from tests.capture.peers import datagram_peer, read_all, reply_with, stream_peer
 from tests.capture.programs import REPLY_SIZE, REQUEST_SIZE, make_bytes
 from tests.capture.tap import Capture, tap, watch
+from tests.capture.uring import MUCH
 
 pytestmark = pytest.mark.kernel
 
@@ -114,19 +116,27 @@ def test_splice_to_a_socket_is_a_gap(probes: Probes) -> None:
     assert {event.system_call for event in capture.lost} == {SPLICE}
 
 
-def test_what_another_call_s_registers_know_nothing_of_is_a_gap(probes: Probes) -> None:
-    """io_uring receives while the thread reads a pipe: the pipe's buffer is not looked into."""
+@pytest.mark.parametrize(("other_call", "size"), [("read", 0), ("write", MUCH)])
+def test_the_buffers_of_another_call_are_not_looked_into(
+    probes: Probes, other_call: str, size: int
+) -> None:
+    """io_uring receives while the thread is in a call of its own: a gap."""
+    is_complete = threading.Event()
 
     def serve(sock: socket.socket, into: bytearray) -> None:
-        into += sock.recv(3, socket.MSG_WAITALL)
+        sock.recv(min(size, 100_000), socket.MSG_PEEK | socket.MSG_WAITALL)
         sock.sendall(b"by io_uring")
         sock.shutdown(socket.SHUT_WR)
+        assert is_complete.wait(20)
         read_all(sock, into)
 
-    with stream_peer(serve) as peer:
-        capture = watch(probes, "uring", peer.port)
+    with stream_peer(serve) as peer, tap(probes, "uring", peer.port, other_call) as held:
+        held.start()
+        assert held.read_line() == "complete"
+        is_complete.set()
+        capture = held.finish()
     assert capture.report == {"result": 11}
-    assert capture.only.egress == peer.only == b"nowby io_uring"
+    assert capture.only.egress == peer.only == bytes(size) + b"by io_uring"
     assert capture.only.ingress == b""
     assert capture.only.gaps(IN) == [(0, 11)]
 
@@ -150,12 +160,19 @@ def test_only_what_is_taken_out_of_the_stream_counts(probes: Probes) -> None:
 
 
 def test_partial_and_refused_writes_count_once(probes: Probes) -> None:
-    content = make_bytes(3_000_000)
-    with stream_peer() as peer:
-        capture = watch(probes, "overflow", peer.port)
-    results = capture.report["results"]
-    assert -1 in results  # it would have blocked
-    assert any(0 < one < 1_000_000 for one in results[:-1])
+    content = make_bytes(9_000_000)
+    is_full = threading.Event()
+
+    def serve(sock: socket.socket, into: bytearray) -> None:
+        assert is_full.wait(20)
+        read_all(sock, into)
+
+    with stream_peer(serve) as peer, tap(probes, "overflow", peer.port) as held:
+        held.start()
+        assert held.read_line() == "full"
+        is_full.set()
+        capture = held.finish()
+    assert 0 < capture.report["results"][-1] < 1_000_000
     assert capture.only.egress == peer.only == content
     assert_whole(capture)
 
@@ -289,20 +306,40 @@ def test_nothing_is_read_beyond_a_buffer(probes: Probes) -> None:
 
 
 def test_vectors_of_datagrams(probes: Probes) -> None:
-    with datagram_peer("127.0.0.1", 8) as peer:
+    with datagram_peer("127.0.0.1", 11) as peer:
         capture = watch(probes, "send_messages", peer.port)
-    assert capture.report["sizes"] == [[5, 5, 5], [5, 5], [5, 5, 5]]
+    assert capture.report["sizes"] == [[5, 5, 5], [5, 5], [5, 5, 5], [1, 0, 2]]
     sent = [b"first", b"other", b"third", b"first", b"other", b"first", b"other", b"third"]
+    sent += [b"a", b"", b"bc"]
     assert list(map(bytes, peer.received)) == sent
     seen = capture.only
     assert seen.egress == b"".join(sent)
-    assert [piece.size for piece in seen.pieces[OUT]] == [5] * 8
+    assert [piece.size for piece in seen.pieces[OUT]] == [5] * 8 + [1, 2]
     if probes.door is Door.A:  # which of the messages it is cannot be told: said so
-        assert seen.gaps(IN) == [(0, 48)]
+        assert seen.gaps(IN) == [(0, 66)]
         assert {event.system_call for event in capture.lost} == {RECVMMSG}
     else:
-        assert seen.ingress == b"answer" * 8
+        assert seen.ingress == b"answer" * 11
         assert_whole(capture)
+
+
+def test_a_vector_that_was_sent_in_part(probes: Probes, tmp_path: Path) -> None:
+    """The next call on the same memory begins at its first message again."""
+    place = str(tmp_path / "peer")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(place)
+        with tap(probes, "send_messages_in_parts", place) as held:
+            held.start()
+            count = int(held.read_line())
+            assert 0 < count < 1000
+            received = [peer.recv(100) for _ in range(count)]
+            held.go_on()
+            capture = held.finish()
+        again = capture.report["sent"][1]
+        received += [peer.recv(100) for _ in range(again)]
+    assert received == [b"%05d" % number for part in (count, again) for number in range(part)]
+    assert capture.only.egress == b"".join(received)
+    assert_whole(capture)
 
 
 def test_unix_datagrams(probes: Probes, tmp_path: Path) -> None:

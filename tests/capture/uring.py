@@ -1,7 +1,7 @@
-"""As much of io_uring(7) as it takes to receive once; run as ``uring.py PORT``.
+"""As much of io_uring(7) as it takes to receive once; run as ``uring.py PORT read|write``.
 
 The receive is submitted while there is nothing to receive.  The kernel does it later, when the
-thread is within another call: a read of a pipe.
+thread is within another call: a read of a pipe, or a write to the very same socket.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ SETUP, ENTER = 425, 426
 RECV = 27  # IORING_OP_RECV
 RINGS_AT, ENTRIES_AT = 0, 0x10000000  # IORING_OFF_SQ_RING, IORING_OFF_SQES
 ENTRY_SIZE = 64
+MUCH = 8_000_000  # bytes: more than fits between two sockets
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,22 +63,26 @@ def _check(result: int) -> int:
     return result
 
 
-def main(port: str) -> None:
+def main(port: str, other_call: str) -> None:
     sys.stdin.readline()
     reading, writing = os.pipe()
     ring, buffer = Ring(), ctypes.create_string_buffer(100)
 
-    def let_go() -> None:
+    def watch() -> None:
         while not ring.is_complete:
             threading.Event().wait(0.001)
         os.write(writing, b"not from the socket")
+        sys.stdout.write("complete\n")
+        sys.stdout.flush()
 
     with socket.create_connection(("127.0.0.1", int(port))) as sock:
         ring.receive(sock, buffer)
-        watching = threading.Thread(target=let_go)
+        watching = threading.Thread(target=watch)
         watching.start()
-        sock.sendall(b"now")  # and the peer sends
-        os.read(reading, 100)
+        if other_call == "read":
+            os.read(reading, 100)  # the peer sends meanwhile
+        else:
+            sock.sendall(bytes(MUCH))  # the peer sends, and does not read
         watching.join()
         sock.sendall(buffer.raw[: ring.result])
         sock.shutdown(socket.SHUT_WR)
@@ -87,4 +92,4 @@ def main(port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
