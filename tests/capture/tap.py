@@ -28,6 +28,7 @@ from kebpf.reassembly.stream import Piece
 from kebpf.reassembly.tracker import Totals, Tracker
 
 PROGRAMS = Path(__file__).with_name("programs.py")
+URING = Path(__file__).with_name("uring.py")
 MOST_WAITS = 200  # of 50 ms each: far more than anything here takes
 
 
@@ -122,8 +123,9 @@ class Tap:
     def __init__(self, probes: Probes, *arguments: object) -> None:
         self._probes = probes
         self._events: list[Event] = []
+        script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(PROGRAMS), *map(str, arguments)],
+            [sys.executable, "-I", *map(str, (*script, *arguments[1:]))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

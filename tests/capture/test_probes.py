@@ -114,6 +114,23 @@ def test_splice_to_a_socket_is_a_gap(probes: Probes) -> None:
     assert {event.system_call for event in capture.lost} == {SPLICE}
 
 
+def test_what_another_call_s_registers_know_nothing_of_is_a_gap(probes: Probes) -> None:
+    """io_uring receives while the thread reads a pipe: the pipe's buffer is not looked into."""
+
+    def serve(sock: socket.socket, into: bytearray) -> None:
+        into += sock.recv(3, socket.MSG_WAITALL)
+        sock.sendall(b"by io_uring")
+        sock.shutdown(socket.SHUT_WR)
+        read_all(sock, into)
+
+    with stream_peer(serve) as peer:
+        capture = watch(probes, "uring", peer.port)
+    assert capture.report == {"result": 11}
+    assert capture.only.egress == peer.only == b"nowby io_uring"
+    assert capture.only.ingress == b""
+    assert capture.only.gaps(IN) == [(0, 11)]
+
+
 def test_only_what_is_taken_out_of_the_stream_counts(probes: Probes) -> None:
     def serve(sock: socket.socket, into: bytearray) -> None:
         sock.sendall(b"peeked" + b"thrown" + b"and the rest")
