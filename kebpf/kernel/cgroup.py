@@ -17,6 +17,7 @@ from kebpf.kernel.errors import KernelError
 MOUNTINFO = Path("/proc/self/mountinfo")
 _PREFIX = "kebpf-test-"
 _EMPTYING_SECONDS = 5.0
+_STALE_SECONDS = 60.0  # a run of another container may be about to use a younger one
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -43,11 +44,23 @@ def find_cgroup2_mount(mountinfo: Path = MOUNTINFO) -> Path:
 @contextlib.contextmanager
 def make_cgroup() -> Iterator[Cgroup]:
     """A new group, removed at the end with whatever still runs in it.  Raises `KernelError`."""
-    folder = _make_folder(find_cgroup2_mount())
+    parent = find_cgroup2_mount()
+    _remove_stale(parent)
+    folder = _make_folder(parent)
     try:
         yield Cgroup(folder)
     finally:
         remove_cgroup(folder)
+
+
+def _remove_stale(parent: Path) -> None:
+    """Removes empty groups of runs that were killed; a group with processes cannot be removed."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        maker = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        is_gone = maker.isdigit() and not Path("/proc", maker).exists()
+        with contextlib.suppress(OSError):
+            if is_gone and time.time() - folder.stat().st_ctime > _STALE_SECONDS:
+                folder.rmdir()
 
 
 def _make_folder(parent: Path) -> Path:

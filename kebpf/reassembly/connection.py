@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kebpf.capture.events import Direction, Open, SocketRole, Transport
+from kebpf.reassembly.order import TimeOrder
 from kebpf.reassembly.stream import Stream
 
 _TRANSPORT_NAMES = {
@@ -21,7 +22,7 @@ class Connection:
 
     ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
     why bytes were not copied (a system call's number) to how many.  ``ends_ns`` are the ends of
-    streams that still wait for a piece.
+    streams that still wait for a piece; ``order`` keeps what came after such a piece.
     """
 
     number: int
@@ -31,7 +32,8 @@ class Connection:
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
     missing_payload: dict[int, int] = field(default_factory=dict)
-    ends_ns: dict[int, int] = field(default_factory=dict)
+    ends_ns: dict[Direction, int] = field(default_factory=dict)
+    order: TimeOrder = field(default_factory=TimeOrder)
 
     @property
     def transport(self) -> str:

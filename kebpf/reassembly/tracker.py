@@ -19,7 +19,7 @@ from kebpf.capture.events import (
     Transport,
 )
 from kebpf.reassembly.connection import Connection
-from kebpf.reassembly.stream import Piece, unwrap
+from kebpf.reassembly.stream import MOST_HELD_SIZE, Piece, unwrap
 
 #: How long, in event time, a piece waits for an earlier one of another thread or processor.
 PATIENCE_NS = 200_000_000
@@ -195,10 +195,8 @@ class Tracker:
         if connection is None:
             return
         direction = Direction(event.head.direction)
-        if connection.streams[direction].is_waiting:
-            connection.ends_ns[direction] = event.head.time_ns
-        else:
-            self._consumer.end_stream(connection, direction, event.head.time_ns)
+        connection.ends_ns[direction] = event.head.time_ns
+        self._give(connection)
 
     def _close(self, key: Key, moved: tuple[int, int], time_ns: int) -> None:
         if key in self._connections:
@@ -217,7 +215,8 @@ class Tracker:
         for direction in Direction:
             stream = connection.streams[direction]
             end = stream.position if moved is None else moved[direction]
-            self._pass_on(connection, direction, stream.close(end, time_ns))
+            connection.order.add(direction, stream.close(end, time_ns))
+        self._give(connection)
         del self._connections[key]
         del self._generations[connection.opened.head.socket]
         connection.is_closed = True
@@ -225,10 +224,29 @@ class Tracker:
         self._consumer.close_connection(connection, time_ns)
 
     def _pass_on(self, connection: Connection, direction: Direction, pieces: list[Piece]) -> None:
-        for piece in pieces:
+        connection.order.add(direction, pieces)
+        if connection.order.size > MOST_HELD_SIZE:
+            for each in Direction:
+                connection.order.add(each, connection.streams[each].give_up())
+        self._give(connection)
+
+    def _give(self, connection: Connection) -> None:
+        """Gives what is certain to come next: while one direction waits, so does the other.
+
+        An answer handed over before its question, which was late, would be taken for another's.
+        """
+        waits_since_ns = _find_waiting(connection)
+        for direction, piece in connection.order.take(waits_since_ns):
             self._consumer.take_piece(connection, direction, piece)
-        if direction in connection.ends_ns and not connection.streams[direction].is_waiting:
-            self._consumer.end_stream(connection, direction, connection.ends_ns.pop(direction))
+        if waits_since_ns is None:
+            for direction in list(connection.ends_ns):
+                self._consumer.end_stream(connection, direction, connection.ends_ns.pop(direction))
+
+
+def _find_waiting(connection: Connection) -> int | None:
+    """The time of the oldest piece that waits for an earlier one of its stream."""
+    times = [stream.held_since_ns for stream in connection.streams]
+    return min((time for time in times if time is not None), default=None)
 
 
 def _add_up(sums: Totals, connection: Connection) -> None:

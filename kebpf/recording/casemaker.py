@@ -138,6 +138,7 @@ class CaseMaker:
             ],
             protocol.view(case.response),
             Window(request.start_ns, request.end_ns),
+            [Window(call.start_ns, call.end_ns) for call in calls],
         )
         for call, generated in zip(calls, result.calls, strict=True):
             if call.case is request:
@@ -152,7 +153,8 @@ class CaseMaker:
             max((one.end_ns for one in requests), default=call.end_ns),
         )
         inputs = [view for one in requests for view in self._inputs_before(one, call.start_ns)]
-        return self._provenance.settle_call(identity, answer, window, inputs)
+        made = Window(call.start_ns, call.end_ns)
+        return self._provenance.settle_call(identity, answer, window, inputs, made)
 
     def _inputs_before(self, request: Inbound, time_ns: int) -> list[Any]:
         """What had come in with a request by then: itself, and the answers to its calls."""

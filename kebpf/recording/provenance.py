@@ -28,8 +28,8 @@ from kebpf.recording.values import (
     walk_scalars,
 )
 
-MOST_INPUTS = 200_000  # distinct input tokens remembered across a recording
-MOST_GENERATED = 200_000  # distinct generated tokens remembered across a recording
+MOST_INPUTS = 60_000  # distinct input tokens remembered across a recording
+MOST_GENERATED = 60_000  # distinct generated tokens remembered across a recording
 MOST_CASE_TEXT = 4 << 20  # characters of one case's inputs that are searched for substrings
 
 FRESH_ONLY = ("uuid1", "uuid6", "uuid7", "ulid", "ksuid", "objectid", "snowflake")
@@ -61,6 +61,28 @@ class _Memory:
         return self._classes.get(key)
 
 
+class _FirstSeen:
+    """When each value first came in, the oldest forgotten beyond a cap.
+
+    Cases are settled in the order in which they began, so what came in with a long one may be
+    known before an earlier case is settled: only its time says that it was not there yet.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._times: OrderedDict[str, int] = OrderedDict()
+
+    def add(self, key: str, time_ns: int) -> None:
+        self._times[key] = min(self._times.get(key, time_ns), time_ns)
+        self._times.move_to_end(key)
+        if len(self._times) > self._cap:
+            self._times.popitem(last=False)
+
+    def is_older(self, key: str, time_ns: int) -> bool:
+        first_ns = self._times.get(key)
+        return first_ns is not None and first_ns <= time_ns
+
+
 class _CaseInputs:
     """The texts that came in during one case, for a search of exact substrings."""
 
@@ -83,7 +105,7 @@ class Provenance:
     """Settles where the values of a recording came from; one object sees the whole of it."""
 
     def __init__(self) -> None:
-        self._inputs = _Memory(MOST_INPUTS)
+        self._inputs = _FirstSeen(MOST_INPUTS)
         self._generated = _Memory(MOST_GENERATED)
 
     def settle(
@@ -92,15 +114,24 @@ class Provenance:
         calls: Sequence[tuple[Document, Any]],
         response_view: Any,
         window: Window,
+        call_windows: Sequence[Window] = (),
     ) -> CaseProvenance:
-        """Settles one case; ``calls`` are ``(identity, response view)`` in the order made."""
+        """Settles one case; ``calls`` are ``(identity, response view)`` in the order made.
+
+        ``call_windows`` say when each was made and answered (else: within the case's window).
+        """
         result = CaseProvenance()
         inputs = _CaseInputs()
-        self._take_inputs(case_request_view, inputs, window)
-        for identity, answer_view in calls:
-            result.calls.append(self._settle_tree(identity, inputs, window, result.strength))
-            self._take_inputs(answer_view, inputs, window)
-        result.response = self._settle_tree(response_view, inputs, window, result.strength)
+        self._take_inputs(case_request_view, inputs, window, window.start_ns)
+        for index, (identity, answer_view) in enumerate(calls):
+            made = call_windows[index] if call_windows else window
+            result.calls.append(
+                self._settle_tree(identity, inputs, window, result.strength, made.start_ns)
+            )
+            self._take_inputs(answer_view, inputs, window, made.end_ns)
+        result.response = self._settle_tree(
+            response_view, inputs, window, result.strength, window.end_ns
+        )
         return result
 
     def settle_call(
@@ -109,45 +140,50 @@ class Provenance:
         response_view: Any,
         window: Window,
         input_views: Sequence[Any] = (),
+        made: Window | None = None,
     ) -> dict[str, str]:
         """Settles a call that belongs to no one case; ``input_views`` came in before it.
 
-        Those count here only: the cases they belong to may not be settled yet.
+        Those count here only: the cases they belong to may not be settled yet.  ``made`` says
+        when the call was made and answered, ``window`` when its values can have been fresh.
         """
+        made = made or window
         inputs = _CaseInputs()
         for view in input_views:
-            self._take_inputs(view, inputs, window, is_remembered=False)
-        templates = self._settle_tree(identity, inputs, window, Strength())
-        self._take_inputs(response_view, inputs, window)
+            self._take_inputs(view, inputs, window, None)
+        templates = self._settle_tree(identity, inputs, window, Strength(), made.start_ns)
+        self._take_inputs(response_view, inputs, window, made.end_ns)
         return templates
 
     def _take_inputs(
-        self, view: Any, inputs: _CaseInputs, window: Window, is_remembered: bool = True
+        self, view: Any, inputs: _CaseInputs, window: Window, time_ns: int | None
     ) -> None:
+        """``time_ns`` is when it came in; ``None``: it counts here only."""
         for _path, scalar in walk_scalars(view):
             text = text_of(scalar)
             if text is None:
                 continue
             for form in _decoded_forms(text):
                 inputs.add(form)
-                self._index_tokens(form, inputs, window, is_remembered)
+                self._index_tokens(form, inputs, window, time_ns)
 
     def _index_tokens(
-        self, text: str, inputs: _CaseInputs, window: Window, is_remembered: bool
+        self, text: str, inputs: _CaseInputs, window: Window, time_ns: int | None
     ) -> None:
         for token in find_tokens(text, window):
             for key in _keys_of(token):
                 inputs.keys.add(key)
-                if is_remembered and not self._generated.get(key):
-                    self._inputs.add(key)
+                if time_ns is not None and not self._generated.get(key):
+                    self._inputs.add(key, time_ns)
 
     def _settle_tree(
-        self, tree: Any, inputs: _CaseInputs, window: Window, strength: Strength
+        self, tree: Any, inputs: _CaseInputs, window: Window, strength: Strength, time_ns: int
     ) -> dict[str, str]:
+        """``time_ns`` is when the tree was sent: what came in later is no input of it."""
         templates = {}
         for path, scalar in walk_scalars(tree):
             text = text_of(scalar)
-            placeholders = [] if text is None else self._settle_text(text, inputs, window)
+            placeholders = [] if text is None else self._settle_text(text, inputs, window, time_ns)
             if text is not None and placeholders:
                 templates[path] = write_template(text, placeholders)
                 strength.by_class += 1
@@ -156,16 +192,16 @@ class Provenance:
         return templates
 
     def _settle_text(
-        self, text: str, inputs: _CaseInputs, window: Window
+        self, text: str, inputs: _CaseInputs, window: Window, time_ns: int
     ) -> list[tuple[int, int, str]]:
         placeholders = []
         for token in find_tokens(text, window):
-            class_name = self._settle_token(token, inputs)
+            class_name = self._settle_token(token, inputs, time_ns)
             if class_name is not None:
                 placeholders.append((token.start, token.end, class_name))
         return placeholders
 
-    def _settle_token(self, token: Token, inputs: _CaseInputs) -> str | None:
+    def _settle_token(self, token: Token, inputs: _CaseInputs, time_ns: int) -> str | None:
         """The class of a generated token, ``None`` for a derived or literal one."""
         keys = _keys_of(token)
         earlier = self._generated.get(keys[0])
@@ -174,7 +210,7 @@ class Provenance:
         is_here = keys[0] in inputs.keys or inputs.holds(token.text)
         if is_here and is_time_class(token.class_name) and _is_coarse(token):
             return f"either:{token.class_name}"
-        if earlier is None and (is_here or self._is_old_input(token, keys[0])):
+        if earlier is None and (is_here or self._is_old_input(token, keys[0], time_ns)):
             return None
         if is_here and earlier is not None and is_time_class(token.class_name):
             return _seen_class(token, earlier)  # it came back from where it was put
@@ -182,8 +218,8 @@ class Provenance:
             self._generated.add(key, token.class_name)
         return token.class_name
 
-    def _is_old_input(self, token: Token, key: str) -> bool:
-        is_old = self._inputs.get(key) is not None
+    def _is_old_input(self, token: Token, key: str, time_ns: int) -> bool:
+        is_old = self._inputs.is_older(key, time_ns)
         return is_old and not (is_time_class(token.class_name) and _is_coarse(token))
 
 

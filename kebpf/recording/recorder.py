@@ -21,6 +21,10 @@ from kebpf.recording.watcher import Watcher
 from kebpf.recording.writer import TestSetWriter
 
 _TURN_SECONDS = 0.05
+_READ_MARGIN_NS = 500_000_000  # the reader looks at the ring far more often than that
+
+#: How often, in event time, things are settled: a backlog may hold many seconds of events.
+_SETTLE_NS = 50_000_000
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class Pipeline:
         self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
         self._newest_ns = 0
+        self._settled_ns = 0
         self.events = 0
 
     def feed(self, run: bytes) -> None:
@@ -64,9 +69,16 @@ class Pipeline:
             self.events += 1
             self._newest_ns = max(self._newest_ns, event.head.time_ns)
             self.tracker.feed(event)
+            if self._newest_ns - self._settled_ns > _SETTLE_NS:
+                self.settle()
 
-    def settle(self) -> None:
-        """Between runs: gives up on what is overdue, writes what is decided."""
+    def settle(self, read_until_ns: int = 0) -> None:
+        """Gives up on what is overdue, writes what is decided; `feed` does so by event time.
+
+        ``read_until_ns`` (CLOCK_MONOTONIC) says up to when all events were taken, for a time in
+        which none came.
+        """
+        self._newest_ns = self._settled_ns = max(self._newest_ns, read_until_ns)
         self.tracker.release_late()
         if self._newest_ns:
             now_ns = self._newest_ns + self._head.clock_offset_ns
@@ -200,7 +212,8 @@ class Recording:
             if self._log is not None:
                 self._log.write(run)
             self._pipeline.feed(run)
-        self._pipeline.settle()
+        is_empty = self._reader.backlog_size == 0
+        self._pipeline.settle(time.monotonic_ns() - _READ_MARGIN_NS if is_empty else 0)
 
     def _progress(self, seconds: float) -> Progress:
         progress = self._pipeline.progress()

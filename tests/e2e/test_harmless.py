@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.postgres, pytest.
 
 PATIENCE_SECONDS = 30.0
 LOOK_SECONDS = 0.005
+REPLAY_GROUP = "kebpf-test-"
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -78,8 +79,12 @@ MOMENTS = (while_loading, while_attaching, at_the_first_line, amid_the_recording
 
 
 def list_cgroup_programs() -> set[str]:
-    """What is attached to any control group."""
-    return {json.dumps(one, sort_keys=True) for one in ask_bpftool("cgroup", "tree")}
+    """What is attached to any control group but those that replays make for themselves."""
+    return {
+        json.dumps(one, sort_keys=True)
+        for one in ask_bpftool("cgroup", "tree")
+        if not Path(str(one["cgroup"])).name.startswith(REPLAY_GROUP)
+    }
 
 
 def list_programs() -> set[tuple[str, int]]:

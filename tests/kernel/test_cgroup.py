@@ -112,3 +112,15 @@ def test_where_none_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cgroup.find_cgroup2_mount, "__defaults__", (file,))
     with pytest.raises(KernelError, match="cannot be made in"), make_cgroup():
         pass
+
+
+@pytest.mark.kernel
+def test_what_a_killed_run_left_goes_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    left = find_cgroup2_mount() / f"kebpf-test-{gone}"
+    left.mkdir()
+    with make_cgroup():
+        assert left.exists(), "too young: another container may be about to use it"
+    monkeypatch.setattr(cgroup, "_STALE_SECONDS", -1.0)
+    with make_cgroup():
+        assert not left.exists()

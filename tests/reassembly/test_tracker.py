@@ -14,6 +14,7 @@ from kebpf.capture.events import (
     Transport,
     decode_run,
 )
+from kebpf.reassembly.stream import MOST_HELD_SIZE
 from kebpf.reassembly.tracker import MOST_EARLY_EVENTS, PATIENCE_NS, Tracker
 from tests.capture.records import Socket
 from tests.capture.tap import Collector, Seen
@@ -63,6 +64,39 @@ def test_pieces_are_put_in_order_by_their_sequence_numbers() -> None:
     made = Made().feed(opened, third, second)
     assert made.only.egress == b""
     assert made.feed(first).only.egress == b"one two three"
+
+
+def test_an_answer_waits_for_a_question_that_is_late() -> None:
+    one = Socket()
+    opened = one.open()
+    question, more, answer = one.send(b"ques"), one.send(b"tion"), one.receive(b"answer")
+    made = Made().feed(opened, more, answer)
+    assert (made.only.egress, made.only.ingress) == (b"", b"")
+    assert made.feed(question).only.ingress == b"answer"
+
+
+def test_a_question_that_never_comes_holds_its_answer_up_for_so_long_only() -> None:
+    one = Socket()
+    opened = one.open()
+    one.lose(OUT, 4)
+    made = Made().feed(opened, one.send(b"tion"), one.receive(b"answer"))
+    assert made.only.ingress == b""
+    one.time_ns += 2 * PATIENCE_NS
+    made.feed(one.receive(b"!"))
+    made.tracker.release_late()
+    assert (made.only.egress, made.only.ingress) == (b"tion", b"answer!")
+    assert made.only.gaps(OUT) == [(0, 4)]
+
+
+def test_what_is_held_up_has_a_cap() -> None:
+    one = Socket()
+    opened = one.open()
+    one.lose(OUT, 4)
+    made = Made().feed(opened, one.send(b"tion"))
+    for _ in range(1 + MOST_HELD_SIZE // (1 << 14)):
+        made.feed(one.receive(bytes(1 << 14)))
+    assert made.only.egress == b"tion"
+    assert len(made.only.ingress) == MOST_HELD_SIZE + (1 << 14)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))

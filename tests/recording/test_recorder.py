@@ -178,6 +178,20 @@ def test_lost_bytes_keep_their_case_out(tmp_path: Path) -> None:
     assert sum(manifest.losses.left_out.values()) == 1
 
 
+def test_a_loss_early_in_a_long_run_costs_no_later_case(tmp_path: Path) -> None:
+    """A backlog comes as one run: what is overdue in it must not wait for its end."""
+    shop = Shop().open().serve()
+    shop.inbound.lose(Direction.INGRESS, len(REQUEST))
+    shop.records.append(shop.inbound.send(RESPONSE))
+    shop.inbound.time_ns += 2 * SECOND_NS
+    for _ in range(6):
+        shop.serve()
+    shop.close()
+    test_set, manifest = make_set(tmp_path, [b"".join(shop.records)])
+    assert manifest.losses.lost_bytes == len(REQUEST)
+    assert len(names_of(test_set)) == 1 + 6
+
+
 def test_what_the_ring_lost_is_lost(tmp_path: Path) -> None:
     shop = Shop().open().serve()
     shop.inbound.lose(OUT, 1234)
