@@ -198,6 +198,7 @@ class RecordingBuilder:
             self._decided.append(call)
         while (request := timeline.pop_resolvable(horizon_ns)) is not None:
             self._resolve(request)
+            self._write_decided()  # at once: what is written need not be held
         self._write_decided()
 
     def _resolve(self, request: Inbound) -> None:
