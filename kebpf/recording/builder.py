@@ -25,6 +25,7 @@ from kebpf.recording.store import TestSetWriter
 from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
+FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 256 << 20  # bytes of exchanges held before requests open for long are given up
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
@@ -112,6 +113,8 @@ class RecordingBuilder:
         """Settles the rest and commits the test set; nothing can be added afterwards."""
         for _ in self._given_up:
             self.stats.count_left_out(STILL_OPEN)
+        for step_ns in range(self._grace_ns, 0, -FINISH_STEP_NS):  # not all of it at once
+            self._settle(self._newest_ns - step_ns)
         self._settle(FOREVER_NS - 1)
         losses = losses or Losses()
         for reason, count in self.stats.left_out.items():
