@@ -4,9 +4,11 @@
 #include "maps.h"
 #include "arch.h"
 #include "descriptor.h"
+#include "filters.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "groups.h"
 #include "lifecycle.h"
 
 enum { ENOSYS = 38 };

@@ -23,6 +23,8 @@ struct connection {
     u32 role;
     u32 is_announced; /* its KEBPF_OPEN is out */
     u32 has_peers;    /* it was announced before, for another peer */
+    u32 left_out;     /* 0, or by which filter (filters.h) */
+    u32 reserved;
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
@@ -44,7 +46,15 @@ struct transfer {
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };
 
-enum { COUNT_EVENTS, COUNT_LOST_EVENTS, COUNT_LOST_BYTES, COUNT_RETRIES, COUNT_BYTES, COUNTS };
+enum {
+    COUNT_EVENTS,
+    COUNT_LOST_EVENTS,
+    COUNT_LOST_BYTES,
+    COUNT_RETRIES,
+    COUNT_BYTES,
+    COUNT_LEFT_OUT, /* connections: three counts, in the order of enum filter */
+    COUNTS = COUNT_LEFT_OUT + 3,
+};
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
 BPF_HASH(targets, u32, u32, 16384); /* process → 1; user space adds, fork adds, exit removes */

@@ -21,9 +21,18 @@ class Door(enum.StrEnum):
 
 @dataclass(slots=True)
 class RecordOptions:
-    """``duration`` is in seconds, ``ring_size`` in MiB; exactly one of ``pids``, ``command``."""
+    """``duration`` is in seconds, ``ring_size`` in MiB.
+
+    Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.
+    """
 
     pids: list[int] = field(default_factory=list)
+    cgroup: Path | None = None
+    unit: str | None = None
+    container: str | None = None
+    ports: list[int] = field(default_factory=list)
+    excluded_ports: list[int] = field(default_factory=list)
+    is_inbound_only: bool = False
     command: list[str] = field(default_factory=list)
     output: Path = RECORDINGS_FOLDER
     name: str | None = None

@@ -13,10 +13,18 @@ from pathlib import Path
 from types import FrameType
 
 from kebpf.capture.checks import ON_HOST
+from kebpf.capture.errors import NoTargetError, TargetError
 from kebpf.capture.eventlog import EventLogWriter
+from kebpf.capture.filters import Filters
 from kebpf.capture.host import Host
 from kebpf.capture.probes import Door, Probes
-from kebpf.capture.target import NoTargetError, Target, TargetError, resolve_target
+from kebpf.capture.target import (
+    Target,
+    resolve_cgroup,
+    resolve_container,
+    resolve_target,
+    resolve_unit,
+)
 from kebpf.cli.errors import CommandUsageError, KebpfError
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
@@ -28,6 +36,7 @@ from kebpf.report.recording import (
     RecordingDisplay,
     RecordingStatus,
     describe_opening,
+    describe_subject,
     open_display,
     summary_object,
 )
@@ -73,10 +82,21 @@ def record(options: RecordOptions) -> int:
 def record_running(options: RecordOptions) -> int:
     """Records processes that are there already."""
     with ExitStack() as stack:
-        session = Session(options, resolve_target(options.pids), stack)
+        session = Session(options, find_target(options), stack)
         session.begin()
         session.watch(session.stop)
         return session.finish()
+
+
+def find_target(options: RecordOptions) -> Target:
+    """What is there already and was asked for.  Raises `TargetError`."""
+    if options.cgroup is not None:
+        return resolve_cgroup(options.cgroup)
+    if options.unit is not None:
+        return resolve_unit(options.unit)
+    if options.container is not None:
+        return resolve_container(options.container)
+    return resolve_target(options.pids)
 
 
 @contextmanager
@@ -99,7 +119,7 @@ class Session:
         self._options = options
         self._target = target
         check_name(options.name)
-        name = options.name or make_name(options.output, target.facts.name)
+        name = options.name or make_name(options.output, target.name)
         self._folder = options.output / name
         self._name = name
         # until there is something to keep, this too undoes everything
@@ -110,7 +130,14 @@ class Session:
         self._writer = TestSetWriter(self._folder, find_owner())
         stack.callback(self._writer.abort)
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
-        self._probes = Probes(door, ring_size=_power_of_two(options.ring_size * _MEBIBYTE))
+        self._probes = Probes(
+            door,
+            ring_size=_power_of_two(options.ring_size * _MEBIBYTE),
+            filters=Filters(
+                tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
+            ),
+            with_groups=target.group is not None,
+        )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
             sys.stderr if options.as_json else sys.stdout
@@ -133,8 +160,10 @@ class Session:
     def watch(self, should_stop: Callable[[], bool]) -> Progress:
         """Records to the end; nothing is in its place yet."""
         facts = self._target.facts
-        pids = self._options.pids or [facts.pid]
-        opening = describe_opening(pids, " ".join(facts.command), self._target.open_connections)
+        subject = describe_subject(
+            self._target.title, self._options.pids or [facts.pid], len(self._target.pids)
+        )
+        opening = describe_opening(subject, " ".join(facts.command), self._target.open_connections)
         self._display.start(opening)
         with self._guarding_log():
             return self._begun().watch(should_stop, self._show)
@@ -187,6 +216,7 @@ def make_status(progress: Progress) -> RecordingStatus:
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
         left_out=progress.left_out,
+        filtered=progress.filtered,
         destinations={
             name: {"protocol": progress.protocols.get(name, "?"), "calls": calls}
             for name, calls in progress.destinations.items()

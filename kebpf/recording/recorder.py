@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kebpf import __version__
+from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
 from kebpf.capture.events import decode_run
+from kebpf.capture.filters import FILTER_OPTIONS
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
-from kebpf.capture.target import NoTargetError, Target, refresh_target
+from kebpf.capture.target import Target, refresh_target
 from kebpf.kernel.clock import clock_offset_ns
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
@@ -41,6 +43,7 @@ class Progress:
     lost_events: int = 0
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)  # connections by option
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
     missing_payload: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -148,13 +151,17 @@ def begin_recording(
     log.
     """
     probes.watch(target.pids)
+    probes.watch_groups(target.groups, are_awaited=target.is_lasting)
+    probes.tell_listening(target.listening)
     probes.attach()
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)
     probes.unwatch(watched.difference(target.pids))
-    if not target.pids:
-        raise NoTargetError(f"process {target.facts.pid} ended before the recording began")
+    probes.watch_groups(target.groups)
+    probes.tell_listening(target.listening)
+    if not target.pids and not target.is_lasting:
+        raise NoTargetError(target.describe_end())
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -166,14 +173,21 @@ def begin_recording(
     )
     if log is not None:
         log.begin(head)
-    return Recording(probes, Pipeline(writer, name, head), log)
+    return Recording(probes, Pipeline(writer, name, head), log, target.is_lasting)
 
 
 class Recording:
-    """Records until told to stop or until the target's last process is gone."""
+    """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
-    def __init__(self, probes: Probes, pipeline: Pipeline, log: EventLogWriter | None) -> None:
+    def __init__(
+        self,
+        probes: Probes,
+        pipeline: Pipeline,
+        log: EventLogWriter | None,
+        is_lasting: bool = False,
+    ) -> None:
         self._probes = probes
+        self._is_lasting = is_lasting
         self._pipeline = pipeline
         self._log = log
         self._begun = time.monotonic()
@@ -188,7 +202,7 @@ class Recording:
         """
         self._reader.start()
         try:
-            while not should_stop() and self._probes.watched():
+            while not should_stop() and (self._is_lasting or self._probes.watched()):
                 self._turn(_TURN_SECONDS)
                 show(self._progress(time.monotonic() - self._begun))
         finally:
@@ -217,7 +231,11 @@ class Recording:
 
     def _progress(self, seconds: float) -> Progress:
         progress = self._pipeline.progress()
-        progress.lost_events = self._probes.counts()["lost_events"]
+        counts = self._probes.counts()
+        progress.lost_events = counts["lost_events"]
+        progress.filtered = {
+            option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
+        }
         progress.seconds = seconds
         return progress
 

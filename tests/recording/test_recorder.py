@@ -10,10 +10,11 @@ from typing import cast
 
 import pytest
 
+from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
 from kebpf.capture.events import Direction, EventError, GapReason, SocketRole, Transport
 from kebpf.capture.probes import Door, Moved, Probes
-from kebpf.capture.target import NoTargetError, Target, resolve_target
+from kebpf.capture.target import Target, resolve_target
 from kebpf.kernel.processes import ProcessFacts
 from kebpf.recording.model import Manifest, Tier
 from kebpf.recording.recorder import (
@@ -347,7 +348,7 @@ class TestRecording:
 def test_a_target_that_ends_before_the_probes_are_in_place(tmp_path: Path) -> None:
     probes = FakeProbes()
     limit = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    target = Target(make_facts(limit), [limit], [limit])
+    target = Target(make_facts(limit), [limit], pids=[limit])
     writer = TestSetWriter(tmp_path / "set")
     with pytest.raises(NoTargetError, match=f"process {limit} ended before the recording began"):
         begin_recording(probes.as_probes, target, writer, "set", None)
