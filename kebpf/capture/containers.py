@@ -20,7 +20,7 @@ from kebpf.kernel.hierarchies import (
 
 # docker-ID.scope, libpod-ID.scope, cri-containerd-ID.scope, crio-ID.scope and the like under
 # systemd; the id alone (below docker/, kubepods/…/podUID/), libpod-ID or crio-ID otherwise
-_ID_FOLDER = re.compile(r"(?:[a-z-]+[-_:])?([0-9a-f]{64})(?:\.scope)?")
+_ID_FOLDER = re.compile(r"(?:.+[-_:])?([0-9a-f]{64})(?:\.scope)?")
 _ID = re.compile(r"[0-9a-f]{64}")
 _HELPER = re.compile(r".*conmon-[0-9a-f]{64}(?:\.scope)?")  # watches a container, is not in it
 _NAME_FOLDER = re.compile(r"lxc\.payload\.(.+)|machine-(.+)\.scope")  # LXC, systemd-nspawn

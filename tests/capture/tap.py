@@ -120,10 +120,14 @@ class Capture:
 class Tap:
     """A program held before its start, then watched to its end."""
 
-    def __init__(self, probes: Probes, *arguments: object) -> None:
-        self._probes = probes
+    def __init__(self, probes: Probes | None, *arguments: object) -> None:
+        self._given = probes
         self._events: list[Event] = []
-        script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
+        script: list[object] = [PROGRAMS, arguments[0]]
+        if arguments[0] == "uring":
+            script = [URING]
+        elif isinstance(arguments[0], Path):
+            script = [arguments[0]]
         self._process = subprocess.Popen(
             [sys.executable, "-I", *map(str, (*script, *arguments[1:]))],
             stdin=subprocess.PIPE,
@@ -132,6 +136,15 @@ class Tap:
         )
         self.pid = self._process.pid
         self._begun_ns = time.monotonic_ns()
+
+    def use(self, probes: Probes) -> None:
+        """Those made after the program, which had to be asked first."""
+        self._given = probes
+
+    @property
+    def _probes(self) -> Probes:
+        assert self._given is not None
+        return self._given
 
     @property
     def _stdin(self) -> IO[str]:
@@ -210,8 +223,8 @@ class Tap:
 
 
 @contextmanager
-def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
-    """A program of `tests/capture/programs.py`, held; ended at the latest here."""
+def tap(probes: Probes | None, *arguments: object) -> Iterator[Tap]:
+    """A program of `tests/capture/programs.py` or a script's path, held; ended here at last."""
     held = Tap(probes, *arguments)
     try:
         yield held

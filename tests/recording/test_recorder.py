@@ -13,8 +13,10 @@ import pytest
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
 from kebpf.capture.events import Direction, EventError, GapReason, SocketRole, Transport
+from kebpf.capture.filters import FILTER_NAMES
 from kebpf.capture.probes import Door, Moved, Probes
 from kebpf.capture.target import Target, resolve_target
+from kebpf.kernel.hierarchies import Group
 from kebpf.kernel.processes import ProcessFacts
 from kebpf.recording.model import Manifest, Tier
 from kebpf.recording.recorder import (
@@ -262,6 +264,8 @@ class FakeProbes:
         self.notes: list[str] = []
         self.targets: set[int] = set()
         self.moved: list[Moved] = []
+        self.listening: list[int] = []
+        self.filtered = 0
 
     def watch(self, pids: list[int]) -> None:
         self.notes.append("watch")
@@ -269,6 +273,12 @@ class FakeProbes:
 
     def unwatch(self, pids: set[int]) -> None:
         self.targets -= pids
+
+    def watch_groups(self, groups: list[Group], are_awaited: bool = False) -> None:
+        assert groups == [], "processes have none"
+
+    def tell_listening(self, listening: list[int]) -> None:
+        self.listening = listening
 
     def attach(self) -> None:
         self.notes.append("attach")
@@ -280,7 +290,7 @@ class FakeProbes:
         return list(self.targets)
 
     def counts(self) -> dict[str, int]:
-        return {"lost_events": 3}
+        return {"lost_events": 3, **dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
 
     def open_connections(self) -> list[Moved]:
         return self.moved
