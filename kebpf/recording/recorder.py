@@ -43,7 +43,7 @@ class Progress:
     left_out: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
-    missing_payload: dict[tuple[int, int], int] = field(default_factory=dict)
+    missing_payload: dict[tuple[int, str, str], int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
