@@ -193,11 +193,8 @@ def make_notes(ending: Ending) -> list[str]:
         f"{number} of the connections not parsed: {reason}"
         for reason, number in ending.progress.unparsed.items()
     ]
-    for pid, call, size in ending.progress.missing_payload:
-        notes.append(
-            f"process {pid} moved {size:,} bytes by system call {call}, whose payload cannot be "
-            "read (sendfile, splice, io_uring)"
-        )
+    for pid, name, cause, size in ending.progress.missing_payload:
+        notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes
 
 
