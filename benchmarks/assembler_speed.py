@@ -14,14 +14,12 @@ from statistics import median
 from benchmarks.event_logs import Traffic, make_log
 from benchmarks.figures import Figure, show_figure, summarise
 from benchmarks.traffic import TRAFFIC
-from kebpf.capture.events import decode_run
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.model import RecordedExchange
 from kebpf.recording.watcher import Watcher
 
 EXCHANGES = 20_000
 LEAST = {"http": 15_000, "redis": 25_000, "postgres": 10_000}  # exchanges a second
-_SETTLE_RUNS = 4
 
 
 class Counter:
@@ -42,8 +40,7 @@ def assemble(runs: list[bytes]) -> Counter:
     watcher = Watcher(counter.take, 0)
     tracker = Tracker(watcher)
     for run in runs:
-        for event in decode_run(run):
-            tracker.feed(event)
+        tracker.feed_run(run)
         tracker.release_late()
     tracker.finish({})
     return counter

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from kebpf import __version__
 from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
-from kebpf.capture.events import decode_run
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
 from kebpf.capture.target import NoTargetError, Target, refresh_target
@@ -65,10 +64,11 @@ class Pipeline:
 
     def feed(self, run: bytes) -> None:
         """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
-        for event in decode_run(run):
-            self.events += 1
-            self._newest_ns = max(self._newest_ns, event.head.time_ns)
-            self.tracker.feed(event)
+        at = 0
+        while at < len(run):
+            at, count = self.tracker.feed_run(run, at, self._settled_ns + _SETTLE_NS)
+            self.events += count
+            self._newest_ns = max(self._newest_ns, self.tracker.now_ns)
             if self._newest_ns - self._settled_ns > _SETTLE_NS:
                 self.settle()
 
