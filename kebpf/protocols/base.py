@@ -26,6 +26,8 @@ class Sender(enum.Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    __hash__ = object.__hash__  # an Enum's own is slow, and this is looked up for every piece
+
 
 class Detection(enum.Enum):
     """What a protocol says of the head of a stream."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kebpf.capture.events import (
-    Close,
     MOST_RECORD_SIZE,
     PIECE_HEAD_SIZE,
     PIECE_RECORD,
+    Close,
     Data,
     Direction,
     End,
@@ -156,7 +156,8 @@ class Tracker:
         self._consumer.take_piece(connection, _DIRECTIONS[way], piece)
         if time_ns > self._now_ns:
             self._now_ns = time_ns
-        return (start + size + 7) & ~7
+        following: int = (start + size + 7) & ~7
+        return following
 
     def feed(self, event: Event) -> None:
         """Takes one event."""
