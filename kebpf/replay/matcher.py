@@ -3,8 +3,9 @@
 A call is the recorded one when destination, protocol and identity are equal once the bindings
 have translated it; recorded values that the program generated are compared by class and bound.
 Looked for, in this order: the calls of the case now running, in recorded order among equal
-ones; calls shared by several cases; the start-up tier, each once, and without end before the
-first case; the background tier, without end.  A call that only another case made is answered as
+ones; calls shared by several cases; those that may be its own or a request's that was left out;
+the start-up tier, each once, and without end before the first case; the background tier, without
+end.  A call that only another case made is answered as
 there, so that the application goes on, and reported as extra.
 """
 
@@ -15,7 +16,7 @@ from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, TestCase
+from kebpf.recording.model import Endpoint, TestCase, Tier
 from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.binding import Bindings
@@ -76,6 +77,7 @@ class Matcher:
             [load(i) for i in self.index.by_case.get(case.name, ())],
             sorted(map(load, self.index.shared_by_case.get(case.name, ())), key=self._urgency),
             TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
+            [load(i) for i in self.index.possible_by_case.get(case.name, ())],
         )
 
     def _urgency(self, item: Recorded) -> tuple[int, int]:
@@ -101,7 +103,7 @@ class Matcher:
         unused, findings = [], []
         for item in map(self.index.load, filter(self._is_unused, self._due_ordinals())):
             unused.append(item.mock.name)
-            if item.mock.case is None and item.mock.candidates:
+            if item.mock.tier is Tier.CASE and item.mock.case is None:
                 place = str(item.mock.destination)
                 findings.append(CallFinding("missing", item.mock.protocol, place, item.description))
         return self._findings + findings, Ledger(sum(self._used), unused, self._misses)
@@ -160,6 +162,8 @@ class Matcher:
         item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
         if item is None:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
+        if item is None:
+            item = self._first(current.possible_group, call, self._is_unused, current.possible)
         return item or self._find_outside(call)
 
     def _find_outside(self, call: Call) -> Recorded | None:
