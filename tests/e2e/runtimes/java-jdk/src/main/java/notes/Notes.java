@@ -23,17 +23,16 @@ public final class Notes {
     private static final int THREADS = 8;
 
     private final Store store;
-    private final Path logo;
+    private final Path files = Path.of(System.getenv("FILES_DIR"));
     private final boolean shouts = "title".equals(System.getenv("NOTES_BUG"));
 
-    private Notes(Store store, Path logo) {
+    private Notes(Store store) {
         this.store = store;
-        this.logo = logo;
     }
 
     public static void main(String[] arguments) throws Exception {
         Store store = new Store(System.getenv("DATABASE_URL"), System.getenv("REDIS_URL"));
-        Notes notes = new Notes(store, Path.of(arguments[0]));
+        Notes notes = new Notes(store);
         int port = Integer.parseInt(System.getenv("PORT"));
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 128);
         server.setExecutor(Executors.newFixedThreadPool(THREADS));
@@ -91,8 +90,8 @@ public final class Notes {
 
     private void read(HttpExchange exchange, long id) throws IOException, SQLException {
         String known = store.recall(id);
-        exchange.getResponseHeaders().set("X-Cache", known == null ? "miss" : "hit");
         if (known != null) {
+            exchange.getResponseHeaders().set("X-Cache", "hit");
             sendBytes(exchange, 200, "application/json", known.getBytes(StandardCharsets.UTF_8));
             return;
         }
@@ -102,6 +101,7 @@ public final class Notes {
             return;
         }
         store.cache(note, JSON.writeValueAsString(show(note)));
+        exchange.getResponseHeaders().set("X-Cache", "miss");
         send(exchange, 200, show(note));
     }
 
@@ -136,7 +136,8 @@ public final class Notes {
     }
 
     private void sendFile(HttpExchange exchange) throws IOException {
-        exchange.getResponseHeaders().set("Content-Type", "image/png");
+        Path logo = files.resolve("logo");
+        exchange.getResponseHeaders().set("Content-Type", "application/octet-stream");
         exchange.sendResponseHeaders(200, Files.size(logo));
         try (OutputStream out = exchange.getResponseBody()) {
             Files.copy(logo, out);

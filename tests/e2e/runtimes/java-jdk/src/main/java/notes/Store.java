@@ -18,6 +18,8 @@ import java.util.List;
 final class Store {
     private static final String COLUMNS = "id, author, title, body, created_at";
     private static final int POOL_SIZE = 6;
+    private static final String BUG = System.getenv().getOrDefault("NOTES_BUG", "");
+    private static final String ORDER = BUG.equals("order") ? "ASC" : "DESC";
 
     private final HikariDataSource pool;
     private final StatefulRedisConnection<String, String> redis;
@@ -39,7 +41,9 @@ final class Store {
             connection.setAutoCommit(false);
             try {
                 Note note = insert(connection, author, title, body);
-                insertHistory(connection, note.id());
+                if (!BUG.equals("history")) {
+                    insertHistory(connection, note.id());
+                }
                 connection.commit();
                 return note;
             } catch (SQLException error) {
@@ -95,7 +99,7 @@ final class Store {
 
     List<Note> list(String author, int limit) throws SQLException {
         return select(
-                "SELECT " + COLUMNS + " FROM notes WHERE author = ? ORDER BY id DESC LIMIT ?",
+                "SELECT " + COLUMNS + " FROM notes WHERE author = ? ORDER BY id " + ORDER + " LIMIT ?",
                 author,
                 limit);
     }
