@@ -11,8 +11,10 @@ import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
+    DEFAULT_BACKLOG,
     DEFAULT_RING_SIZE,
     DEFAULT_TIMEOUT,
+    LEAST_BACKLOG,
     RECORDINGS_FOLDER,
     Door,
     MockOptions,
@@ -115,6 +117,17 @@ def record(
         typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
     ] = None,
     user: UserOption = None,
+    backlog: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB",
+            min=LEAST_BACKLOG,
+            max=65536,
+            show_default=False,
+            help="Memory for what was captured and is not parsed yet, in MiB."
+            f"  [default: {DEFAULT_BACKLOG}]",
+        ),
+    ] = DEFAULT_BACKLOG,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
     ring_size: Annotated[
         int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
@@ -151,6 +164,7 @@ def record(
             keep_events=keep_events,
             door=door,
             ring_size=ring_size,
+            backlog=backlog,
             user=user or config.user,
         )
     )
