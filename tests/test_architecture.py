@@ -100,6 +100,7 @@ UNTESTED: dict[str, str] = {
 }
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
+    "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
 

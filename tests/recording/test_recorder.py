@@ -114,9 +114,9 @@ class TestRecording:
         with assembling(tmp_path) as self.assembly:
             yield
 
-    def record(self, probes: FakeProbes) -> Recording:
+    def record(self, probes: FakeProbes, is_lasting: bool = False) -> Recording:
         self.assembly.await_files()
-        return Recording(probes.as_probes, self.assembly, HEAD)
+        return Recording(probes.as_probes, self.assembly, HEAD, is_lasting)
 
     def test_it_ends_with_its_target(self, tmp_path: Path) -> None:
         records = Shop().open().serve().close().records
@@ -146,6 +146,22 @@ class TestRecording:
         assert manifest.test_cases == 1
         assert manifest.losses.lost_bytes == ending.progress.lost_size == 7
         assert shown == sorted(shown)
+
+    def test_a_lasting_target_may_have_no_process_for_a_while(self) -> None:
+        probes = FakeProbes()
+        shown: list[float] = []
+        run(
+            self.record(probes, is_lasting=True),
+            lambda: len(shown) >= 3,
+            lambda progress: shown.append(progress.seconds),
+        )
+        assert len(shown) >= 3
+
+    def test_connections_that_filters_left_out_are_counted(self) -> None:
+        probes = FakeProbes(Shop().open().serve().close().records)
+        probes.filtered = 7
+        ending = run(self.record(probes), lambda: False, lambda _: None)
+        assert ending.progress.filtered == {"--port": 7}
 
     def test_a_display_that_fails_leaves_no_probe_attached(self, tmp_path: Path) -> None:
         probes = FakeProbes()
