@@ -10,6 +10,8 @@ import pytest
 
 from kebpf.capture.probes import Door, Probes
 
+pytest.register_assert_rewrite("tests.capture.matrix.accounts")
+
 HERE = Path(__file__).parent
 RING_SIZE = 32 << 20
 
