@@ -48,14 +48,14 @@ static inline void send_process(u32 process, u32 child, u32 change);
 
 int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx) {
     struct group group = {};
-    u32 process = 0, one = 1;
+    u32 process = 0;
     read_group(&group, ctx->args[0]);
     if (!groups.lookup(&group))
         return 0;
     READ(process, ctx->args[2], OFF_TASK_TGID);
-    if (process == KEBPF_SELF || targets.lookup(&process))
+    if (process == KEBPF_SELF || is_known_target(process))
         return 0;
-    targets.update(&process, &one);
+    add_target(process);
     send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN);
     return 0;
 }

@@ -13,14 +13,14 @@ static inline void send_process(u32 process, u32 child, u32 change) {
 }
 
 int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
-    u32 parent = 0, child = 0, one = 1;
+    u32 parent = 0, child = 0;
     READ(parent, ctx->args[0], OFF_TASK_TGID);
     READ(child, ctx->args[1], OFF_TASK_TGID);
     if (child == parent)
         return 0;
-    if (!targets.lookup(&parent) && !is_started_in_group(ctx->args[1], parent))
+    if (!is_known_target(parent) && !is_started_in_group(ctx->args[1], parent))
         return 0;
-    targets.update(&child, &one);
+    add_target(child);
     send_process(parent, child, KEBPF_FORK);
     return 0;
 }
@@ -40,7 +40,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     READ(live, signal, OFF_SIGNAL_LIVE);
     if (live)
         return 0; /* other threads go on */
-    targets.delete(&process);
+    remove_target(process);
     send_process(process, 0, KEBPF_EXIT);
     return 0;
 }

@@ -20,18 +20,26 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
+CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
+MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_CONNECTION = struct.Struct("=QQQQQQQIIIIIIII")  # struct connection of bpf/maps.h
+_CONNECTION = struct.Struct("=QQQQQQQQIIIIIIII")  # struct connection of bpf/maps.h
+_LEFT_OUT = -2  # its place there
+_EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
 _COUNTS = (
-    *("events", "lost_events", "lost_bytes", "retries", "bytes", "unfollowed_bytes"),
-    "vector_reads",
+    *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
     *FILTER_NAMES,
 )
+_TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
+# `continuations` is not used from here, but loses its program when no descriptor holds it
+_MAPS = (
+    "events", "targets", "target_slots", "connections", "counts", "emitted", "continuations",
+)  # fmt: skip
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
@@ -95,20 +103,21 @@ class Probes:
         filters: Filters = NO_FILTERS,
         with_groups: bool = False,
     ) -> None:
-        btf = Btf.load()
+        btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
         self._tracepoints = {**_ENTRIES[self.door], **_COMMON, **(_GROUPS if with_groups else {})}
         flags = [
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
-            f"-DKEBPF_PROCESSORS={_count_processors()}",
+            f"-DKEBPF_PROCESSORS={processors}",
             *filters.flags(),
             *([*group_offset_flags(btf), "-DKEBPF_GROUPS"] if with_groups else []),
             f"-DKEBPF_SELF={os.getpid()}",
         ]
-        names = ["events", "targets", "connections", "counts", "continuations"]
+        names = list(_MAPS)
         names += ["ports", "listening"] if filters.has_any else []
         names += ["groups", "group_paths"] if with_groups else []
         raw = Program(RAW_TRACEPOINT)
@@ -121,8 +130,10 @@ class Probes:
         )
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
+        self._slots = Map(maps["target_slots"], 4, 8)
         self._connections = Map(maps["connections"], 8, _CONNECTION.size)
         self._counts = Map(maps["counts"], 4, 8)
+        self._emitted = Map(maps["emitted"], 4, _EMISSION.size * processors)
         self._listening = Map(maps["listening"], 4, 4) if filters.has_any else None
         if with_groups:
             self._groups = Map(maps["groups"], GROUP_KEY.size, 4)
@@ -136,10 +147,12 @@ class Probes:
         """Adds processes to the targets; their later children follow by themselves."""
         for pid in pids:
             self._targets[_U32.pack(pid)] = _U32.pack(1)
+            self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _U64.pack(pid)
 
     def unwatch(self, pids: Iterable[int]) -> None:
         """Takes processes off the targets; those that are none already do not matter."""
         for pid in pids:
+            self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _ASK
             with contextlib.suppress(FileNotFoundError):
                 del self._targets[_U32.pack(pid)]
 
@@ -184,20 +197,22 @@ class Probes:
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
-        """Counters of the probes, by the names in `_COUNTS`; sizes in bytes."""
-        return {
+        """Counters of the probes: events and the names in `_COUNTS`; sizes in bytes."""
+        counts = {
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)
         }
+        tried = sum(events for events, _ in _EMISSION.iter_unpack(self._emitted[_U32.pack(0)]))
+        return {"events": tried - counts["lost_events"], **counts}
 
     def open_connections(self) -> list[Moved]:
         """What each connection still open has moved, but for those left out by filters."""
         found = []
         for key, value in self._connections.items():
-            (generation, _, moved_in, moved_out, lost_in, lost_out, *_, left_out, _) = (
-                _CONNECTION.unpack(value)
+            generation, _, _, moved_in, moved_out, lost_in, lost_out, *rest = _CONNECTION.unpack(
+                value
             )
-            if left_out:
+            if rest[_LEFT_OUT]:
                 continue
             sk = _U64.unpack(key)[0]
             found.append(Moved(sk, generation, (moved_in, moved_out), (lost_in, lost_out)))
@@ -208,6 +223,15 @@ class Probes:
         self.detach()
         self.ring.close()
         self._loaded.close()
+
+
+def _count_rounds(call_limit: int) -> int:
+    """Buffers or chunks that one program copies before it calls the next, for any call to be whole.
+
+    The kernel allows a chain of 33 (MAX_TAIL_CALL_CNT); the verifier's time grows with each round.
+    """
+    most = call_limit // CHUNK + MOST_BUFFERS
+    return -(-most // 32)
 
 
 def _count_processors() -> int:

@@ -76,8 +76,10 @@ def find_group_offsets(btf: Btf) -> dict[str, int]:
 
 
 def offset_flags(btf: Btf) -> list[str]:
-    """The offsets as ``-DOFF_…`` flags for the compiler."""
-    return _make_flags(find_offsets(btf))
+    """The offsets as ``-DOFF_…`` flags for the compiler, and what this kernel can do besides."""
+    # Linux 5.15 and newer: the registers of a task, as a pointer of known type
+    can = ["-DKEBPF_HAS_TASK_REGS"] if btf.has_name("BPF_FUNC_task_pt_regs") else []
+    return can + _make_flags(find_offsets(btf))
 
 
 def group_offset_flags(btf: Btf) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from kebpf.capture.filters import FILTER_NAMES, FILTER_OPTIONS, NO_FILTERS, Filters
 from kebpf.capture.probes import Door, Probes
 from tests.capture.peers import Peer, datagram_peer, stream_peer
-from tests.capture.tap import Capture, Tap, tap
+from tests.capture.tap import Capture, Tap, tap_command
 
 CROSSING = Path(__file__).with_name("crossing.py")
 
@@ -25,6 +26,10 @@ OTHERS = {"local", "datagram-a", "datagram-b"}
 ALL = SERVED | TO_A | TO_B | OTHERS
 
 pytestmark = pytest.mark.kernel
+
+
+def make_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-I", *map(str, (CROSSING, *arguments))]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def crossing(tmp_path: Path) -> Iterator[Crossing]:
         u, v = (stack.enter_context(datagram_peer("127.0.0.1", 2)) for _ in range(2))
         stack.enter_context(stream_peer(path=path))
         ports = [peer.port for peer in (a, b, u, v)]
-        held = stack.enter_context(tap(None, CROSSING, *ports, path))
+        held = stack.enter_context(tap_command(None, make_command(*ports, path)))
         ports.append(int(held.read_line()))
         older = socket.create_connection(("127.0.0.1", ports[-1]))
         older.sendall(b"hello")

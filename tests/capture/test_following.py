@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from kebpf.capture.probes import Probes
 from kebpf.kernel.cgroup import make_cgroup
 from kebpf.kernel.hierarchies import Group, list_hierarchies, read_group
 from tests.capture.peers import Peer, stream_peer
-from tests.capture.tap import MOST_WAITS, Tap, tap
+from tests.capture.tap import MOST_WAITS, Tap, tap_command
 
 LINEAGE = Path(__file__).with_name("lineage.py")
 
 pytestmark = pytest.mark.kernel
+
+
+def make_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-I", *map(str, (LINEAGE, *arguments))]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def find_group(folder: Path) -> Group:
 def test_what_a_target_becomes_or_starts(probes: Probes, way: str) -> None:
     while probes.ring.drain():
         pass
-    with stream_peer() as peer, tap(probes, LINEAGE, way, peer.port) as held:
+    with stream_peer() as peer, tap_command(probes, make_command(way, peer.port)) as held:
         held.start()
         capture = held.finish()
     assert peer.only == way.encode()
@@ -81,7 +86,7 @@ def assert_unseen(probes: Probes, held: Tap, peer: Peer) -> None:
 
 def test_a_process_is_moved_into_the_group(probes: Probes, folder: Path) -> None:
     probes.watch_groups([find_group(folder)])
-    with stream_peer() as peer, tap(probes, LINEAGE, "spawn", peer.port) as held:
+    with stream_peer() as peer, tap_command(probes, make_command("spawn", peer.port)) as held:
         held.read_line()
         (folder / "cgroup.procs").write_text(str(held.pid))
         changes = collect(probes, held, "spawn")
@@ -94,7 +99,10 @@ def test_a_process_begins_in_the_group(probes: Probes, folder: Path) -> None:
     below = folder / "below"
     probes.watch_groups([find_group(folder)])
     below.mkdir()  # afterwards: the kernel tells of it
-    with stream_peer() as peer, tap(probes, LINEAGE, "into_group", peer.port, below) as held:
+    with (
+        stream_peer() as peer,
+        tap_command(probes, make_command("into_group", peer.port, below)) as held,
+    ):
         held.read_line()
         changes = collect(probes, held, "into_group")
     assert peer.only == b"into_group"
@@ -112,11 +120,11 @@ def test_a_group_that_is_made_again(probes: Probes, folder: Path) -> None:
         path.rmdir()
         path.mkdir()
     with stream_peer(count=2) as peer:
-        with tap(probes, LINEAGE, "spawn", peer.port) as held:
+        with tap_command(probes, make_command("spawn", peer.port)) as held:
             held.read_line()
             (other / "cgroup.procs").write_text(str(held.pid))
             assert_unseen(probes, held, peer)
-        with tap(probes, LINEAGE, "posix_spawn", peer.port) as held:
+        with tap_command(probes, make_command("posix_spawn", peer.port)) as held:
             held.read_line()
             (unit / "cgroup.procs").write_text(str(held.pid))
             changes = collect(probes, held, "posix_spawn")
@@ -128,7 +136,7 @@ def test_a_process_that_leaves_is_recorded_on(probes: Probes, folder: Path) -> N
     inside.mkdir()
     outside.mkdir()
     probes.watch_groups([find_group(inside)])
-    with stream_peer() as peer, tap(probes, LINEAGE, "spawn", peer.port) as held:
+    with stream_peer() as peer, tap_command(probes, make_command("spawn", peer.port)) as held:
         held.read_line()
         (inside / "cgroup.procs").write_text(str(held.pid))
         (outside / "cgroup.procs").write_text(str(held.pid))
@@ -145,7 +153,7 @@ def test_a_version_1_group(probes: Probes) -> None:
     folder.mkdir()
     try:
         probes.watch_groups([find_group(folder)])
-        with stream_peer() as peer, tap(probes, LINEAGE, "spawn", peer.port) as held:
+        with stream_peer() as peer, tap_command(probes, make_command("spawn", peer.port)) as held:
             held.read_line()
             (folder / "cgroup.procs").write_text(str(held.pid))
             changes = collect(probes, held, "spawn")
