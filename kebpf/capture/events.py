@@ -14,6 +14,9 @@ OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
 _RECORD = struct.Struct("=II")
+#: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
+PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
+PIECE_HEAD_SIZE = HEAD.size + PIECE_TAIL.size
 _SIZE_MASK = (1 << 30) - 1
 _DISCARDED = 1 << 30
 _BUSY = 1 << 31
@@ -323,15 +326,35 @@ def split_records(run: bytes) -> Iterator[tuple[int, int]]:
     """Where the payloads of a run of ring records begin and end.  Raises `EventError`."""
     at, end = 0, len(run)
     while at < end:
-        if end - at < _RECORD.size:
-            raise EventError("a record is cut off")
-        word = _RECORD.unpack_from(run, at)[0]
-        size = _size_of(word)
-        if at + _RECORD.size + size > end:
-            raise EventError("a record is cut off")
-        if not word & _DISCARDED:
+        size, is_discarded = measure_record(run, at)
+        if not is_discarded:
             yield at + _RECORD.size, at + _RECORD.size + size
         at += (size + _RECORD.size + 7) & ~7
+
+
+def measure_record(run: bytes, at: int) -> tuple[int, bool]:
+    """The size of the payload of the record at ``at``; whether it was discarded.
+
+    Raises `EventError`.
+    """
+    if len(run) - at < _RECORD.size:
+        raise EventError("a record is cut off")
+    word = _RECORD.unpack_from(run, at)[0]
+    size = _size_of(word)
+    if at + _RECORD.size + size > len(run):
+        raise EventError("a record is cut off")
+    return size, bool(word & _DISCARDED)
+
+
+def take_event(run: bytes, at: int) -> tuple[Event | None, int]:
+    """The event at ``at`` (none if its record was discarded), and where the next record begins.
+
+    Raises `EventError`.
+    """
+    size, is_discarded = measure_record(run, at)
+    start = at + _RECORD.size
+    event = None if is_discarded else decode_event(run, start, start + size)
+    return event, at + ((size + _RECORD.size + 7) & ~7)
 
 
 def whole_size(run: bytes) -> int:

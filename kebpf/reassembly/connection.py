@@ -34,6 +34,10 @@ class Connection:
     missing_payload: dict[str, int] = field(default_factory=dict)
     ends_ns: dict[Direction, int] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)
+    bases: tuple[int, int] = field(init=False)  # TCP sequence numbers of offset 0, by direction
+
+    def __post_init__(self) -> None:
+        self.bases = (self.opened.ingress_sequence, self.opened.egress_sequence)
 
     @property
     def transport(self) -> str:
@@ -42,12 +46,6 @@ class Connection:
     @property
     def pid(self) -> int:
         return self.opened.head.pid
-
-    def base_sequence(self, direction: int) -> int:
-        """TCP sequence number of offset 0."""
-        if direction == Direction.INGRESS:
-            return self.opened.ingress_sequence
-        return self.opened.egress_sequence
 
     @property
     def captured_size(self) -> int:
