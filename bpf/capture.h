@@ -1,9 +1,6 @@
 /* One capture for both doors: finds the buffers of the current call and sends their bytes. */
 #pragma once
 
-#define ROUNDS                                                                                     \
-    256 /* buffers or chunks one program copies before it calls the next: 33 of them hold 128 MiB  \
-         */
 enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 
 static inline void send_data(struct transfer *t, struct connection *c) {

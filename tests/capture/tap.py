@@ -225,8 +225,6 @@ class Tap:
 @contextmanager
 def tap_command(probes: Probes | None, command: Sequence[str]) -> Iterator[Tap]:
     """Any program that waits for a line before it begins; ended at the latest here."""
-    while probes is not None and probes.ring.drain():
-        pass
     held = Tap(probes, command)
     try:
         yield held
@@ -245,6 +243,8 @@ def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
 
 def watch(probes: Probes, *arguments: object) -> Capture:
     """Runs a program to its end under the probes."""
+    while probes.ring.drain():
+        pass
     with tap(probes, *arguments) as held:
         held.start()
         return held.finish()
