@@ -27,7 +27,8 @@ static inline int is_of_call(u64 regs, u64 sk, u32 direction) {
 
 /* Whether a call with one buffer is what moved the bytes: as above, but what the descriptor leads
  * to is looked up once. */
-static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 direction) {
+static inline int is_of_short_call(u64 task, u64 regs, u64 sk, struct connection *c,
+                                   u32 direction) {
     int call = read_call(regs);
 #ifdef REG_RESULT
     if ((s64)read_register(regs, REG_RESULT) != -ENOSYS)
@@ -35,7 +36,7 @@ static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 d
 #endif
     if (!has_one_buffer(call) || read_direction(call) != (int)direction)
         return 0;
-    u64 file = find_file(read_register(regs, REG_1));
+    u64 file = find_file(task, read_register(regs, REG_1));
     if (!file || (file != c->file && read_socket(file) != sk))
         return 0;
     c->file = file;
@@ -43,12 +44,14 @@ static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 d
 }
 
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
-    if ((result < 0 && direction == INGRESS) || !is_target() || !is_consuming(direction, flags))
+    u64 task = find_task();
+    if ((result < 0 && direction == INGRESS) || !is_known_target(read_process(task)) ||
+        !is_consuming(direction, flags))
         return 0;
-    u64 regs = find_registers(0);
+    u64 regs = find_registers(task, 0);
     struct connection *c = connections.lookup(&sk);
-    if (c && result > 0 && is_of_short_call(regs, sk, c, direction) &&
-        capture_short(regs, sk, c, result, direction, flags))
+    if (c && result > 0 && is_of_short_call(task, regs, sk, c, direction) &&
+        capture_short(task, regs, sk, c, result, direction, flags))
         return 0;
     if (result <= 0 && direction == EGRESS)
         pass_message(sk, regs, result);
