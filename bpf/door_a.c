@@ -43,6 +43,21 @@ static inline int is_of_short_call(u64 task, u64 regs, u64 sk, struct connection
     return 1;
 }
 
+/* What the short way does not take: one program for both directions, for it is a large one. */
+int capture_long(struct bpf_raw_tracepoint_args *ctx) {
+    struct transfer *t = find_transfer();
+    if (!t || t->thread != bpf_get_current_pid_tgid())
+        return 0;
+    u64 sk = t->connection, regs = find_registers(find_task(), 0);
+    u32 direction = t->piece.head.direction, flags = t->flags;
+    s32 result = t->result;
+    if (result <= 0 && direction == EGRESS)
+        pass_message(sk, regs, result);
+    if (result < 0)
+        return 0;
+    return capture(ctx, regs, sk, result, direction, flags, 0, is_of_call(regs, sk, direction));
+}
+
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
     u64 task = find_task();
     if ((result < 0 && direction == INGRESS) || !is_known_target(read_process(task)) ||
@@ -53,11 +68,16 @@ static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction)
     if (c && result > 0 && is_of_short_call(task, regs, sk, c, direction) &&
         capture_short(task, regs, sk, c, result, direction, flags))
         return 0;
-    if (result <= 0 && direction == EGRESS)
-        pass_message(sk, regs, result);
-    if (result < 0)
+    struct transfer *t = find_transfer();
+    if (!t)
         return 0;
-    return capture(ctx, regs, sk, result, direction, flags, 0, is_of_call(regs, sk, direction));
+    t->thread = bpf_get_current_pid_tgid();
+    t->connection = sk;
+    t->result = result;
+    t->flags = flags;
+    t->piece.head.direction = direction;
+    continuations.call(ctx, 1);
+    return 0;
 }
 
 int on_sock_send_length(struct bpf_raw_tracepoint_args *ctx) {

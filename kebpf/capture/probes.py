@@ -55,6 +55,7 @@ _ENTRIES = {
     },
     Door.B: {"sys_exit": "on_sys_exit"},
 }
+_CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,13 @@ class Probes:
             f"-DKEBPF_CALL_LIMIT={call_limit}",
             f"-DKEBPF_PROCESSORS={processors}",
         ]
-        raw = Program(RAW_TRACEPOINT)
+        raw, continuations = Program(RAW_TRACEPOINT), _CONTINUATIONS[self.door]
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
-            dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
+            dict.fromkeys((*self._tracepoints.values(), *continuations), raw),
             _MAPS,
             flags,
-            {"continuations": ["copy_transfer"]},
+            {"continuations": continuations},
         )
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
