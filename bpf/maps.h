@@ -74,10 +74,19 @@ struct emission {
 #define MOST_ATTEMPTS 8
 #define LOCK_WAIT_NS 500000 /* four attempts that take less failed for want of room */
 
-enum { COUNT_LOST_EVENTS, COUNT_LOST_BYTES, COUNT_RETRIES, COUNTS };
+enum {
+    COUNT_LOST_EVENTS,
+    COUNT_LOST_BYTES,
+    COUNT_RETRIES,
+    COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
+    COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
+    COUNTS
+};
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
-BPF_TABLE("lru_hash", u64, struct connection, connections, 65536); /* struct sock → its life */
+/* struct sock → its life; the end of a TCP socket removes it, and user space those of others.  What
+ * finds no room is counted: nothing is ever dropped to make some. */
+BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
 /* By processor; too large a value for a map of per-processor memory. */
 BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */

@@ -18,14 +18,17 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
+CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
+MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
+DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _CONNECTION = struct.Struct("=QQQQQQQQIIIIII")  # struct connection of bpf/maps.h
 _EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
-_COUNTS = ("lost_events", "lost_bytes", "retries")
+_COUNTS = ("lost_events", "lost_bytes", "retries", "unfollowed_bytes")
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
 # `continuations` is not used from here, but loses its program when no descriptor holds it
 _MAPS = (
@@ -84,6 +87,7 @@ class Probes:
         door: Door | None = None,
         ring_size: int = DEFAULT_RING_SIZE,
         call_limit: int = DEFAULT_CALL_LIMIT,
+        connections: int = DEFAULT_CONNECTIONS,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
@@ -92,6 +96,8 @@ class Probes:
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
+            f"-DKEBPF_CONNECTIONS={connections}",
             f"-DKEBPF_PROCESSORS={processors}",
         ]
         raw, continuations = Program(RAW_TRACEPOINT), _CONTINUATIONS[self.door]
@@ -148,7 +154,7 @@ class Probes:
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
-        """Counters of the probes: events, lost_events, lost_bytes, retries."""
+        """Counters of the probes: events and the names in `_COUNTS`; sizes in bytes."""
         counts = {
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)
@@ -170,6 +176,15 @@ class Probes:
         self.detach()
         self.ring.close()
         self._loaded.close()
+
+
+def _count_rounds(call_limit: int) -> int:
+    """Buffers or chunks that one program copies before it calls the next, for any call to be whole.
+
+    The kernel allows a chain of 33 (MAX_TAIL_CALL_CNT); the verifier's time grows with each round.
+    """
+    most = call_limit // CHUNK + MOST_BUFFERS
+    return -(-most // 32)
 
 
 def _count_processors() -> int:
