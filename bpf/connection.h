@@ -110,6 +110,15 @@ static inline u32 read_ingress_sequence(u64 sk) {
     return sequence - count_read_fin(sk, sequence);
 }
 
+/* The same after a call that read `size` bytes: as expected, or looked into. */
+static inline u32 read_ingress_sequence_behind(u64 sk, struct connection *c, u32 size) {
+    u32 sequence = 0;
+    READ(sequence, sk, OFF_TCP_COPIED_SEQ);
+    if (sequence == c->base[INGRESS] + (u32)c->moved[INGRESS] + size)
+        return sequence; /* so no FIN is in it */
+    return sequence - count_read_fin(sk, sequence);
+}
+
 /* Behind the last byte that it wrote, or behind its FIN. */
 static inline u32 read_egress_sequence(u64 sk) {
     u32 sequence = 0;

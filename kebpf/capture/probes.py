@@ -69,6 +69,7 @@ _ENTRIES = {
     },
     Door.B: {"sys_exit": "on_sys_exit"},
 }
+_CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,13 @@ class Probes:
         names = list(_MAPS)
         names += ["ports", "listening"] if filters.has_any else []
         names += ["groups", "group_paths"] if with_groups else []
-        raw = Program(RAW_TRACEPOINT)
+        raw, continuations = Program(RAW_TRACEPOINT), _CONTINUATIONS[self.door]
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
-            dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
+            dict.fromkeys((*self._tracepoints.values(), *continuations), raw),
             names,
             flags,
-            {"continuations": ["copy_transfer"]},
+            {"continuations": continuations},
         )
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)

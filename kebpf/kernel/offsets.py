@@ -29,6 +29,7 @@ _OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
     "UNIX_ADDRESS_SIZE": (("unix_address", "len"),),
     "UNIX_ADDRESS_NAME": (("unix_address", "name"),),
     "TASK_TGID": (("task_struct", "tgid"),),
+    "TASK_PID": (("task_struct", "pid"),),
     "TASK_SIGNAL": (("task_struct", "signal"),),
     "TASK_FILES": (("task_struct", "files"),),
     "SIGNAL_LIVE": (("signal_struct", "live"),),

@@ -162,6 +162,7 @@ PLACES = {
     "UNIX_ADDRESS_SIZE": ("struct unix_address", "len"),
     "UNIX_ADDRESS_NAME": ("struct unix_address", "name"),
     "TASK_TGID": ("struct task_struct", "tgid"),
+    "TASK_PID": ("struct task_struct", "pid"),
     "TASK_SIGNAL": ("struct task_struct", "signal"),
     "TASK_FILES": ("struct task_struct", "files"),
     "SIGNAL_LIVE": ("struct signal_struct", "live"),
