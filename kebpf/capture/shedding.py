@@ -113,7 +113,7 @@ class Shedder:
         """The largest of those seen since the last time, as records that say so."""
         is_last = backlog_size > self._quota * LAST_SHARE
         wanted = sum(share.size for share in self._shares.values()) / (1 if is_last else 2)
-        records = []
+        records: list[bytes] = []
         for key, share in sorted(self._shares.items(), key=lambda item: -item[1].size):
             if wanted <= 0 or len(records) == MOST_AT_ONCE:
                 break
@@ -124,4 +124,3 @@ class Shedder:
         mark = max(self._mark, backlog_size)
         self._mark = mark + (self._quota - mark) // 2
         return b"".join(records)
-

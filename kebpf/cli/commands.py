@@ -17,6 +17,7 @@ from kebpf.cli.options import (
     LEAST_BACKLOG,
     RECORDINGS_FOLDER,
     Door,
+    MockOptions,
     RecordOptions,
     TestOptions,
 )
@@ -248,6 +249,44 @@ def test(
             verbose=verbose,
         ),
         sys.stdout,
+    )
+
+
+@app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")
+def mock(
+    context: typer.Context,
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SET",
+            help="Names under the folder of recordings, or paths.  [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = None,
+    user: UserOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
+) -> int:
+    """Run a command with its calls answered from recorded mocks.
+
+    \b
+    kebpf mock [SET]... -- COMMAND...
+    """
+    from kebpf.cli.config import load_config
+    from kebpf.cli.mock import run_mock
+    from kebpf.cli.sets import find_test_sets
+
+    config = load_config(Path.cwd())
+    command = _command_behind_dashes(context)
+    if not command:
+        raise CommandUsageError("what to run was not said", hint="say it with -- COMMAND")
+    return run_mock(
+        MockOptions(
+            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
+            command=command,
+            user=user or config.user,
+            verbose=verbose,
+        )
     )
 
 

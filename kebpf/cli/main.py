@@ -21,7 +21,7 @@ from kebpf.cli.errors import (
 )
 
 HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
-COMMANDS_WITH_COMMAND = ("record", "test")
+COMMANDS_WITH_COMMAND = ("record", "test", "mock")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # typer exports no other name for what it raises on a wrong command line, in any of its versions.

@@ -60,3 +60,13 @@ class TestOptions:
     user: str | None = None
     noise: list[str] = field(default_factory=list)
     verbose: bool = False
+
+
+@dataclass(slots=True)
+class MockOptions:
+    """The words of ``command`` are executed as they are."""
+
+    test_sets: list[Path]
+    command: list[str]
+    user: str | None = None
+    verbose: bool = False

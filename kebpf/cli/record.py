@@ -198,11 +198,8 @@ def make_notes(ending: Ending) -> list[str]:
         for reason, number in ending.progress.unparsed.items()
     ]
     notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
-    for pid, call, size in ending.progress.missing_payload:
-        notes.append(
-            f"process {pid} moved {size:,} bytes by system call {call}, whose payload cannot be "
-            "read (sendfile, splice, io_uring)"
-        )
+    for pid, name, cause, size in ending.progress.missing_payload:
+        notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes
 
 

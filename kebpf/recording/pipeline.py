@@ -6,7 +6,6 @@ import time
 
 from kebpf import __version__
 from kebpf.capture.eventlog import EventLog, LogHead
-from kebpf.capture.events import decode_run
 from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
@@ -37,10 +36,11 @@ class Pipeline:
 
     def feed(self, run: bytes) -> None:
         """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
-        for event in decode_run(run):
-            self.events += 1
-            self._newest_ns = max(self._newest_ns, event.head.time_ns)
-            self.tracker.feed(event)
+        at = 0
+        while at < len(run):
+            at, count = self.tracker.feed_run(run, at, self._settled_ns + _SETTLE_NS)
+            self.events += count
+            self._newest_ns = max(self._newest_ns, self.tracker.now_ns)
             if self._newest_ns - self._settled_ns > _SETTLE_NS:
                 self.settle()
 

@@ -10,7 +10,7 @@ from typing import Any
 class Progress:
     """Where a recording stands; sizes in bytes.
 
-    ``missing_payload`` holds process, system call, and how many bytes it moved unseen.
+    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many.
     ``proven`` connections have ended and add up; ``unbalanced`` counts by reason those that do
     not, ``unbalanced_names`` are the first of these.
     """
@@ -32,7 +32,7 @@ class Progress:
     left_out: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
-    missing_payload: list[tuple[int, int, int]] = field(default_factory=list)
+    missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_fields(self) -> dict[str, Any]:

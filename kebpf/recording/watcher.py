@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kebpf.capture.events import Direction, SocketRole
 from kebpf.protocols.base import (
@@ -40,6 +40,16 @@ INTERNAL = "internal"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 
 
+class _Ends(NamedTuple):
+    """What all exchanges of a connection have in common."""
+
+    role: Role
+    number: int
+    local: Endpoint
+    remote: Endpoint
+    pid: int
+
+
 @dataclass(slots=True)
 class _Watch:
     """What is known of one connection so far.
@@ -55,6 +65,8 @@ class _Watch:
     heads: dict[Sender, bytes] = field(default_factory=lambda: dict.fromkeys(Sender, b""))
     attempts: int = 0
     is_after_server: bool = True
+    senders: tuple[Sender, ...] = ()  # of both directions, once it is known what is spoken
+    ends: _Ends | None = None
 
 
 class Unseen(Protocol):
@@ -87,7 +99,8 @@ class Watcher:
         self._unseen = unseen
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
-        self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
+        #: bytes by process (id, name) and why they were not copied
+        self.missing_payload: Counter[tuple[int, str, str]] = Counter()
 
     def open_connection(self, connection: Connection) -> None:
         watch = _Watch(connection, connection.is_joined)
@@ -99,10 +112,11 @@ class Watcher:
         watch = self._watches[connection.number]
         if watch.is_given_up:
             return
-        sender = _sender(connection, direction)
         if watch.pairer is not None:
-            self._feed(watch, watch.pairer, sender, piece)
-        elif watch.is_joined or piece.data is None:
+            self._feed(watch, watch.pairer, watch.senders[direction], piece)
+            return
+        sender = _sender(connection, direction)
+        if watch.is_joined or piece.data is None:
             self._try_to_join(watch, sender, piece)
         else:
             self._detect(watch, sender, piece.data, piece)
@@ -116,8 +130,8 @@ class Watcher:
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         watch = self._watches.pop(connection.number)
-        for call, size in connection.missing_payload.items():
-            self.missing_payload[connection.pid, call] += size
+        for cause, size in connection.missing_payload.items():
+            self.missing_payload[connection.pid, connection.opened.process, cause] += size
         if watch.pairer is None and not watch.is_given_up:
             self._decide_without_more(watch)
         if watch.pairer is not None and not watch.is_given_up:
@@ -203,6 +217,7 @@ class Watcher:
 
     def _begin(self, watch: _Watch, spec: ProtocolSpec) -> None:
         watch.pairer = spec.make_pairer(joined=watch.is_joined)
+        watch.senders = tuple(_sender(watch.connection, each) for each in Direction)
         pieces = watch.undecided
         self._forget_undecided(watch)
         for sender, piece in pieces:
@@ -249,7 +264,8 @@ class Watcher:
             exchanges = pairer.receive_gap(sender, piece.size, mark)
         else:
             exchanges = pairer.receive_data(sender, piece.data, mark)
-        self._emit(watch, exchanges)
+        if exchanges:
+            self._emit(watch, exchanges)
         if pairer.broken is not None:
             self._give_up(watch, pairer.broken)
 
@@ -260,18 +276,11 @@ class Watcher:
         self._forget_undecided(watch)
 
     def _emit(self, watch: _Watch, exchanges: Iterable[Exchange]) -> None:
-        connection = watch.connection
+        ends = watch.ends
+        if ends is None:
+            ends = watch.ends = _find_ends(watch.connection)
         for exchange in exchanges:
-            self._sink(
-                RecordedExchange(
-                    exchange,
-                    _role_of(connection),
-                    connection.number,
-                    _endpoint(connection, connection.opened.local, connection.opened.local_port),
-                    _endpoint(connection, connection.opened.remote, connection.opened.remote_port),
-                    connection.pid,
-                )
-            )
+            self._sink(RecordedExchange(exchange, *ends))
 
 
 def _role_of(connection: Connection) -> Role:
@@ -299,6 +308,17 @@ def _candidates(connection: Connection) -> list[ProtocolSpec]:
 
 def _find_joinable(watch: _Watch) -> list[ProtocolSpec]:
     return [spec for spec in _candidates(watch.connection) if spec.name != "opaque"]
+
+
+def _find_ends(connection: Connection) -> _Ends:
+    opened = connection.opened
+    return _Ends(
+        _role_of(connection),
+        connection.number,
+        _endpoint(connection, opened.local, opened.local_port),
+        _endpoint(connection, opened.remote, opened.remote_port),
+        connection.pid,
+    )
 
 
 def _endpoint(connection: Connection, host: str, port: int) -> Endpoint:

@@ -110,7 +110,7 @@ def test_a_unix_connection_that_was_open_before_is_joined(tmp_path: Path) -> Non
 def test_lost_bytes_keep_their_case_out(tmp_path: Path) -> None:
     shop = Shop().open().serve()
     shop.records.append(shop.inbound.receive(REQUEST))
-    shop.records.append(shop.inbound.gap(OUT, len(RESPONSE), GapReason.NO_BUFFER, 40))
+    shop.records.append(shop.inbound.gap(OUT, len(RESPONSE), GapReason.NO_BUFFER))
     shop.inbound.time_ns += 2 * SECOND_NS
     test_set, manifest = make_set(tmp_path, shop.serve().close().records)
     assert names_of(test_set) == ["/carts/7"] * 2

@@ -154,7 +154,7 @@ class TestRecording:
         probes.targets = {100}
         with pytest.raises(AssemblerError, match="unexpected EventError: damaged") as caught:
             self.record(probes).watch(lambda: False, lambda _: None)
-        assert "decode_run" in caught.value.traceback
+        assert "feed_run" in caught.value.traceback
         assert probes.notes == ["detach"]
         self.assembly.close()
         assert list(tmp_path.iterdir()) == []
