@@ -57,7 +57,7 @@ class LossWatch:
         if unnamed_size > self._unnamed_size:  # of connections that are closed by now
             self._unnamed_size = unnamed_size
             found.append((0, 0))
-        return found
+        return found or [(0, 0)]
 
 
 def _make_loss(now_ns: int, key: tuple[int, int], since_ns: int) -> bytes:

@@ -299,7 +299,7 @@ SIZE_AT = HEAD.size + 8
         make_record(b""),
         make_record(bytes(HEAD.size - 1)),
         make_record(bytes(HEAD.size)),  # kind 0
-        damage(Socket().send(b"x"), KIND_AT, 8),
+        damage(Socket().send(b"x"), KIND_AT, 10),
         damage(Socket().send(b"x"), DIRECTION_AT, 2),
         damage(Socket().send(b"x"), TRANSPORT_AT, 0),
         damage(Socket().send(b"x"), TRANSPORT_AT, 5),
