@@ -207,6 +207,10 @@ def make_status(progress: Progress) -> RecordingStatus:
         lost_bytes=progress.lost_size,
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
+        given_up=progress.given_up,
+        given_up_bytes=progress.given_up_size,
+        proven=progress.proven,
+        unbalanced=progress.unbalanced,
         left_out=progress.left_out,
         filtered=progress.filtered,
         destinations={
@@ -223,6 +227,7 @@ def make_notes(ending: Ending) -> list[str]:
         f"{number} of the connections not parsed: {reason}"
         for reason, number in ending.progress.unparsed.items()
     ]
+    notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
     for pid, name, cause, size in ending.progress.missing_payload:
         notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes

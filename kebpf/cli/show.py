@@ -153,6 +153,8 @@ def _loss_lines(losses: Losses) -> Iterator[str]:
             (losses.lost_events, "event"),
             (losses.lost_bytes, "byte"),
             (losses.unparsed_connections, "unparsed connection"),
+            (losses.given_up_connections, "connection given up"),
+            (losses.unbalanced_connections, "connection whose bytes do not add up"),
         )
         if number
     ]

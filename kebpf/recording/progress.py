@@ -11,6 +11,8 @@ class Progress:
     """Where a recording stands; sizes in bytes.
 
     ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many.
+    ``proven`` connections have ended and add up; ``unbalanced`` counts by reason those that do
+    not, ``unbalanced_names`` are the first of these.
     """
 
     requests: int = 0
@@ -21,6 +23,11 @@ class Progress:
     captured_size: int = 0
     lost_size: int = 0
     lost_events: int = 0
+    given_up: int = 0  # connections
+    given_up_size: int = 0
+    proven: int = 0  # connections
+    unbalanced: dict[str, int] = field(default_factory=dict)
+    unbalanced_names: list[str] = field(default_factory=list)
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     filtered: dict[str, int] = field(default_factory=dict)  # connections by option

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kebpf.capture.events import Direction, SocketRole
 from kebpf.protocols.base import (
@@ -38,6 +38,8 @@ LONGEST_UNSEEN_NS = 10_000_000_000
 _TLS_HANDSHAKE = b"\x16\x03"
 _TLS_DATA = b"\x17\x03\x03"
 _NO_START = "joined in the middle, no message start seen"
+GIVEN_UP = "given up"
+INTERNAL = "internal"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 
 
@@ -71,15 +73,34 @@ class _Watch:
     unseen_ns: int = 0  # when the first answer came to a request that was not seen
 
 
+class Unseen(Protocol):
+    """Is told what will never be seen; times are nanoseconds since the Unix epoch.
+
+    `kebpf.recording.builder.RecordingBuilder` is one.
+    """
+
+    def give_up_connection(self, connection: int, role: Role, start_ns: int, pid: int) -> None: ...
+
+    def close_connection(self, connection: int, end_ns: int) -> None: ...
+
+    def lose_events(self, role: Role | None, start_ns: int, end_ns: int) -> None: ...
+
+
 class Watcher:
     """The tracker's consumer; gives each exchange to ``sink`` as it completes.
 
     ``unparsed`` counts by reason the connections that could not be followed to their end.
     """
 
-    def __init__(self, sink: Callable[[RecordedExchange], None], clock_offset_ns: int) -> None:
+    def __init__(
+        self,
+        sink: Callable[[RecordedExchange], None],
+        clock_offset_ns: int,
+        unseen: Unseen | None = None,
+    ) -> None:
         self._sink = sink
         self._clock_offset_ns = clock_offset_ns
+        self._unseen = unseen
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
         #: bytes by process (id, name) and why they were not copied
@@ -89,7 +110,7 @@ class Watcher:
         watch = _Watch(connection, connection.is_joined)
         self._watches[connection.number] = watch
         if _is_internal(connection):
-            watch.is_given_up = "internal"
+            watch.is_given_up = INTERNAL
 
     def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
         watch = self._watches[connection.number]
@@ -120,6 +141,29 @@ class Watcher:
         if watch.pairer is not None and not watch.is_given_up:
             mark = Mark(time_ns + self._clock_offset_ns)
             self._emit(watch, watch.pairer.finish(mark))
+        if self._unseen is not None:
+            self._unseen.close_connection(connection.number, time_ns + self._clock_offset_ns)
+
+    def give_up_connection(self, connection: Connection, time_ns: int) -> None:
+        """What is under way on it stays unfinished; what comes later is not seen."""
+        watch = self._watches[connection.number]
+        if watch.is_given_up == INTERNAL:
+            return
+        start_ns = time_ns + self._clock_offset_ns
+        if watch.pairer is not None and not watch.is_given_up:
+            self._emit(watch, watch.pairer.finish(Mark(start_ns)))
+        watch.is_given_up, watch.pairer = GIVEN_UP, None
+        self._forget_undecided(watch)
+        if self._unseen is not None:
+            role, pid = _role_of(connection), connection.pid
+            self._unseen.give_up_connection(connection.number, role, start_ns, pid)
+
+    def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
+        """A connection's gaps are found in its streams; when it was is said here."""
+        role = None if connection is None else _role_of(connection)
+        if self._unseen is not None and not (connection and _is_internal(connection)):
+            offset_ns = self._clock_offset_ns
+            self._unseen.lose_events(role, since_ns + offset_ns, time_ns + offset_ns)
 
     def open_requests(self) -> list[OpenRequest]:
         """The inbound requests that are under way."""
@@ -260,6 +304,10 @@ class Watcher:
             self._sink(RecordedExchange(exchange, *ends))
 
 
+def _role_of(connection: Connection) -> Role:
+    return Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT
+
+
 def _sender(connection: Connection, direction: Direction) -> Sender:
     is_client = connection.role != SocketRole.SERVER
     is_ours = direction == Direction.EGRESS
@@ -286,7 +334,7 @@ def _find_joinable(watch: _Watch) -> list[ProtocolSpec]:
 def _find_ends(connection: Connection) -> _Ends:
     opened = connection.opened
     return _Ends(
-        Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT,
+        _role_of(connection),
         connection.number,
         _endpoint(connection, opened.local, opened.local_port),
         _endpoint(connection, opened.remote, opened.remote_port),
