@@ -20,11 +20,12 @@ from kebpf.kernel.ring import RingBuffer
 PAGE = os.sysconf("SC_PAGESIZE")
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
+DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _CONNECTION = struct.Struct("=QQQQQQQIIIIII")  # struct connection of bpf/maps.h
-_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
+_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes", "unfollowed_bytes")
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
@@ -77,6 +78,7 @@ class Probes:
         door: Door | None = None,
         ring_size: int = DEFAULT_RING_SIZE,
         call_limit: int = DEFAULT_CALL_LIMIT,
+        connections: int = DEFAULT_CONNECTIONS,
     ) -> None:
         btf = Btf.load()
         self.door = door or choose_door(btf)
@@ -85,6 +87,7 @@ class Probes:
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_CONNECTIONS={connections}",
             f"-DKEBPF_PROCESSORS={_count_processors()}",
         ]
         raw = Program(RAW_TRACEPOINT)
@@ -137,7 +140,7 @@ class Probes:
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
-        """Counters of the probes: events, lost_events, lost_bytes, retries, bytes."""
+        """Counters of the probes, by the names in `_COUNTS`; sizes in bytes."""
         return {
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)

@@ -119,7 +119,7 @@ def _human_lines(test_set: TestSet) -> Iterator[str]:
     for offset, mock in test_set.iter_mocks():
         tiers[mock.tier] += 1
         offsets[mock.name] = offset
-        if mock.candidates:
+        if mock.candidates and mock.tier is Tier.CASE:
             open_calls.append(mock.name)
     yield from _head_lines(test_set.manifest)
     for case in test_set.cases():

@@ -244,7 +244,7 @@ class Tracker:
             offset = event.offset
         if isinstance(event, Lost):
             missing = connection.missing_payload
-            missing[event.system_call] = missing.get(event.system_call, 0) + event.size
+            missing[event.cause] = missing.get(event.cause, 0) + event.size
         if connection.role == SocketRole.UNKNOWN:
             is_first_out = direction == Direction.EGRESS
             connection.role = SocketRole.CLIENT if is_first_out else SocketRole.SERVER

@@ -102,7 +102,7 @@ class CaseMaker:
             tier=tier,
             connection=call.recorded.connection,
             case=None if call.case is None else call.case.name,
-            candidates=kept if tier is Tier.CASE and call.case is None else [],
+            candidates=kept if tier is not Tier.SESSION and call.case is None else [],
             evidence=call.evidence,
             generated=self._generated_of(call),
             calls=exchange.calls,

@@ -78,7 +78,8 @@ class Watcher:
         self._clock_offset_ns = clock_offset_ns
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
-        self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
+        #: bytes by process (id, name) and why they were not copied
+        self.missing_payload: Counter[tuple[int, str, str]] = Counter()
 
     def open_connection(self, connection: Connection) -> None:
         watch = _Watch(connection, connection.is_joined)
@@ -108,8 +109,8 @@ class Watcher:
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         watch = self._watches.pop(connection.number)
-        for call, size in connection.missing_payload.items():
-            self.missing_payload[connection.pid, call] += size
+        for cause, size in connection.missing_payload.items():
+            self.missing_payload[connection.pid, connection.opened.process, cause] += size
         if watch.pairer is None and not watch.is_given_up:
             self._decide_without_more(watch)
         if watch.pairer is not None and not watch.is_given_up:

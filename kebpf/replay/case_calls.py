@@ -44,6 +44,7 @@ class CaseCalls:
         own: Iterable[Recorded] = (),
         shared: Iterable[Recorded] = (),
         endings: TransactionEndings | None = None,
+        possible: Iterable[Recorded] = (),
     ) -> None:
         self.case = case
         self.window = window
@@ -51,8 +52,10 @@ class CaseCalls:
         self.recorded = {item.ordinal: item for item in own}
         self.due = dict(self.recorded)
         self.shared = {item.ordinal: item for item in shared}
+        self.possible = {item.ordinal: item for item in possible}
         self.group = _make_group(self.recorded.values())
         self.shared_group = _make_group(self.shared.values())
+        self.possible_group = _make_group(self.possible.values())
         self.strays: list[Stray] = []
         self.timed: list[TimedCall] = []
 

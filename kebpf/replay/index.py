@@ -22,6 +22,7 @@ from kebpf.replay.call import (
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
 
+MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
 
 
@@ -106,6 +107,7 @@ class MockIndex:
         self._offsets = array("q")
         self.by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.shared_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
+        self.possible_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.session_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.anywhere = Group()  # mocks of cases, a few of each identity
         self.startup = Group()
@@ -137,6 +139,8 @@ class MockIndex:
             group = self.startup if mock.tier is Tier.STARTUP else self.background
             group.add(ordinal, mock, leaves)
             self.outside.append(ordinal)
+            for name in mock.candidates:
+                self.possible_by_case[name].append(ordinal)
 
     def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
         self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)

@@ -3,8 +3,9 @@
 A call is the recorded one when destination, protocol and identity are equal once the bindings
 have translated it; recorded values that the program generated are compared by class and bound.
 Looked for, in this order: the calls of the case now running, in recorded order among equal
-ones; calls shared by several cases; the start-up tier, each once, and without end before the
-first case; the background tier, without end.  A call that only another case made is answered as
+ones; calls shared by several cases; those that may be its own or a request's that was left out;
+the start-up tier, each once, and without end before the first case; the background tier, without
+end.  A call that only another case made is answered as
 there, so that the application goes on, and reported as extra.
 """
 
@@ -13,20 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, TestCase
+from kebpf.recording.model import Endpoint, TestCase, Tier
 from kebpf.recording.times import SECOND_NS, Window
-from kebpf.replay.answers import DestinationAnswers
+from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
 from kebpf.replay.events import CallFinding, Ledger
-from kebpf.replay.index import Group, MockIndex, MockSource, Recorded
+from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
-MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 DNS_PORT = 53
 MOST_STRAYS = 1000  # findings kept for one case
 
@@ -77,6 +77,7 @@ class Matcher:
             [load(i) for i in self.index.by_case.get(case.name, ())],
             sorted(map(load, self.index.shared_by_case.get(case.name, ())), key=self._urgency),
             TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
+            [load(i) for i in self.index.possible_by_case.get(case.name, ())],
         )
 
     def _urgency(self, item: Recorded) -> tuple[int, int]:
@@ -102,7 +103,7 @@ class Matcher:
         unused, findings = [], []
         for item in map(self.index.load, filter(self._is_unused, self._due_ordinals())):
             unused.append(item.mock.name)
-            if item.mock.case is None and item.mock.candidates:
+            if item.mock.tier is Tier.CASE and item.mock.case is None:
                 place = str(item.mock.destination)
                 findings.append(CallFinding("missing", item.mock.protocol, place, item.description))
         return self._findings + findings, Ledger(sum(self._used), unused, self._misses)
@@ -161,6 +162,8 @@ class Matcher:
         item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
         if item is None:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
+        if item is None:
+            item = self._first(current.possible_group, call, self._is_unused, current.possible)
         return item or self._find_outside(call)
 
     def _find_outside(self, call: Call) -> Recorded | None:
@@ -182,6 +185,10 @@ class Matcher:
         ]
         found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
         return [item for item in found if self._used[item.ordinal]]
+
+    def has_one_answer(self, call: Call, known: list[Recorded]) -> bool:
+        """Whether the ``known`` mocks of the call all hold the same response."""
+        return are_equal(known)
 
     def find_elsewhere(self, call: Call) -> Recorded | None:
         """A mock of another case with the same identity."""
@@ -211,11 +218,15 @@ class Matcher:
         return None
 
     def _known(
-        self, group: Group, call: Call, loaded: Mapping[int, Recorded] | None = None
+        self,
+        group: Group,
+        call: Call,
+        loaded: Mapping[int, Recorded] | None = None,
+        most: int | None = MOST_VERIFIED,
     ) -> Iterator[Recorded]:
         """Mocks with the call's identity, used or not, whatever their values are bound to."""
         for bucket in group.buckets(call):
-            for ordinal in islice(bucket.latest_first(), MOST_VERIFIED):
+            for ordinal in islice(bucket.latest_first(), most):
                 item = self._load(ordinal, loaded)
                 if pair_call(item, call) is not None:
                     yield item
@@ -247,8 +258,8 @@ class Matcher:
         if self.on_call is not None:
             self.on_call()
 
-    def count_miss(self) -> None:
-        """A call got no answer."""
+    def count_miss(self, call: Call, miss: Miss) -> None:
+        """A call got no answer but ``miss``."""
         self._misses += 1
 
     def find_nearest(self, call: Call) -> Recorded | None:

@@ -196,6 +196,8 @@ class Tap:
         collector = Collector()
         tracker = Tracker(collector)
         for event in self._events:
+            if isinstance(event, Close) and event.head.generation < self._begun_ns:
+                continue  # of another program's socket, whose address is used again
             tracker.feed(event)
         moved = {
             (one.socket, one.generation): one.moved

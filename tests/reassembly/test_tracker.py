@@ -13,6 +13,7 @@ from kebpf.capture.events import (
     EventError,
     GapReason,
     Kind,
+    Operation,
     ProcessChange,
     SocketRole,
     Transport,
@@ -172,14 +173,14 @@ def test_declared_gaps_say_which_call_it_was() -> None:
     one = Socket()
     made = Made().feed(
         one.open(),
-        one.gap(OUT, 10, GapReason.NO_BUFFER, 40),
-        one.gap(OUT, 5, GapReason.NO_BUFFER, 40),
-        one.gap(IN, 1, GapReason.NO_BUFFER, 275),
+        one.gap(OUT, 10, GapReason.NO_BUFFER),
+        one.gap(OUT, 5, GapReason.NO_BUFFER),
+        one.gap(IN, 1, GapReason.NO_BUFFER, Operation.SPLICE),
         one.send(b"x"),
     )
     assert made.only.gaps(OUT) == [(0, 15)]
     assert made.only.egress == b"x"
-    assert made.only.connection.missing_payload == {40: 15, 275: 1}
+    assert made.only.connection.missing_payload == {"by sendfile": 15, "by splice": 1}
 
 
 def test_the_end_of_a_stream_comes_behind_its_bytes() -> None:

@@ -249,6 +249,19 @@ class TestTiers:
             assert run.end() == []
         assert kinds(run.matcher.finish()[0]) == [("missing", None)]
 
+    def test_a_call_that_may_be_of_a_request_left_out_goes_to_its_case_first(self) -> None:
+        may_be = {"tier": Tier.BACKGROUND}
+        run = Run(
+            make_mock("GET", "x", answer=[1], candidates=["b"], **may_be),
+            make_mock("GET", "x", answer=[2], candidates=["a"], **may_be),
+            make_mock("GET", "y", candidates=["a"], **may_be),
+        )
+        for name, answer in (("a", [2]), ("b", [1])):
+            run.begin(name)
+            assert rows(run.call("GET", "x")) == answer
+            assert run.end() == []
+        assert run.matcher.finish()[0] == []  # nobody need have made the other
+
     def test_a_shared_call_is_not_judged_before_all_its_cases_ran(self) -> None:
         run = Run(make_mock("GET", "x", candidates=["a", "b"]))
         run.begin("a")

@@ -1,0 +1,1 @@
+"""Real programs of many runtimes, recorded under load and replayed: `harness` says how."""
