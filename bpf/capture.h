@@ -1,7 +1,9 @@
 /* One capture for both doors: finds the buffers of the current call and sends their bytes. */
 #pragma once
 
-#define ROUNDS 48 /* buffers or chunks one program copies before it calls the next */
+#define ROUNDS                                                                                     \
+    256 /* buffers or chunks one program copies before it calls the next: 33 of them hold 128 MiB  \
+         */
 enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 
 static inline void send_data(struct transfer *t, struct connection *c) {
@@ -131,7 +133,7 @@ int copy_transfer(struct bpf_raw_tracepoint_args *ctx) {
     if (!c)
         return 0;
 #pragma clang loop unroll(disable)
-    for (int round = 0; round < ROUNDS; round++)
+    for (int round = 0; round < KEBPF_ROUNDS; round++)
         if (!advance(t, c))
             return 0;
     continuations.call(ctx, 0); /* falls through when the chain is at its end */

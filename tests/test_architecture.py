@@ -100,6 +100,8 @@ UNTESTED: dict[str, str] = {
 }
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
+    "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
+    "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
 

@@ -18,6 +18,8 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
+CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
+MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
@@ -87,6 +89,7 @@ class Probes:
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
             f"-DKEBPF_PROCESSORS={_count_processors()}",
         ]
@@ -160,6 +163,15 @@ class Probes:
         self.detach()
         self.ring.close()
         self._loaded.close()
+
+
+def _count_rounds(call_limit: int) -> int:
+    """Buffers or chunks that one program copies before it calls the next, for any call to be whole.
+
+    The kernel allows a chain of 33 (MAX_TAIL_CALL_CNT); the verifier's time grows with each round.
+    """
+    most = call_limit // CHUNK + MOST_BUFFERS
+    return -(-most // 32)
 
 
 def _count_processors() -> int:

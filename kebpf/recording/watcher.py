@@ -21,7 +21,7 @@ from kebpf.protocols.base import (
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
-from kebpf.recording.builder import OpenRequest
+from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest
 from kebpf.recording.model import Endpoint, RecordedExchange, Role
 
 #: Bytes of both directions looked at before a connection is held to be no known protocol.
@@ -31,6 +31,9 @@ MOST_RESYNC_ATTEMPTS = 64
 
 #: How long settling waits for exchanges that a pairer keeps back.
 LONGEST_HOLD_NS = 10_000_000_000
+
+#: How long a response goes on to be taken for a request under way whose start was not seen.
+LONGEST_UNSEEN_NS = 10_000_000_000
 
 _TLS_HANDSHAKE = b"\x16\x03"
 _TLS_DATA = b"\x17\x03\x03"
@@ -65,6 +68,7 @@ class _Watch:
     is_after_server: bool = True
     senders: tuple[Sender, ...] = ()  # of both directions, once it is known what is spoken
     ends: _Ends | None = None
+    unseen_ns: int = 0  # when the first answer came to a request that was not seen
 
 
 class Watcher:
@@ -186,6 +190,8 @@ class Watcher:
         if sender is Sender.SERVER or piece.data is None:
             watch.is_after_server = piece.data is not None
             self._forget_undecided(watch)
+            if sender is Sender.SERVER:
+                self._note_unseen(watch, piece)
             return
         if not watch.is_after_server and not watch.undecided:
             return
@@ -202,6 +208,21 @@ class Watcher:
                 return
         if len(head) > MOST_HEAD_SIZE or Detection.NEED_MORE not in verdicts.values():
             self._miss_boundary(watch)
+
+    def _note_unseen(self, watch: _Watch, piece: Piece) -> None:
+        """The target answers what was asked before: a request that may have made calls.
+
+        A stream that never ends (server-sent events, a WebSocket) is believed for a while only.
+        """
+        watch.unseen_ns = watch.unseen_ns or piece.time_ns
+        is_served = watch.connection.role == SocketRole.SERVER
+        if is_served and piece.time_ns - watch.unseen_ns <= LONGEST_UNSEEN_NS:
+            end = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
+            start = Mark(0)
+            unseen = Exchange(
+                "http", {}, None, start, start, response_end=end, problem=BEGAN_BEFORE
+            )
+            self._emit(watch, [unseen])
 
     def _miss_boundary(self, watch: _Watch) -> None:
         watch.attempts += 1
