@@ -33,6 +33,7 @@ from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.progress import Progress
 from kebpf.recording.recorder import Ending, Recording, begin_recording
+from kebpf.recording.served import describe_served
 from kebpf.report.recording import (
     RecordingDisplay,
     RecordingStatus,
@@ -228,6 +229,8 @@ def make_notes(ending: Ending) -> list[str]:
         for reason, number in ending.progress.unparsed.items()
     ]
     notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
+    for protocol, (connections, size) in ending.progress.served.items():
+        notes.append(describe_served(protocol, connections, size))
     for pid, name, cause, size in ending.progress.missing_payload:
         notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes
