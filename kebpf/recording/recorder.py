@@ -147,8 +147,10 @@ def begin_recording(
     Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and ``OSError`` of the
     log.
     """
-    probes.watch(target.pids)
+    # Probes are attached one after the other: with nobody to watch yet, so that none sees an
+    # answer, or a question, before the other does.
     probes.attach()
+    probes.watch(target.pids)
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)
