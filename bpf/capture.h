@@ -1,7 +1,9 @@
 /* One capture for both doors: finds the buffers of the current call and sends their bytes. */
 #pragma once
 
-#define ROUNDS 48 /* buffers or chunks one program copies before it calls the next */
+#define ROUNDS                                                                                     \
+    256 /* buffers or chunks one program copies before it calls the next: 33 of them hold 128 MiB  \
+         */
 enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 
 static inline void send_data(struct transfer *t, struct connection *c) {
@@ -131,7 +133,7 @@ int copy_transfer(struct bpf_raw_tracepoint_args *ctx) {
     if (!c)
         return 0;
 #pragma clang loop unroll(disable)
-    for (int round = 0; round < ROUNDS; round++)
+    for (int round = 0; round < KEBPF_ROUNDS; round++)
         if (!advance(t, c))
             return 0;
     continuations.call(ctx, 0); /* falls through when the chain is at its end */
@@ -197,11 +199,11 @@ static inline int is_consuming(u32 direction, u32 flags) {
 }
 
 /* `result` bytes went through `sk` in the current call of a target; `regs` are its registers, and
- * name the call's buffers if `has_buffers`.  `messages` is not 0 for a whole sendmmsg or recvmmsg:
- * then `result` is its first message's. */
+ * name the call's buffers unless an `operation` without any is given.  `messages` is not 0 for a
+ * whole sendmmsg or recvmmsg: then `result` is its first message's. */
 static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 flags,
-                          u32 messages, int has_buffers) {
-    struct connection *c = find_connection(sk);
+                          u32 messages, u32 operation) {
+    struct connection *c = find_connection(sk, result);
     if (!c)
         return 0;
     if (result == 0 && messages < 2) {
@@ -215,8 +217,12 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         return 0;
     int call = read_call(regs);
     u64 destination = find_buffers(t, regs, call, result, messages);
-    int is_thrown_away = direction == INGRESS && (flags & MSG_TRUNC) && c->transport == KEBPF_TCP;
-    if (!has_buffers || is_thrown_away)
+    if (operation == KEBPF_OTHER && direction == INGRESS && (flags & MSG_TRUNC) &&
+        c->transport == KEBPF_TCP)
+        operation = KEBPF_TRUNCATED;
+    else if (destination == NO_BUFFER && call == NR_recvmmsg)
+        operation = KEBPF_RECVMMSG;
+    if (operation)
         destination = NO_BUFFER;
     set_size(t, c, result);
     if (!announce_if_new(sk, c, t, destination == NO_BUFFER ? 0 : destination)) {
@@ -225,7 +231,7 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         return 0;
     }
     if (destination == NO_BUFFER) {
-        t->piece.reason = (u32)call << 16;
+        t->piece.reason = operation << 16;
         t->failure = KEBPF_GAP_NO_BUFFER;
     }
     continuations.call(ctx, 0);

@@ -180,6 +180,7 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
     fill_head(&open->head, KEBPF_OPEN, sk, c);
     open->inode = c->inode;
     open->role = c->role;
+    bpf_get_current_comm(open->process, sizeof(open->process));
     READ(open->family, sk, OFF_SOCK_FAMILY);
     if (open->family == 1)
         read_unix_ends(open, sk);
@@ -209,13 +210,28 @@ static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
     return connections.lookup(&sk);
 }
 
-/* The connection a call moved bytes on, or 0 for sockets that are none of ours. */
-static inline struct connection *find_connection(u64 sk) {
+static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
+    struct kebpf_close close = {};
+    fill_head(&close.head, KEBPF_CLOSE, sk, c);
+    close.moved[0] = c->moved[0] + unseen;
+    close.moved[1] = c->moved[1];
+    close.lost[0] = c->lost[0];
+    close.lost[1] = c->lost[1];
+    emit(&close, sizeof(close));
+}
+
+/* The connection a call moved `size` bytes on, or 0 for sockets that are none of ours. */
+static inline struct connection *find_connection(u64 sk, u64 size) {
     struct connection *c = connections.lookup(&sk);
     if (c && (c->transport == KEBPF_TCP || c->inode == read_inode(sk)))
         return c;
     u32 transport = read_transport(sk);
     if (!transport)
         return 0;
-    return begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+    if (c && c->is_announced) /* the address is another socket's now */
+        send_close(sk, c, 0);
+    c = begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+    if (!c)
+        count(COUNT_UNFOLLOWED_BYTES, size);
+    return c;
 }

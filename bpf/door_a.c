@@ -11,27 +11,42 @@
 
 enum { ENOSYS = 38 };
 
-/* Whether the call in the registers is what moved the bytes: io_uring works at the end of other
- * calls as well, and the kernel has sockets of its own. */
-static inline int is_of_call(u64 regs, u64 sk, u32 direction) {
+/* How the bytes moved: KEBPF_OTHER if the call in the registers is what moved them, through its
+ * buffers.  io_uring works at the end of other calls as well, and the kernel has sockets of its
+ * own. */
+static inline u32 find_operation(u64 regs, u64 sk, u32 direction) {
+    int call = read_call(regs);
 #ifdef REG_RESULT
     if ((s64)read_register(regs, REG_RESULT) != -ENOSYS)
-        return 0;
+        return KEBPF_IO_URING;
 #endif
-    if (read_direction(read_call(regs)) != (int)direction)
-        return 0;
-    return find_socket(read_register(regs, REG_1)) == sk;
+    if (call == NR_splice)
+        return find_socket(read_register(regs, REG_3)) == sk ? KEBPF_SPLICE : KEBPF_IO_URING;
+    if (read_direction(call) != (int)direction || find_socket(read_register(regs, REG_1)) != sk)
+        return KEBPF_IO_URING;
+    return call == NR_sendfile ? KEBPF_SENDFILE : KEBPF_OTHER;
+}
+
+/* A failed receive moves nothing; it only ends a recvmmsg, if ever there was one. */
+static inline int end_vector(u64 sk) {
+    u32 which = COUNT_VECTOR_READS;
+    u64 *vectors = counts.lookup(&which);
+    if (vectors && *vectors && is_target())
+        pass_message(sk, (u64)bpf_task_pt_regs(bpf_get_current_task_btf()), -1);
+    return 0;
 }
 
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
-    if ((result < 0 && direction == INGRESS) || !is_target() || !is_consuming(direction, flags))
+    if (result < 0 && direction == INGRESS)
+        return end_vector(sk);
+    if (!is_target() || !is_consuming(direction, flags))
         return 0;
     u64 regs = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
-    if (result <= 0 && direction == EGRESS)
+    if (result <= 0)
         pass_message(sk, regs, result);
     if (result < 0)
         return 0;
-    return capture(ctx, regs, sk, result, direction, flags, 0, is_of_call(regs, sk, direction));
+    return capture(ctx, regs, sk, result, direction, flags, 0, find_operation(regs, sk, direction));
 }
 
 int on_sock_send_length(struct bpf_raw_tracepoint_args *ctx) {

@@ -44,5 +44,8 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
         messages = result;
         read_user(&size, sizeof(size), (void *)(read_register(regs, REG_2) + MMSGHDR_LEN));
     }
-    return capture(ctx, regs, sk, size, direction, flags, messages, 1);
+    u32 operation = call == NR_splice     ? KEBPF_SPLICE
+                    : call == NR_sendfile ? KEBPF_SENDFILE
+                                          : KEBPF_OTHER;
+    return capture(ctx, regs, sk, size, direction, flags, messages, operation);
 }

@@ -26,11 +26,21 @@ enum kebpf_transport {
 
 enum kebpf_role { KEBPF_ROLE_UNKNOWN = 0, KEBPF_ROLE_CLIENT = 1, KEBPF_ROLE_SERVER = 2 };
 
-/* Why bytes are missing; the low 16 bits of kebpf_piece.reason, the system call above them. */
+/* Why bytes are missing; the low 16 bits of kebpf_piece.reason, the operation above them. */
 enum kebpf_gap_reason {
-    KEBPF_GAP_NO_BUFFER = 1, /* the call has no user buffer: sendfile, splice, io_uring */
+    KEBPF_GAP_NO_BUFFER = 1, /* no user buffer is known: the operation says why */
     KEBPF_GAP_LIMIT = 2,     /* beyond the limit of bytes a call */
     KEBPF_GAP_FAULT = 3,     /* the buffer could not be read */
+};
+
+/* What moved bytes that no buffer of the caller's is known for. */
+enum kebpf_operation {
+    KEBPF_OTHER = 0,
+    KEBPF_SENDFILE = 1,
+    KEBPF_SPLICE = 2,
+    KEBPF_IO_URING = 3,  /* or the kernel on its own account */
+    KEBPF_TRUNCATED = 4, /* read with MSG_TRUNC: thrown away */
+    KEBPF_RECVMMSG = 5,  /* with a timeout: which of its messages it is cannot be told */
 };
 
 enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3 };
@@ -75,6 +85,7 @@ struct kebpf_open {
     __u8 reserved;
     char local_path[128]; /* Unix sockets: as bound, abstract names begin with a zero byte */
     char remote_path[128];
+    char process[16]; /* name of the thread that was seen first, as in /proc/PID/comm */
 };
 
 struct kebpf_close {

@@ -66,16 +66,6 @@ static inline u32 count_unseen(u64 sk, struct connection *c) {
     return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
 }
 
-static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
-    struct kebpf_close close = {};
-    fill_head(&close.head, KEBPF_CLOSE, sk, c);
-    close.moved[0] = c->moved[0] + unseen;
-    close.moved[1] = c->moved[1];
-    close.lost[0] = c->lost[0];
-    close.lost[1] = c->lost[1];
-    emit(&close, sizeof(close));
-}
-
 /* In the process that connects.  A socket may do so again after a disconnect or a refusal. */
 static inline void begin_client(u64 sk) {
     if (!is_target() || read_transport(sk) != KEBPF_TCP)

@@ -44,11 +44,22 @@ struct transfer {
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };
 
-enum { COUNT_EVENTS, COUNT_LOST_EVENTS, COUNT_LOST_BYTES, COUNT_RETRIES, COUNT_BYTES, COUNTS };
+enum {
+    COUNT_EVENTS,
+    COUNT_LOST_EVENTS,
+    COUNT_LOST_BYTES,
+    COUNT_RETRIES,
+    COUNT_BYTES,
+    COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
+    COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
+    COUNTS
+};
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
 BPF_HASH(targets, u32, u32, 16384); /* process → 1; user space adds, fork adds, exit removes */
-BPF_TABLE("lru_hash", u64, struct connection, connections, 65536); /* struct sock → its life */
+/* struct sock → its life; the end of a TCP socket removes it, and user space those of others.  What
+ * finds no room is counted: nothing is ever dropped to make some. */
+BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
 /* By processor; too large a value for a map of per-processor memory. */
 BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */

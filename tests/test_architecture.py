@@ -67,6 +67,8 @@ TESTED_IN: dict[str, str] = {
     "kebpf/protocols/redis/subscriptions.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/writer.py": "tests/protocols/redis/test_replies.py",
     "kebpf/recording/activity.py": "tests/recording/test_attribution.py",
+    "kebpf/recording/assembler.py": "tests/recording/test_recorder.py",
+    "kebpf/recording/assembly.py": "tests/recording/test_recorder.py",
     "kebpf/recording/body.py": "tests/recording/test_casefile.py",
     "kebpf/recording/casemaker.py": "tests/recording/test_builder.py",
     "kebpf/recording/checkout.py": "tests/recording/test_attribution.py",
@@ -98,6 +100,8 @@ UNTESTED: dict[str, str] = {
 }
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
+    "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
+    "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
 

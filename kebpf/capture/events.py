@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 HEAD = struct.Struct("=QQQIIBBBBI")
 PIECE_TAIL = struct.Struct("=QIIII")
-OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s")
+OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
 _RECORD = struct.Struct("=II")
+#: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
+PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
+PIECE_HEAD_SIZE = HEAD.size + PIECE_TAIL.size
 _SIZE_MASK = (1 << 30) - 1
 _DISCARDED = 1 << 30
 _BUSY = 1 << 31
@@ -58,6 +61,28 @@ class GapReason(enum.IntEnum):
     NO_BUFFER = 1
     LIMIT = 2
     FAULT = 3
+
+
+class Operation(enum.IntEnum):
+    """enum kebpf_operation."""
+
+    OTHER = 0
+    SENDFILE = 1
+    SPLICE = 2
+    IO_URING = 3
+    TRUNCATED = 4
+    RECVMMSG = 5
+
+
+_UNREADABLE = "from memory that could not be read"
+_OPERATION_NAMES = {
+    Operation.OTHER: "by a system call whose buffers are not known",
+    Operation.SENDFILE: "by sendfile",
+    Operation.SPLICE: "by splice",
+    Operation.IO_URING: "by io_uring",
+    Operation.TRUNCATED: "by reading with MSG_TRUNC",
+    Operation.RECVMMSG: "by recvmmsg with a timeout",
+}
 
 
 class SocketRole(enum.IntEnum):
@@ -115,8 +140,15 @@ class Lost:
     offset: int
     size: int
     call_size: int
-    reason: int
-    system_call: int
+    reason: GapReason
+    operation: Operation
+
+    @property
+    def cause(self) -> str:
+        """Why, in words that follow "bytes"."""
+        if self.reason == GapReason.NO_BUFFER:
+            return _OPERATION_NAMES[self.operation]
+        return "beyond the limit of one call" if self.reason == GapReason.LIMIT else _UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +178,7 @@ class Open:
     local_port: int
     remote: str
     remote_port: int
+    process: str  # name of the thread that was seen first
 
     @property
     def has_moved(self) -> bool:
@@ -205,7 +238,7 @@ def _address(family: int, raw: bytes, path: bytes) -> str:
 
 def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
     (in_before, out_before, in_seq, out_seq, inode, local, remote, local_port, remote_port, family,
-     role, _, local_path, remote_path) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
+     role, _, local_path, remote_path, process) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
     make = Listen if kind == Kind.LISTEN else Open
     return make(
         head,
@@ -220,6 +253,7 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
         local_port,
         _address(family, remote, remote_path),
         remote_port,
+        _text(process),
     )
 
 
@@ -233,7 +267,8 @@ def _decode_data(_: int, head: Head, data: bytes, at: int, end: int) -> Data:
 
 def _decode_gap(_: int, head: Head, data: bytes, at: int, __: int) -> Lost:
     offset, size, call_size, _, reason = PIECE_TAIL.unpack_from(data, at)
-    return Lost(head, offset, size, call_size, reason & 0xFFFF, reason >> 16)
+    why, operation = GapReason(reason & 0xFFFF), Operation(reason >> 16)
+    return Lost(head, offset, size, call_size, why, operation)
 
 
 def _decode_close(_: int, head: Head, data: bytes, at: int, __: int) -> Close:
@@ -291,15 +326,35 @@ def split_records(run: bytes) -> Iterator[tuple[int, int]]:
     """Where the payloads of a run of ring records begin and end.  Raises `EventError`."""
     at, end = 0, len(run)
     while at < end:
-        if end - at < _RECORD.size:
-            raise EventError("a record is cut off")
-        word = _RECORD.unpack_from(run, at)[0]
-        size = _size_of(word)
-        if at + _RECORD.size + size > end:
-            raise EventError("a record is cut off")
-        if not word & _DISCARDED:
+        size, is_discarded = measure_record(run, at)
+        if not is_discarded:
             yield at + _RECORD.size, at + _RECORD.size + size
         at += (size + _RECORD.size + 7) & ~7
+
+
+def measure_record(run: bytes, at: int) -> tuple[int, bool]:
+    """The size of the payload of the record at ``at``; whether it was discarded.
+
+    Raises `EventError`.
+    """
+    if len(run) - at < _RECORD.size:
+        raise EventError("a record is cut off")
+    word = _RECORD.unpack_from(run, at)[0]
+    size = _size_of(word)
+    if at + _RECORD.size + size > len(run):
+        raise EventError("a record is cut off")
+    return size, bool(word & _DISCARDED)
+
+
+def take_event(run: bytes, at: int) -> tuple[Event | None, int]:
+    """The event at ``at`` (none if its record was discarded), and where the next record begins.
+
+    Raises `EventError`.
+    """
+    size, is_discarded = measure_record(run, at)
+    start = at + _RECORD.size
+    event = None if is_discarded else decode_event(run, start, start + size)
+    return event, at + ((size + _RECORD.size + 7) & ~7)
 
 
 def whole_size(run: bytes) -> int:

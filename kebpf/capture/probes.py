@@ -18,13 +18,16 @@ from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
+CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
+MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
+DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _CONNECTION = struct.Struct("=QQQQQQQIIIIII")  # struct connection of bpf/maps.h
-_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes")
+_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes", "unfollowed_bytes")
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
@@ -77,6 +80,7 @@ class Probes:
         door: Door | None = None,
         ring_size: int = DEFAULT_RING_SIZE,
         call_limit: int = DEFAULT_CALL_LIMIT,
+        connections: int = DEFAULT_CONNECTIONS,
     ) -> None:
         btf = Btf.load()
         self.door = door or choose_door(btf)
@@ -85,6 +89,8 @@ class Probes:
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
+            f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
+            f"-DKEBPF_CONNECTIONS={connections}",
             f"-DKEBPF_PROCESSORS={_count_processors()}",
         ]
         raw = Program(RAW_TRACEPOINT)
@@ -137,7 +143,7 @@ class Probes:
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
-        """Counters of the probes: events, lost_events, lost_bytes, retries, bytes."""
+        """Counters of the probes, by the names in `_COUNTS`; sizes in bytes."""
         return {
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)
@@ -157,6 +163,15 @@ class Probes:
         self.detach()
         self.ring.close()
         self._loaded.close()
+
+
+def _count_rounds(call_limit: int) -> int:
+    """Buffers or chunks that one program copies before it calls the next, for any call to be whole.
+
+    The kernel allows a chain of 33 (MAX_TAIL_CALL_CNT); the verifier's time grows with each round.
+    """
+    most = call_limit // CHUNK + MOST_BUFFERS
+    return -(-most // 32)
 
 
 def _count_processors() -> int:

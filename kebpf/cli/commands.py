@@ -11,10 +11,13 @@ import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
+    DEFAULT_BACKLOG,
     DEFAULT_RING_SIZE,
     DEFAULT_TIMEOUT,
+    LEAST_BACKLOG,
     RECORDINGS_FOLDER,
     Door,
+    MockOptions,
     RecordOptions,
     TestOptions,
 )
@@ -114,6 +117,17 @@ def record(
         typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
     ] = None,
     user: UserOption = None,
+    backlog: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB",
+            min=LEAST_BACKLOG,
+            max=65536,
+            show_default=False,
+            help="Memory for what was captured and is not parsed yet, in MiB."
+            f"  [default: {DEFAULT_BACKLOG}]",
+        ),
+    ] = DEFAULT_BACKLOG,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
     ring_size: Annotated[
         int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
@@ -150,6 +164,7 @@ def record(
             keep_events=keep_events,
             door=door,
             ring_size=ring_size,
+            backlog=backlog,
             user=user or config.user,
         )
     )
@@ -234,6 +249,44 @@ def test(
             verbose=verbose,
         ),
         sys.stdout,
+    )
+
+
+@app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")
+def mock(
+    context: typer.Context,
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SET",
+            help="Names under the folder of recordings, or paths.  [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    output: OutputOption = None,
+    user: UserOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
+) -> int:
+    """Run a command with its calls answered from recorded mocks.
+
+    \b
+    kebpf mock [SET]... -- COMMAND...
+    """
+    from kebpf.cli.config import load_config
+    from kebpf.cli.mock import run_mock
+    from kebpf.cli.sets import find_test_sets
+
+    config = load_config(Path.cwd())
+    command = _command_behind_dashes(context)
+    if not command:
+        raise CommandUsageError("what to run was not said", hint="say it with -- COMMAND")
+    return run_mock(
+        MockOptions(
+            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
+            command=command,
+            user=user or config.user,
+            verbose=verbose,
+        )
     )
 
 

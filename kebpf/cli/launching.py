@@ -14,7 +14,8 @@ from kebpf.cli.errors import KebpfError
 from kebpf.cli.options import RecordOptions
 from kebpf.cli.record import Session
 from kebpf.kernel.processes import ProcessFacts
-from kebpf.recording.recorder import Progress
+from kebpf.recording.assembly import Assembly
+from kebpf.recording.progress import Progress
 from kebpf.replay.invoker import InvokerError, find_invoker
 from kebpf.replay.launch import Application, LaunchError, launch_application
 from kebpf.replay.spawn import Launch
@@ -22,22 +23,22 @@ from kebpf.replay.spawn import Launch
 _STOP_POLL_SECONDS = 0.1
 
 
-def record_command(options: RecordOptions) -> int:
+def record_command(options: RecordOptions, assembly: Assembly) -> int:
     """Starts the command, records it until it ends or is told to; the exit status."""
     with ExitStack() as stack:
         try:
-            return asyncio.run(_record(options, stack))
+            return asyncio.run(_record(options, assembly, stack))
         except (LaunchError, InvokerError) as error:
             raise KebpfError(str(error)) from error
 
 
-async def _record(options: RecordOptions, stack: ExitStack) -> int:
+async def _record(options: RecordOptions, assembly: Assembly, stack: ExitStack) -> int:
     sessions: list[Session] = []
 
     async def begin(pid: int) -> None:
         target = resolve_target([pid])
         target.facts = describe_command(target.facts, options.command)
-        session = Session(options, target, stack)
+        session = Session(options, target, assembly, stack)
         session.begin()
         sessions.append(session)
 

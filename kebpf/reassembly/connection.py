@@ -21,7 +21,7 @@ class Connection:
     """A connection, numbered from 1 in the order of appearance.
 
     ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
-    why bytes were not copied (a system call's number) to how many.  ``ends_ns`` are the ends of
+    why bytes were not copied, in words, to how many.  ``ends_ns`` are the ends of
     streams that still wait for a piece; ``order`` keeps what came after such a piece.
     """
 
@@ -31,9 +31,13 @@ class Connection:
     is_joined: bool = False
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
-    missing_payload: dict[int, int] = field(default_factory=dict)
+    missing_payload: dict[str, int] = field(default_factory=dict)
     ends_ns: dict[Direction, int] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)
+    bases: tuple[int, int] = field(init=False)  # TCP sequence numbers of offset 0, by direction
+
+    def __post_init__(self) -> None:
+        self.bases = (self.opened.ingress_sequence, self.opened.egress_sequence)
 
     @property
     def transport(self) -> str:
@@ -42,12 +46,6 @@ class Connection:
     @property
     def pid(self) -> int:
         return self.opened.head.pid
-
-    def base_sequence(self, direction: int) -> int:
-        """TCP sequence number of offset 0."""
-        if direction == Direction.INGRESS:
-            return self.opened.ingress_sequence
-        return self.opened.egress_sequence
 
     @property
     def captured_size(self) -> int:

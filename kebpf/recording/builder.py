@@ -29,6 +29,7 @@ FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording 
 HELD_CAP = 256 << 20  # bytes of exchanges held before requests open for long are given up
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
+BEGAN_BEFORE = "it began before the recording"
 STILL_OPEN = "it was not finished when the recording ended"
 
 
@@ -64,6 +65,7 @@ class RecordingBuilder:
         self._attributor = Attributor(find_protocol)
         self._maker = CaseMaker(find_protocol, Provenance(), NameGiver(writer.has_case))
         self._given_up: dict[int, Inbound] = {}  # by connection
+        self._unseen: dict[int, Inbound] = {}  # by connection
         self._decided: deque[Outbound] = deque()
         self._unwritten: deque[PreparedCase] = deque()
         self._ports: list[int] = []
@@ -72,6 +74,9 @@ class RecordingBuilder:
     def add(self, recorded: RecordedExchange) -> None:
         """Takes the next exchange that completed."""
         self._newest_ns = max(self._newest_ns, last_mark(recorded.exchange).time_ns)
+        if recorded.exchange.problem == BEGAN_BEFORE:
+            self._add_unseen(recorded)
+            return
         try:
             size = _measure(recorded)
         except ValueError as error:
@@ -166,6 +171,17 @@ class RecordingBuilder:
                 size=size,
             )
         )
+
+    def _add_unseen(self, recorded: RecordedExchange) -> None:
+        """A request of which only the answer is seen: calls until then may be its own."""
+        known, end_ns = self._unseen.get(recorded.connection), self._end_of(recorded)
+        if known is not None and known.end_ns >= self._timeline.frontier_ns:
+            known.end_ns = max(known.end_ns, end_ns)
+            return
+        start_ns = 0 if known is None else known.end_ns
+        unseen = Inbound(start_ns, end_ns, 0, recorded.pid, None, BEGAN_BEFORE)
+        self._unseen[recorded.connection] = unseen
+        self._timeline.add_request(unseen)
 
     def _end_of(self, recorded: RecordedExchange) -> int:
         """When a request was over; one without an answer may have gone on until now."""

@@ -26,7 +26,7 @@ class Timeline:
     """Places calls among the requests that were in flight when they began."""
 
     def __init__(self) -> None:
-        self._frontier_ns = 0
+        self.frontier_ns = 0
         self._number = 0
         self._coming_calls: list[_Entry] = []
         self._coming_requests: list[tuple[int, int, Inbound]] = []
@@ -47,18 +47,18 @@ class Timeline:
     def add_call(self, call: Outbound) -> None:
         """Takes a complete call."""
         self._number += 1
-        call.is_late = call.start_ns < self._frontier_ns
+        call.is_late = call.start_ns < self.frontier_ns
         heapq.heappush(self._coming_calls, _Entry(call.start_ns, self._number, call))
 
     def advance(self, frontier_ns: int) -> None:
         """Places all calls that began before ``frontier_ns``."""
-        self._frontier_ns = max(self._frontier_ns, frontier_ns)
-        while self._coming_calls and self._coming_calls[0].start_ns < self._frontier_ns:
+        self.frontier_ns = max(self.frontier_ns, frontier_ns)
+        while self._coming_calls and self._coming_calls[0].start_ns < self.frontier_ns:
             call = heapq.heappop(self._coming_calls).call
             self._start_requests(call.start_ns)
             self._place(call)
-        self._start_requests(self._frontier_ns - 1)
-        self._active = [one for one in self._active if one.end_ns >= self._frontier_ns]
+        self._start_requests(self.frontier_ns - 1)
+        self._active = [one for one in self._active if one.end_ns >= self.frontier_ns]
 
     def _start_requests(self, until_ns: int) -> None:
         while self._coming_requests and self._coming_requests[0][0] <= until_ns:
@@ -104,7 +104,7 @@ class Timeline:
             return None
         request = self.unresolved[0]
         is_over = request.end_ns <= horizon_ns or request.end_ns == FOREVER_NS
-        undecided_ns = self.placed[0].start_ns if self.placed else self._frontier_ns
+        undecided_ns = self.placed[0].start_ns if self.placed else self.frontier_ns
         if not is_over or (request.end_ns < FOREVER_NS and request.end_ns >= undecided_ns):
             return None
         return self.unresolved.popleft()

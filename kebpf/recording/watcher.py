@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kebpf.capture.events import Direction, SocketRole
 from kebpf.protocols.base import (
@@ -20,7 +21,7 @@ from kebpf.protocols.base import (
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
-from kebpf.recording.builder import OpenRequest
+from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest
 from kebpf.recording.model import Endpoint, RecordedExchange, Role
 
 #: Bytes of both directions looked at before a connection is held to be no known protocol.
@@ -31,10 +32,23 @@ MOST_RESYNC_ATTEMPTS = 64
 #: How long settling waits for exchanges that a pairer keeps back.
 LONGEST_HOLD_NS = 10_000_000_000
 
+#: How long a response goes on to be taken for a request under way whose start was not seen.
+LONGEST_UNSEEN_NS = 10_000_000_000
+
 _TLS_HANDSHAKE = b"\x16\x03"
 _TLS_DATA = b"\x17\x03\x03"
 _NO_START = "joined in the middle, no message start seen"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
+
+
+class _Ends(NamedTuple):
+    """What all exchanges of a connection have in common."""
+
+    role: Role
+    number: int
+    local: Endpoint
+    remote: Endpoint
+    pid: int
 
 
 @dataclass(slots=True)
@@ -52,6 +66,9 @@ class _Watch:
     heads: dict[Sender, bytes] = field(default_factory=lambda: dict.fromkeys(Sender, b""))
     attempts: int = 0
     is_after_server: bool = True
+    senders: tuple[Sender, ...] = ()  # of both directions, once it is known what is spoken
+    ends: _Ends | None = None
+    unseen_ns: int = 0  # when the first answer came to a request that was not seen
 
 
 class Watcher:
@@ -65,7 +82,8 @@ class Watcher:
         self._clock_offset_ns = clock_offset_ns
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
-        self.missing_payload: Counter[tuple[int, int]] = Counter()  # (pid, system call) → bytes
+        #: bytes by process (id, name) and why they were not copied
+        self.missing_payload: Counter[tuple[int, str, str]] = Counter()
 
     def open_connection(self, connection: Connection) -> None:
         watch = _Watch(connection, connection.is_joined)
@@ -77,10 +95,11 @@ class Watcher:
         watch = self._watches[connection.number]
         if watch.is_given_up:
             return
-        sender = _sender(connection, direction)
         if watch.pairer is not None:
-            self._feed(watch, watch.pairer, sender, piece)
-        elif watch.is_joined or piece.data is None:
+            self._feed(watch, watch.pairer, watch.senders[direction], piece)
+            return
+        sender = _sender(connection, direction)
+        if watch.is_joined or piece.data is None:
             self._try_to_join(watch, sender, piece)
         else:
             self._detect(watch, sender, piece.data, piece)
@@ -94,8 +113,8 @@ class Watcher:
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         watch = self._watches.pop(connection.number)
-        for call, size in connection.missing_payload.items():
-            self.missing_payload[connection.pid, call] += size
+        for cause, size in connection.missing_payload.items():
+            self.missing_payload[connection.pid, connection.opened.process, cause] += size
         if watch.pairer is None and not watch.is_given_up:
             self._decide_without_more(watch)
         if watch.pairer is not None and not watch.is_given_up:
@@ -158,6 +177,7 @@ class Watcher:
 
     def _begin(self, watch: _Watch, spec: ProtocolSpec) -> None:
         watch.pairer = spec.make_pairer(joined=watch.is_joined)
+        watch.senders = tuple(_sender(watch.connection, each) for each in Direction)
         pieces = watch.undecided
         self._forget_undecided(watch)
         for sender, piece in pieces:
@@ -170,6 +190,8 @@ class Watcher:
         if sender is Sender.SERVER or piece.data is None:
             watch.is_after_server = piece.data is not None
             self._forget_undecided(watch)
+            if sender is Sender.SERVER:
+                self._note_unseen(watch, piece)
             return
         if not watch.is_after_server and not watch.undecided:
             return
@@ -186,6 +208,21 @@ class Watcher:
                 return
         if len(head) > MOST_HEAD_SIZE or Detection.NEED_MORE not in verdicts.values():
             self._miss_boundary(watch)
+
+    def _note_unseen(self, watch: _Watch, piece: Piece) -> None:
+        """The target answers what was asked before: a request that may have made calls.
+
+        A stream that never ends (server-sent events, a WebSocket) is believed for a while only.
+        """
+        watch.unseen_ns = watch.unseen_ns or piece.time_ns
+        is_served = watch.connection.role == SocketRole.SERVER
+        if is_served and piece.time_ns - watch.unseen_ns <= LONGEST_UNSEEN_NS:
+            end = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
+            start = Mark(0)
+            unseen = Exchange(
+                "http", {}, None, start, start, response_end=end, problem=BEGAN_BEFORE
+            )
+            self._emit(watch, [unseen])
 
     def _miss_boundary(self, watch: _Watch) -> None:
         watch.attempts += 1
@@ -204,7 +241,8 @@ class Watcher:
             exchanges = pairer.receive_gap(sender, piece.size, mark)
         else:
             exchanges = pairer.receive_data(sender, piece.data, mark)
-        self._emit(watch, exchanges)
+        if exchanges:
+            self._emit(watch, exchanges)
         if pairer.broken is not None:
             self._give_up(watch, pairer.broken)
 
@@ -215,18 +253,11 @@ class Watcher:
         self._forget_undecided(watch)
 
     def _emit(self, watch: _Watch, exchanges: Iterable[Exchange]) -> None:
-        connection = watch.connection
+        ends = watch.ends
+        if ends is None:
+            ends = watch.ends = _find_ends(watch.connection)
         for exchange in exchanges:
-            self._sink(
-                RecordedExchange(
-                    exchange,
-                    Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT,
-                    connection.number,
-                    _endpoint(connection, connection.opened.local, connection.opened.local_port),
-                    _endpoint(connection, connection.opened.remote, connection.opened.remote_port),
-                    connection.pid,
-                )
-            )
+            self._sink(RecordedExchange(exchange, *ends))
 
 
 def _sender(connection: Connection, direction: Direction) -> Sender:
@@ -250,6 +281,17 @@ def _candidates(connection: Connection) -> list[ProtocolSpec]:
 
 def _find_joinable(watch: _Watch) -> list[ProtocolSpec]:
     return [spec for spec in _candidates(watch.connection) if spec.name != "opaque"]
+
+
+def _find_ends(connection: Connection) -> _Ends:
+    opened = connection.opened
+    return _Ends(
+        Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT,
+        connection.number,
+        _endpoint(connection, opened.local, opened.local_port),
+        _endpoint(connection, opened.remote, opened.remote_port),
+        connection.pid,
+    )
 
 
 def _endpoint(connection: Connection, host: str, port: int) -> Endpoint:

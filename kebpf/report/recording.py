@@ -96,12 +96,13 @@ def describe_progress(status: RecordingStatus) -> str:
 def summarise(status: RecordingStatus, path: Path) -> list[str]:
     """The summary line, then a line for each thing that is not in the recording, and why."""
     lines = [
-        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
-        f"{count(status.requests, 'request')} in {status.seconds:.1f} s → {path}; "
+        f"{_describe_yield(status)} in {status.seconds:.1f} s → {path}; "
         f"captured {show_share(status)} of "
         f"{count(status.captured_bytes + status.lost_bytes, 'byte')} on "
         f"{count(status.connections, 'connection')}"
     ]
+    if not status.requests and status.mocks:
+        lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
     if status.lost_events or status.lost_bytes:
         lines.append(f"lost: {_describe_loss(status)}; no case they belong to was kept")
     if status.unparsed_connections:
@@ -112,6 +113,15 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
         for reason, number in sorted(status.left_out.items(), key=lambda item: (-item[1], item[0]))
     ]
     return lines + [f"note: {escape_controls(note)}" for note in status.notes]
+
+
+def _describe_yield(status: RecordingStatus) -> str:
+    if not status.requests and status.mocks:
+        return f"no requests were served; {count(status.mocks, 'call')} recorded as mocks"
+    return (
+        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
+        f"{count(status.requests, 'request')}"
+    )
 
 
 def show_share(status: RecordingStatus) -> str:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,12 +120,11 @@ class Capture:
 class Tap:
     """A program held before its start, then watched to its end."""
 
-    def __init__(self, probes: Probes, *arguments: object) -> None:
+    def __init__(self, probes: Probes, command: Sequence[str]) -> None:
         self._probes = probes
         self._events: list[Event] = []
-        script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", *map(str, (*script, *arguments[1:]))],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -157,8 +156,11 @@ class Tap:
         self._stdin.write("\n")
         self._stdin.flush()
 
-    def finish(self) -> Capture:
-        """Reads events until the program's end is among them."""
+    def finish(self, status: int = 0) -> Capture:
+        """Reads events until the program's end is among them; what it printed last is its report.
+
+        ``status`` is what it must end with, negative for a signal.
+        """
         for _ in range(MOST_WAITS):
             if self._has_ended():
                 break
@@ -168,9 +170,9 @@ class Tap:
             raise TimeoutError("the program's end was not seen")
         self._stdin.close()
         output = self._stdout.read()  # communicate() would miss what `read_line` has buffered
-        assert self._process.wait() == 0
+        assert self._process.wait() == status
         self.drain()
-        return self._put_together(json.loads(output.splitlines()[-1]))
+        return self._put_together(json.loads(output.splitlines()[-1]) if output else {})
 
     def end(self) -> None:
         """Ends the program if it still runs."""
@@ -196,6 +198,8 @@ class Tap:
         collector = Collector()
         tracker = Tracker(collector)
         for event in self._events:
+            if isinstance(event, Close) and event.head.generation < self._begun_ns:
+                continue  # of another program's socket, whose address is used again
             tracker.feed(event)
         moved = {
             (one.socket, one.generation): one.moved
@@ -210,19 +214,28 @@ class Tap:
 
 
 @contextmanager
-def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
-    """A program of `tests/capture/programs.py`, held; ended at the latest here."""
-    held = Tap(probes, *arguments)
+def tap_command(probes: Probes, command: Sequence[str]) -> Iterator[Tap]:
+    """Any program that waits for a line before it begins; ended at the latest here."""
+    while probes.ring.drain():
+        pass
+    held = Tap(probes, command)
     try:
         yield held
     finally:
         held.end()
 
 
+@contextmanager
+def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
+    """A program of `tests/capture/programs.py`."""
+    script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
+    command = [sys.executable, "-I", *map(str, (*script, *arguments[1:]))]
+    with tap_command(probes, command) as held:
+        yield held
+
+
 def watch(probes: Probes, *arguments: object) -> Capture:
     """Runs a program to its end under the probes."""
-    while probes.ring.drain():
-        pass
     with tap(probes, *arguments) as held:
         held.start()
         return held.finish()

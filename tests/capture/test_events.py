@@ -30,6 +30,7 @@ from kebpf.capture.events import (
     Listen,
     Lost,
     Open,
+    Operation,
     Process,
     ProcessChange,
     SocketRole,
@@ -55,7 +56,7 @@ LAYOUTS = {
         OPEN_TAIL,
         HEAD.size,
         "ingress_before egress_before ingress_sequence egress_sequence inode local remote"
-        " local_port remote_port family role reserved local_path remote_path",
+        " local_port remote_port family role reserved local_path remote_path process",
     ),
     "kebpf_close": (CLOSE_TAIL, HEAD.size, "moved[0] moved[1] lost[0] lost[1]"),
     "kebpf_process": (PROCESS_TAIL, HEAD.size, "child change"),
@@ -66,6 +67,7 @@ ENUMS: dict[str, dict[str, int]] = {
         **{member.name: member.value for member in Direction},
         **{member.name: member.value for member in Transport},
         **{member.name: member.value for member in ProcessChange},
+        **{member.name: member.value for member in Operation},
     },
     "KEBPF_GAP_": {member.name: member.value for member in GapReason},
     "KEBPF_ROLE_": {member.name: member.value for member in SocketRole},
@@ -175,9 +177,9 @@ def test_data() -> None:
 
 
 def test_gap_says_why_and_in_which_call() -> None:
-    event = decode_one(Socket().gap(Direction.INGRESS, 99, GapReason.NO_BUFFER, 40))
+    event = decode_one(Socket().gap(Direction.INGRESS, 99, GapReason.NO_BUFFER, Operation.SPLICE))
     assert isinstance(event, Lost)
-    assert (event.size, event.reason, event.system_call) == (99, GapReason.NO_BUFFER, 40)
+    assert (event.size, event.reason, event.cause) == (99, GapReason.NO_BUFFER, "by splice")
     assert (event.head.direction, event.head.sequence) == (Direction.INGRESS, 5000)
 
 
@@ -196,6 +198,7 @@ def test_open_with_ipv4() -> None:
         40000,
         "10.0.0.2",
         80,
+        "shop",
     )
 
 

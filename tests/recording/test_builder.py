@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.builder import OpenRequest, RecordingBuilder
+from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest, RecordingBuilder
 from kebpf.recording.model import Losses, RecordedExchange, Role, Tier
 from kebpf.recording.store import TestSet, TestSetWriter
 from tests.recording.builders import make_exchange, make_request, make_response
@@ -115,6 +115,27 @@ def test_a_call_that_may_be_of_a_request_left_out_is_asserted_for_nobody() -> No
     mock = writer.mock_of("either")
     kept = [writer.cases[0].name]
     assert (mock.tier, mock.case, mock.candidates) == (Tier.BACKGROUND, None, kept)
+
+
+@pytest.mark.parametrize("end", [21, 40])
+def test_a_call_that_may_be_of_a_request_not_seen_is_nobody_s(end: int) -> None:
+    """Though it is the only request known on the call's thread."""
+    answers = [unseen(end=1), unseen(end=end)]  # piece by piece
+    mine = [serve("/a", 10, 50), call("either", 20, 22), call("mine", 41, 42)]
+    writer, builder = record([*answers, *mine])
+    either = writer.mock_of("either")
+    assert (either.tier, either.case) == (Tier.BACKGROUND, None)
+    assert writer.mock_of("mine").case == writer.cases[0].name
+    assert builder.stats.left_out == {BEGAN_BEFORE: 1}
+
+
+def unseen(end: int) -> RecordedExchange:
+    return serve("/", 0, end, connection=9, problem=BEGAN_BEFORE)
+
+
+def test_a_call_of_a_request_not_seen_alone_is_left_out() -> None:
+    writer, _ = record([unseen(end=30), call("theirs", 20, 21), serve("/a", 40, 50)])
+    assert writer.mocks == []
 
 
 def test_session_exchanges_stay_when_their_request_is_left_out() -> None:

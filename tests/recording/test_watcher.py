@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from kebpf.capture.events import Direction, GapReason, SocketRole, Transport, decode_run
 from kebpf.reassembly.tracker import Tracker
-from kebpf.recording.builder import OpenRequest
+from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest
 from kebpf.recording.model import Endpoint, RecordedExchange, Role
-from kebpf.recording.watcher import MOST_HEAD_SIZE, MOST_RESYNC_ATTEMPTS, Watcher
+from kebpf.recording.watcher import (
+    LONGEST_UNSEEN_NS,
+    MOST_HEAD_SIZE,
+    MOST_RESYNC_ATTEMPTS,
+    Watcher,
+)
 from tests.capture.records import Socket
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
@@ -34,8 +39,13 @@ class Made:
 
     def __init__(self, listening: tuple[int, ...] = ()) -> None:
         self.exchanges: list[RecordedExchange] = []
-        self.watcher = Watcher(self.exchanges.append, DAY_NS)
+        self.unseen: list[RecordedExchange] = []  # requests of which only the answer came
+        self.watcher = Watcher(self._take, DAY_NS)
         self.tracker = Tracker(self.watcher, listening)
+
+    def _take(self, recorded: RecordedExchange) -> None:
+        is_unseen = recorded.exchange.problem == BEGAN_BEFORE
+        (self.unseen if is_unseen else self.exchanges).append(recorded)
 
     def feed(self, *records: bytes) -> Made:
         for record in records:
@@ -211,12 +221,12 @@ def test_what_is_cut_off_has_a_problem() -> None:
 def test_a_gap_in_an_answer_is_its_problem_and_no_other_s() -> None:
     one = Socket()
     made = Made().feed(serve(one), one.receive(REQUEST), one.send(RESPONSE[:-4]))
-    made.feed(one.gap(OUT, 4, GapReason.NO_BUFFER, 40), one.receive(REQUEST), one.send(RESPONSE))
+    made.feed(one.gap(OUT, 4, GapReason.NO_BUFFER), one.receive(REQUEST), one.send(RESPONSE))
     first, second = made.exchanges
     assert first.exchange.problem is not None
     assert second.exchange.problem is None
     made.feed(one.close())
-    assert made.watcher.missing_payload == {(100, 40): 4}
+    assert made.watcher.missing_payload == {(100, "shop", "by sendfile"): 4}
 
 
 class TestJoined:
@@ -237,6 +247,28 @@ class TestJoined:
         assert made.only.exchange.request["target"] == "/carts/7"
         assert made.only.exchange.problem is None
         assert made.unparsed == {}
+
+    def test_an_answer_tells_of_a_request_that_was_not_seen(self) -> None:
+        one = Socket()
+        made = Made().feed(self.join(one), one.send(b"some of it"), one.send(b"the rest"))
+        end_ns = one.time_ns + DAY_NS
+        made.feed(one.receive(REQUEST), one.send(RESPONSE))
+        assert [recorded.role for recorded in made.unseen] == [Role.SERVER] * 2
+        exchange = made.unseen[-1].exchange
+        assert exchange.request_start.time_ns == 0
+        assert exchange.response_end is not None and exchange.response_end.time_ns == end_ns
+
+    def test_a_stream_without_end_is_no_request_for_ever(self) -> None:
+        one = Socket()
+        made = Made().feed(self.join(one), one.send(b"event"))
+        one.time_ns += LONGEST_UNSEEN_NS + 1
+        made.feed(one.send(b"event"))
+        assert len(made.unseen) == 1
+
+    def test_an_answer_to_the_target_tells_of_none(self) -> None:
+        one = Socket()
+        join = one.open(SocketRole.CLIENT, before=(300, 300))
+        assert Made().feed(join, one.receive(b"the rest")).unseen == []
 
     def test_within_a_request(self) -> None:
         one = Socket()

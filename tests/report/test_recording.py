@@ -132,3 +132,17 @@ def test_plain_recording_does_not_load_rich() -> None:
         "sys.exit(any(name.split('.')[0] == 'rich' for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_program_that_only_makes_calls() -> None:
+    status = make_status(requests=0, test_cases=0, mocks=1204, seconds=3.0)
+    assert summarise(status, PATH)[:2] == [
+        "no requests were served; 1,204 calls recorded as mocks in 3.0 s → kebpf/shop-1; "
+        "captured 100 % of 482,113 bytes on 12 connections",
+        "to run a command on these mocks: kebpf mock kebpf/shop-1 -- COMMAND",
+    ]
+    assert "0 test cases, 0 mocks from 0 requests" in summarise(make_empty(), PATH)[0]
+
+
+def make_empty() -> RecordingStatus:
+    return make_status(requests=0, test_cases=0, mocks=0)

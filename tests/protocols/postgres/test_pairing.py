@@ -383,6 +383,27 @@ def test_pieces_of_a_portal() -> None:
     assert [e.transaction for e in found] == [1, 1]
 
 
+def test_a_portals_columns_are_those_of_its_statement() -> None:
+    """As pgjdbc does: it describes the first portal only, and then asks for binary rows."""
+    parse = write(m.Parse("S_1", "select n"))
+    described = write(m.RowDescription([m.Column("n", 0, 0, 23, 4, -1, 0)]))
+    ended = complete("SELECT 1") + READY
+    found = talk(
+        ("c", parse + write_all([m.Bind("", "S_1"), m.Describe("P", ""), m.Execute(""), m.Sync()])),
+        ("s", write_all([m.ParseComplete(), m.BindComplete()]) + described),
+        ("s", write(m.DataRow([b"7"])) + ended),
+        ("c", write_all([m.Bind("", "S_1", [], [], [1]), m.Execute(""), m.Sync()])),
+        ("s", write_all([m.BindComplete(), m.DataRow([b"\0\0\0\x08"])]) + ended),
+    )
+    results = [e.response["results"][0] for e in found if e.response is not None]
+    assert [result["rows"] for result in results] == [[["7"]], [["8"]]]
+    columns = [result["columns"][0] for result in results]
+    assert [(c["name"], c["type_oid"], c["format"]) for c in columns] == [
+        ("n", 23, 0),
+        ("n", 23, 1),
+    ]
+
+
 def test_a_gap_inside_a_row_keeps_the_connection() -> None:
     query, row = write(m.Query("select big")), write(m.DataRow([b"x" * 100]))
     pairer = POSTGRES.make_pairer()

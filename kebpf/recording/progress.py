@@ -1,0 +1,33 @@
+"""Where a recording stands, as the assembler tells the command."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a recording stands; sizes in bytes.
+
+    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many.
+    """
+
+    requests: int = 0
+    test_cases: int = 0
+    mocks: int = 0
+    events: int = 0
+    connections: int = 0
+    captured_size: int = 0
+    lost_size: int = 0
+    lost_events: int = 0
+    unparsed: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    destinations: dict[str, int] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)  # of each destination
+    missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def as_fields(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
