@@ -191,7 +191,7 @@ class Assembler:
                 self._log.close()
         moved = {(one[0], one[1]): (one[2], one[3]) for one in message.moved}
         pipeline = self._begun
-        pipeline.finish(moved, message.seconds, message.lost_events)
+        pipeline.finish(moved, message.seconds, message.lost_events, message.unfollowed_size)
         self._channel.send(Finished(pipeline.progress().as_fields()))
 
 

@@ -59,12 +59,14 @@ class Drain:
 class Finish:
     """Asks for the test set; ``moved`` are the connections open at the end.
 
-    Each is a socket, its generation and the bytes it moved by direction.
+    Each is a socket, its generation and the bytes it moved by direction.  ``unfollowed_size`` are
+    bytes of connections that there was no room to follow.
     """
 
     seconds: float
     lost_events: int
     moved: list[tuple[int, int, int, int]] = field(default_factory=list)
+    unfollowed_size: int = 0
 
 
 @dataclass(slots=True)

@@ -74,14 +74,18 @@ class Pipeline:
         )
 
     def finish(
-        self, moved: dict[tuple[int, int], tuple[int, int]], seconds: float, lost_events: int
+        self,
+        moved: dict[tuple[int, int], tuple[int, int]],
+        seconds: float,
+        lost_events: int,
+        unfollowed_size: int = 0,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``."""
         self.tracker.finish(moved)
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,
-            lost_bytes=totals.gap_size + totals.unopened_size,
+            lost_bytes=totals.gap_size + totals.unopened_size + unfollowed_size,
             unparsed_connections=sum(self._watcher.unparsed.values()),
         )
         return self._builder.finish(

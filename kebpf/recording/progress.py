@@ -20,6 +20,7 @@ class Progress:
     connections: int = 0
     captured_size: int = 0
     lost_size: int = 0
+    unfollowed_size: int = 0  # of connections the probes had no room for
     lost_events: int = 0
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)

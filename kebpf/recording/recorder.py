@@ -92,8 +92,9 @@ class Recording:
         moved = [
             (one.socket, one.generation, *one.moved) for one in self._probes.open_connections()
         ]
-        lost_events = self._probes.counts()["lost_events"]
-        self._assembly.send(Finish(self._seconds, lost_events, moved))
+        counts = self._probes.counts()
+        unfollowed = counts["unfollowed_bytes"]
+        self._assembly.send(Finish(self._seconds, counts["lost_events"], moved, unfollowed))
         finished = self._assembly.expect(Finished)
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
@@ -130,6 +131,8 @@ class Recording:
         return isinstance(message, Progress)
 
     def _complete(self, progress: Progress) -> Progress:
-        progress.lost_events = self._probes.counts()["lost_events"]
+        counts = self._probes.counts()
+        progress.lost_events = counts["lost_events"]
+        progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
         return progress

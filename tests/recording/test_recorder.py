@@ -82,7 +82,7 @@ class FakeProbes:
         return list(self.targets)
 
     def counts(self) -> dict[str, int]:
-        return {"lost_events": 3}
+        return {"lost_events": 3, "unfollowed_bytes": 40}
 
     def open_connections(self) -> list[Moved]:
         return self.moved
@@ -115,6 +115,7 @@ class TestRecording:
         manifest = TestSet.open(tmp_path / "set").manifest
         assert manifest.test_cases == ending.progress.test_cases == 1
         assert ending.progress.lost_events == manifest.losses.lost_events == 3
+        assert ending.progress.unfollowed_size == manifest.losses.lost_bytes == 40
         assert EventLog(tmp_path / "log").head == HEAD
         assert b"".join(EventLog(tmp_path / "log").runs()) == b"".join(records)
 
@@ -133,7 +134,8 @@ class TestRecording:
         )
         manifest = TestSet.open(tmp_path / "set").manifest
         assert manifest.test_cases == 1
-        assert manifest.losses.lost_bytes == ending.progress.lost_size == 7
+        assert ending.progress.lost_size == 7
+        assert manifest.losses.lost_bytes == 7 + 40
         assert shown == sorted(shown)
 
     def test_a_display_that_fails_leaves_no_probe_attached(self, tmp_path: Path) -> None:
