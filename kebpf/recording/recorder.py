@@ -95,8 +95,10 @@ class Recording:
             (one.socket, one.generation, *one.moved, *one.lost)
             for one in self._probes.open_connections()
         ]
-        lost_events = self._probes.counts()["lost_events"]
-        self._assembly.send(Finish(self._seconds, lost_events, moved))
+        counts = self._probes.counts()
+        self._assembly.send(
+            Finish(self._seconds, counts["lost_events"], counts["lost_bytes"], moved)
+        )
         finished = self._assembly.expect(Finished)
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
