@@ -187,7 +187,7 @@ class RecordingBuilder:
                 end_ns=self._end_of(recorded),
                 tid=exchange.request_start.tid,
                 pid=recorded.pid,
-                recorded=recorded,
+                recorded=recorded if exchange.request else None,  # its values are not known
                 problem=_problem_of_inbound(recorded),
                 size=size,
             )

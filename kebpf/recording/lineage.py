@@ -26,6 +26,7 @@ _TOKEN = re.compile(r"[0-9A-Za-z]+(?:[-_.@+~][0-9A-Za-z]+)*")
 _PART = re.compile(r"[0-9A-Za-z]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DATE_LIKE = re.compile(r"\d{4}-?\d\d-?\d\d")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f\xf8-\xff]")
 _VARYING = re.compile(r"'[^']*'|\d+")
 
 
@@ -38,7 +39,7 @@ def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for index, value in enumerate(tree):
             yield from iter_scalars(value, f"{path}/{index}")
     else:
-        text = _text_of(tree)
+        text = _text_of(tree) if _is_readable(tree) else ""
         if text:
             yield path, text
 
@@ -54,6 +55,11 @@ def iter_texts(tree: Any) -> Iterator[str]:
             yield from iter_texts(value)
     elif text := _text_of(tree):
         yield text
+
+
+def _is_readable(scalar: Any) -> bool:
+    """Whether its words are words: of binary data (a number not decoded) some are by chance."""
+    return not isinstance(scalar, bytes) or _BINARY.search(scalar[:MAX_TEXT]) is None
 
 
 def _text_of(scalar: Any) -> str:

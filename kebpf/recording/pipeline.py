@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from kebpf import __version__
 from kebpf.capture.eventlog import EventLog, LogHead
@@ -76,6 +77,7 @@ class Pipeline:
             left_out=dict(stats.left_out),
             destinations=dict(stats.destinations),
             protocols=self._protocols,
+            served=self._watcher.count_served(),
             missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
         )
 
@@ -111,7 +113,16 @@ class Pipeline:
             captured_bytes=totals.captured_size,
             seconds=seconds,
             losses=losses,
+            extra=self._extra(),
         )
+
+    def _extra(self) -> dict[str, Any]:
+        """What else the manifest says."""
+        served = {
+            name: {"connections": connections, "bytes": size}
+            for name, (connections, size) in self._watcher.count_served().items()
+        }
+        return {"served": served} if served else {}
 
     def _add(self, recorded: RecordedExchange) -> None:
         self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)

@@ -10,7 +10,8 @@ from typing import Any
 class Progress:
     """Where a recording stands; sizes in bytes.
 
-    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many.
+    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many;
+    ``served`` by protocol how many connections were only counted, and their bytes.
     ``proven`` connections have ended and add up; ``unbalanced`` counts by reason those that do
     not, ``unbalanced_names`` are the first of these.
     """
@@ -30,9 +31,11 @@ class Progress:
     unbalanced_names: list[str] = field(default_factory=list)
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)  # connections by option
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
     missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)
+    served: dict[str, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def as_fields(self) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class RecordingStatus:
 
     ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
     bytes all add up; ``unbalanced`` counts by reason those whose do not.  ``left_out`` gives the
-    number of exchanges kept out for each reason; ``notes`` are further sentences.
+    number of exchanges kept out for each reason, ``filtered`` the number of connections that each
+    option left out; ``notes`` are further sentences.
     """
 
     requests: int = 0
@@ -50,6 +51,7 @@ class RecordingStatus:
     proven: int = 0
     unbalanced: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -76,13 +78,19 @@ def open_display(out: TextIO) -> RecordingDisplay:
     return LiveDisplay(out) if out.isatty() else PlainDisplay(out)
 
 
-def describe_opening(pids: Sequence[int], command: str, open_connections: int) -> str:
-    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
+def describe_subject(title: str, pids: Sequence[int], processes: int) -> str:
+    """``pid 4711``, or what ``title`` says of more than processes, with how many there are."""
+    if title:
+        return f"{title}, {count(processes, 'process', 'processes')}"
     label = "pid" if len(pids) == 1 else "pids"
-    numbers = ", ".join(str(pid) for pid in pids)
+    return f"{label} {', '.join(str(pid) for pid in pids)}"
+
+
+def describe_opening(subject: str, command: str, open_connections: int) -> str:
+    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
     shown = cut(escape_controls(command.replace("\n", " ")), COMMAND_WIDTH)
     already = f", {count(open_connections, 'connection')} already open" if open_connections else ""
-    return f"recording {label} {numbers} ({shown}){already}; Ctrl-C ends it"
+    return f"recording {subject} ({shown}){already}; Ctrl-C ends it"
 
 
 def describe_progress(status: RecordingStatus) -> str:
@@ -104,6 +112,10 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
         f"{_describe_yield(status)} in {status.seconds:.1f} s → {path}; "
         f"captured {show_share(status)} of {count(_sum_up(status), 'byte')} on "
         f"{count(status.connections, 'connection')}"
+    ]
+    lines += [
+        f"{count(number, 'connection')} left out by {option}"
+        for option, number in status.filtered.items()
     ]
     if not status.requests and status.mocks:
         lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
@@ -167,6 +179,7 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
         "seconds": round(status.seconds, 3),
         "path": str(path),
         "left_out": dict(status.left_out),
+        "left_out_connections": dict(status.filtered),
     }
 
 

@@ -92,3 +92,9 @@ def test_memories_are_capped() -> None:
     for number in range(50):
         memory.learn(find_places("db", f"S{'x' * number}", [number]), inputs_of(number))
     assert len(memory) == 10
+
+
+def test_words_in_a_number_that_was_not_decoded_are_none() -> None:
+    number, text = (1346).to_bytes(8, "big"), "früh".encode()
+    places = find_places("db", "S", {"a": number, "b": text})
+    assert [place.token for place in places] == ["fr", "h"]

@@ -8,7 +8,7 @@ from typing import Self
 
 import psycopg
 
-from examples.oracle import count_postgres_calls, count_redis_calls
+from examples.oracle import count_postgres_calls, count_redis_calls, flush_redis
 from examples.processes import find_free_port
 from tests.fix_postgres import run_postgres
 from tests.fix_redis import run_redis
@@ -91,6 +91,13 @@ class Servers:
             "REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
             "FILES_DIR": str(self.files),
         }
+
+    def forget(self) -> None:
+        """Puts everything back to what it was at the start."""
+        with self._connect() as connection:
+            connection.execute("TRUNCATE notes, history RESTART IDENTITY")
+            connection.execute(SEED, (list(AUTHORS), SEEDED))
+        flush_redis(self._redis_port)
 
     def count_calls(self) -> dict[str, int]:
         """What the servers say the program has asked of them so far."""
