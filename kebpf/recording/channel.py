@@ -65,6 +65,7 @@ class Finish:
 
     seconds: float
     lost_events: int
+    lost_bytes: int
     moved: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     unfollowed_size: int = 0
 

@@ -86,13 +86,14 @@ class Pipeline:
         counts: dict[tuple[int, int], KernelCount] | None,
         seconds: float,
         lost_events: int,
+        lost_bytes: int = 0,
         unfollowed_size: int = 0,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
 
         ``counts`` are the kernel's, of the connections that are open; a log has none.
         """
-        self.tracker.finish(counts)
+        self.tracker.finish(counts, lost_bytes)
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,

@@ -107,8 +107,9 @@ class Recording:
             for one in self._probes.open_connections()
         ]
         counts = self._probes.counts()
+        lost = (counts["lost_events"], counts["lost_bytes"])
         unfollowed = counts["unfollowed_bytes"]
-        self._assembly.send(Finish(self._seconds, counts["lost_events"], moved, unfollowed))
+        self._assembly.send(Finish(self._seconds, *lost, moved, unfollowed))
         finished = self._assembly.expect(Finished)
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
