@@ -43,7 +43,9 @@ format: setup ## Format Python and C
 	$(BIN)/ruff format .
 	clang-format -i bpf/*.[ch]
 
-bench: setup ## Measure what recording costs and how fast replay is
+bench: setup ## Measure what recording costs; writes benchmarks/RESULTS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	packaging/setup/install-packages bench
 	$(SUDO) $(BIN)/python -m benchmarks.bench
 
 docs: setup ## Write the command-line reference from the commands' declarations

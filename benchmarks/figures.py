@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 WIDTH = 80  # columns
-NAME_WIDTH = 40
-VALUE_WIDTH = 22
+NAME_WIDTH = 42
+VALUE_WIDTH = 25
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,31 @@ def below(name: str, value: float, limit: float, unit: str) -> Figure:
     return Figure(name, f"{value:.4g} {unit}", f"< {limit:g} {unit}", value < limit)
 
 
-def ratio(name: str, samples: Sequence[float], least: float | None = None) -> Figure:
-    """The median of ratios with their range, if need be with the least it should be."""
+def above(name: str, value: float, limit: float, unit: str) -> Figure:
+    """A figure that must reach a limit."""
+    return Figure(name, f"{value:,.0f} {unit}", f"≥ {limit:,.0f}", value >= limit)
+
+
+def ratio(
+    name: str, samples: Sequence[float], least: float | None = None, most: float | None = None
+) -> Figure:
+    """The median of ratios with their range, if need be with the least or most it should be."""
     value = f"{median(samples):.2f} ({min(samples):.2f}–{max(samples):.2f})"
-    if least is None:
-        return Figure(name, value)
-    return Figure(name, value, f"≥ {least:g}", median(samples) >= least)
+    if least is not None:
+        return Figure(name, value, f"≥ {least:g}", median(samples) >= least)
+    if most is not None:
+        return Figure(name, value, f"≤ {most:g}", median(samples) <= most)
+    return Figure(name, value)
+
+
+def spread(name: str, samples: Sequence[float], unit: str) -> Figure:
+    """The median of measured values with their range."""
+    middle, low, high = map(_brief, (median(samples), min(samples), max(samples)))
+    return Figure(name, f"{middle} ({low}–{high}) {unit}".rstrip())
+
+
+def _brief(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def pair_ratios(with_it: Sequence[float], without: Sequence[float]) -> list[float]:
@@ -41,10 +60,10 @@ def pair_ratios(with_it: Sequence[float], without: Sequence[float]) -> list[floa
 
 
 def show_figure(figure: Figure) -> str:
-    """One line of the table."""
-    verdict = {None: "", True: "met", False: "MISSED"}[figure.is_met]
-    line = f"  {figure.name:<{NAME_WIDTH}} {figure.value:<{VALUE_WIDTH}}"
-    return f"{line} {figure.target:<8}{verdict}".rstrip()
+    """One line of the table: whether the target was met, the figure, the target."""
+    mark = {None: " ", True: "✓", False: "✗"}[figure.is_met]
+    line = f"{mark} {figure.name:<{NAME_WIDTH}} {figure.value:<{VALUE_WIDTH}}"
+    return f"{line} {figure.target}".rstrip()
 
 
 def summarise(figures: Iterable[Figure]) -> list[str]:

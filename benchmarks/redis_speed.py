@@ -1,20 +1,25 @@
-"""How fast a saturated redis-server answers redis-benchmark with and without recording."""
+"""A saturated redis-server under redis-benchmark: the worst case, and what is lost at its rate."""
 
 from __future__ import annotations
 
-import csv
-import subprocess
+import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.figures import Figure, pair_ratios, ratio
-from benchmarks.rounds import OFF, run_rounds
-from examples.processes import Process, find_free_port, find_program
+from benchmarks.figures import Figure
+from benchmarks.loads import Load, load_redis
+from benchmarks.observers import STRACE, TCPDUMP
+from benchmarks.subject import Subject, measure_subject
+from examples.processes import Process, ProcessError, find_free_port, find_program
+from examples.recorder import start_recorder
 
-REQUESTS = 100_000
-CLIENTS = 50
-LEAST = 0.95  # of the speed without recording: "a few per cent"
+REQUESTS = 300_000
+LEAST = 0.93
+MOST_P99 = 1.15
+END_SECONDS = 300.0
+FORMS = {"-c 20": (), "-c 20 -P 16": ("-P", "16")}
 
 
 @contextmanager
@@ -30,24 +35,44 @@ def running_redis(folder: Path) -> Iterator[tuple[Process, int]]:
         server.stop()
 
 
-def run_redis_benchmark(port: int) -> float:
-    """Requests per second of GET."""
-    options = ["-p", str(port), "-n", str(REQUESTS), "-c", str(CLIENTS), "-t", "get", "--csv"]
-    done = subprocess.run(
-        [find_program("redis-benchmark"), *options], capture_output=True, text=True, check=True
-    )
-    return float(list(csv.DictReader(done.stdout.splitlines()))[-1]["rps"])
-
-
 def measure_redis(doors: list[str], rounds: int, folder: Path) -> Iterator[Figure]:
-    """Speed and processor time of the server, recorded through each door, to those without."""
+    """Speed with and without recording, then completeness."""
     with running_redis(folder) as (server, port):
-        found = run_rounds(server.pid, lambda: run_redis_benchmark(port), doors, rounds, folder)
-    plain = found[OFF]
-    for door in doors:
-        speeds = pair_ratios(found[door].speeds, plain.speeds)
-        costs = pair_ratios(found[door].costs, plain.costs)
-        yield ratio(f"redis requests/s, door {door}", speeds, LEAST)
-        yield ratio(f"redis processor time, door {door}", costs)
-        memory = max(found[door].memories)
-        yield Figure(f"memory amid redis-benchmark, door {door}", f"{memory:.4g} MB")
+        subject = Subject(
+            name="redis -t get -c 20",
+            target=server.pid,
+            port=port,
+            load=lambda port, share: load_redis(port, int(REQUESTS * share)),
+            least=LEAST,
+            most_p99=MOST_P99,
+            tools=(TCPDUMP, STRACE),
+        )
+        yield from measure_subject(subject, doors, rounds, folder / "redis")
+        for door in doors:
+            for form, options in FORMS.items():
+                path = folder / f"whole-{door}{len(options)}"
+                yield from measure_losses(server.pid, port, door, form, options, path)
+
+
+def measure_losses(
+    target: int, port: int, door: str, form: str, options: tuple[str, ...], path: Path
+) -> Iterator[Figure]:
+    """One load of the usual size, recorded to the end."""
+    recorder = start_recorder(path, "--pid", str(target), "--door", door)
+    try:
+        load = load_redis(port, REQUESTS, *options)
+    finally:
+        status = recorder.stop(signal.SIGINT, END_SECONDS)
+    if status != 0:
+        raise ProcessError(f"kebpf record ended with {status}:\n{recorder.tail()}")
+    yield from show_losses(f"redis {form}, door {door}", load, recorder)
+
+
+def show_losses(name: str, load: Load, recorder: Process) -> Iterator[Figure]:
+    """What the recorder's summary says beside what was sent."""
+    summary = json.loads(recorder.lines[-1])
+    lost, events = summary["lost_events"], summary["events"]
+    speed = events * load.speed / load.requests
+    yield Figure(f"{name}: events/s", f"{speed:,.0f}")
+    yield Figure(f"{name}: lost", f"{lost:,} of {events + lost:,}", "0", lost == 0)
+    yield Figure(f"{name}: bytes", f"{summary['lost_bytes']:,} of {summary['bytes']:,} lost")

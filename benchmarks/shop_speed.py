@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -12,20 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.figures import Figure, below, pair_ratios, ratio
-from benchmarks.rounds import OFF, run_rounds
-from benchmarks.usage import read_memory, watch_end
+from benchmarks.figures import Figure, below
+from benchmarks.loads import load_http
+from benchmarks.observers import MITMPROXY, STRACE, TCPDUMP
+from benchmarks.subject import Subject, measure_subject
+from benchmarks.usage import list_family, watch_end
+from benchmarks.usage import read_proportional_memory as read_memory
 from examples.processes import Process, ProcessError
 from examples.recorder import find_kebpf, start_recorder, with_sources
 from examples.services import EXAMPLES, Services
 from examples.shop.drive import drive
 
 MEMORY_LIMIT = 60.0  # MB
-START_LIMIT = 1.5  # seconds
+START_LIMIT = 1.0  # seconds
 STARTS = 5
-REQUESTS = 400
+SECONDS = 4.0
+CUSTOMERS = 4
 PATH = "/products?limit=5"
-LEAST = 0.95
+LEAST = 0.97
 DRIVE_ROUNDS = 10
 TEST_SECONDS = 300.0
 
@@ -36,12 +39,17 @@ def measure_shop(doors: list[str], rounds: int, folder: Path) -> Iterator[Figure
         shop = services.start_shop()
         drive(services.shop_url, is_quiet=True)
         yield from measure_starts(shop, folder)
-        found = run_rounds(
-            shop.pid, lambda: send_requests(services.shop_port), doors, rounds, folder
+        subject = Subject(
+            name="shop, 4 customers",
+            target=shop.pid,
+            port=services.shop_port,
+            load=lambda port, share: load_http(
+                f"http://127.0.0.1:{port}{PATH}", SECONDS * share, CUSTOMERS
+            ),
+            least=LEAST,
+            tools=(MITMPROXY, TCPDUMP, STRACE),
         )
-        for door in doors:
-            speeds = pair_ratios(found[door].speeds, found[OFF].speeds)
-            yield ratio(f"shop requests/s, door {door}", speeds, LEAST)
+        yield from measure_subject(subject, doors, rounds, folder / "shop-speed")
         shop.stop()
         shop = services.start_shop()  # statements prepared under load have no text to be seen
         drive(services.shop_url, is_quiet=True)
@@ -65,27 +73,12 @@ def measure_starts(shop: Process, folder: Path) -> Iterator[Figure]:
     yield below(f"start of recording, median of {STARTS}", median(taken), START_LIMIT, "s")
 
 
-def send_requests(port: int) -> float:
-    """Requests per second of one client on one connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    begun = time.monotonic()
-    for _ in range(REQUESTS):
-        connection.request("GET", PATH)
-        response = connection.getresponse()
-        response.read()
-        if response.status != http.client.OK:
-            raise ProcessError(f"the shop answered {PATH} with {response.status}")
-    seconds = time.monotonic() - begun
-    connection.close()
-    return REQUESTS / seconds
-
-
 def measure_memory(services: Services, shop: Process, path: Path) -> Iterator[Figure]:
     """The recorder's resident memory while the shop is driven, and at most until it has ended."""
     recorder = start_recorder(path, "--pid", str(shop.pid))
     try:
         driven = drive(services.shop_url, rounds=DRIVE_ROUNDS, concurrency=2, is_quiet=True)
-        now = read_memory(recorder.pid).now
+        now = read_memory(list_family(recorder.pid))
         most = watch_end(recorder)
     finally:
         status = recorder.stop(signal.SIGINT)

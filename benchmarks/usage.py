@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,40 +19,63 @@ MEBIBYTE = 1024  # in the kB of /proc
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Resident memory in MB (2**20 bytes): now, and the most there ever was."""
+class ProcessorTime:
+    """Seconds of a processor, in user mode and in the kernel."""
 
-    now: float
-    most: float
+    user: float = 0.0
+    kernel: float = 0.0
 
+    @property
+    def whole(self) -> float:
+        return self.user + self.kernel
 
-def read_memory(pid: int) -> Memory:
-    """Of a process that runs.  Raises ``ProcessLookupError`` if it does not."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        raise ProcessLookupError(pid) from None
-    sizes = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+) kB$", text, re.MULTILINE))
-    if not sizes:  # it has ended and was not waited for
-        raise ProcessLookupError(pid)
-    return Memory(int(sizes["VmRSS"]) / MEBIBYTE, int(sizes["VmHWM"]) / MEBIBYTE)
+    def __add__(self, other: ProcessorTime) -> ProcessorTime:
+        return ProcessorTime(self.user + other.user, self.kernel + other.kernel)
+
+    def __sub__(self, other: ProcessorTime) -> ProcessorTime:
+        return ProcessorTime(self.user - other.user, self.kernel - other.kernel)
 
 
-def read_processor_seconds(pid: int) -> float:
-    """Processor time a process has had so far, in user mode and in the kernel."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def list_family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for one in found:
+        for path in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, path.read_text().split())
+    return found
+
+
+def read_processor_time(pids: Iterable[int]) -> ProcessorTime:
+    """What processes have had so far, threads and waited-for children included."""
+    total = ProcessorTime()
+    tick = os.sysconf("SC_CLK_TCK")
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            user, kernel = int(fields[11]) + int(fields[13]), int(fields[12]) + int(fields[14])
+            total += ProcessorTime(user / tick, kernel / tick)
+    return total
+
+
+def read_proportional_memory(pids: Iterable[int]) -> float:
+    """Memory of processes in MB, with what they share counted once (PSS)."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += sum(map(int, re.findall(r"^Pss:\s+(\d+) kB$", text, re.MULTILINE)))
+    return total / MEBIBYTE
 
 
 def watch_end(process: Process) -> float:
-    """Interrupts a process and waits for its end; the most memory it had, in MB."""
-    most = read_memory(process.pid).most
+    """Interrupts a process and waits for its end; the most memory its family had, in MB."""
+    most = read_proportional_memory(list_family(process.pid))
     os.kill(process.pid, signal.SIGINT)
     deadline = time.monotonic() + END_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            most = max(most, read_memory(process.pid).most)
-        except ProcessLookupError:
-            return most
+    while process.exit_status is None:
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{process.name} did not end:\n{process.tail()}")
+        most = max(most, read_proportional_memory(list_family(process.pid)))
         time.sleep(LOOK_SECONDS)
-    raise ProcessError(f"{process.name} did not end:\n{process.tail()}")
+    return most

@@ -10,7 +10,7 @@
 
 #define MOST_MESSAGES 1024 /* UIO_MAXIOV: the kernel takes no more */
 
-/* Where a sendmmsg is: thread → its next message; gone once the call is over. */
+/* Where a sendmmsg or recvmmsg is: thread → its next message; gone once the call is over. */
 struct place {
     u64 connection;
     u64 vector;
@@ -44,7 +44,13 @@ static inline int is_whole(u64 message, u32 size) {
     return total <= size;
 }
 
-/* sendmmsg reports each message by itself, in order, and an error that ends it: so the messages
+/* Whether the call goes on behind a message of `size` bytes: sendmmsg does not if that was cut
+ * short, and recvmmsg fills each as it comes. */
+static inline int goes_on(u64 regs, u64 message, u32 size) {
+    return read_call(regs) == NR_recvmmsg || is_whole(message, size);
+}
+
+/* Both calls report each message by itself, in order, and an error that ends them: so the messages
  * can be counted. */
 static inline u64 next_message(u64 sk, u64 regs, u32 size) {
     u64 vector = read_register(regs, REG_2), given = read_register(regs, REG_3);
@@ -64,17 +70,20 @@ static inline u64 next_message(u64 sk, u64 regs, u32 size) {
                         .vector_size = vector_size,
                         .next = index + 1,
                         .last_size = size};
-    if (now.next < vector_size && is_whole(message, size))
+    if (now.next < vector_size && goes_on(regs, message, size)) {
         places.update(&thread, &now);
-    else if (place)
+        count(COUNT_VECTOR_READS, read_call(regs) == NR_recvmmsg);
+    } else if (place) {
         places.delete(&thread);
+    }
     return message;
 }
 
 /* A message without bytes is one too; an error is the end of the call. */
 static inline void pass_message(u64 sk, u64 regs, s32 result) {
     u32 thread = (u32)bpf_get_current_pid_tgid();
-    if (read_call(regs) != NR_sendmmsg)
+    int call = read_call(regs);
+    if (call != NR_sendmmsg && call != NR_recvmmsg)
         return;
     if (result < 0)
         places.delete(&thread);
@@ -98,6 +107,19 @@ static inline void set_buffer(struct transfer *t, u64 regs, u32 size) {
     u64 room = read_register(regs, REG_3);
     t->buffer = read_register(regs, REG_2);
     t->buffer_left = size < room ? size : room; /* MSG_TRUNC: more than there was room for */
+}
+
+/* Door A comes here with each message, door B once, with the number of them all. */
+static inline u64 find_message(struct transfer *t, u64 regs, int call, u32 size, u32 messages) {
+    u64 vector = read_register(regs, REG_2);
+    if (messages) {
+        set_messages(t, vector + MMSGHDR_SIZE, messages - 1);
+        return set_message(t, vector);
+    }
+    if (call == NR_recvmmsg && read_register(regs, REG_5))
+        return NO_BUFFER; /* a timeout ends the call unseen: the messages cannot be counted */
+    u64 name = set_message(t, next_message(t->connection, regs, size));
+    return call == NR_recvmmsg ? 0 : name; /* the source is not written yet */
 }
 
 /* Finds the user buffers of the call; gives the destination's address, 0 for none, and NO_BUFFER
@@ -125,14 +147,9 @@ static inline u64 find_buffers(struct transfer *t, u64 regs, int call, u32 size,
     case NR_recvmsg:
         set_message(t, vector);
         return 0;
-    case NR_recvmmsg: /* door A cannot tell which message this is: a gap */
-        if (!messages)
-            return NO_BUFFER;
+    case NR_recvmmsg:
     case NR_sendmmsg:
-        if (!messages)
-            return set_message(t, next_message(t->connection, regs, size));
-        set_messages(t, vector + MMSGHDR_SIZE, messages - 1);
-        return set_message(t, vector);
+        return find_message(t, regs, call, size, messages);
     }
     return NO_BUFFER;
 }

@@ -1,7 +1,6 @@
 /* One capture for both doors: finds the buffers of the current call and sends their bytes. */
 #pragma once
 
-#define ROUNDS 48 /* buffers or chunks one program copies before it calls the next */
 enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 
 static inline void send_data(struct transfer *t, struct connection *c) {
@@ -131,7 +130,7 @@ int copy_transfer(struct bpf_raw_tracepoint_args *ctx) {
     if (!c)
         return 0;
 #pragma clang loop unroll(disable)
-    for (int round = 0; round < ROUNDS; round++)
+    for (int round = 0; round < KEBPF_ROUNDS; round++)
         if (!advance(t, c))
             return 0;
     continuations.call(ctx, 0); /* falls through when the chain is at its end */
@@ -171,8 +170,8 @@ static inline u64 read_remote(u64 sk, u64 destination) {
 static inline int announce_if_new(u64 sk, struct connection *c, struct transfer *t,
                                   u64 destination) {
     u64 remote = c->transport == KEBPF_UDP ? read_remote(sk, destination) : 0;
-    if (c->is_announced && (!remote || remote == c->remote))
-        return 1;
+    if ((c->is_announced || c->left_out) && (!remote || remote == c->remote))
+        return c->is_announced;
     c->remote = remote;
     announce(sk, c, t, destination);
     return c->is_announced;
@@ -186,23 +185,18 @@ static inline void send_end(u64 sk, struct connection *c, u32 direction) {
     emit(&head, sizeof(head));
 }
 
-static inline int is_target(void) {
-    u32 process = bpf_get_current_pid_tgid() >> 32;
-    return targets.lookup(&process) != 0;
-}
-
 /* Whether a call with these flags takes bytes out of the stream. */
 static inline int is_consuming(u32 direction, u32 flags) {
     return direction == EGRESS || !(flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB));
 }
 
 /* `result` bytes went through `sk` in the current call of a target; `regs` are its registers, and
- * name the call's buffers if `has_buffers`.  `messages` is not 0 for a whole sendmmsg or recvmmsg:
- * then `result` is its first message's. */
+ * name the call's buffers unless an `operation` without any is given.  `messages` is not 0 for a
+ * whole sendmmsg or recvmmsg: then `result` is its first message's. */
 static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 flags,
-                          u32 messages, int has_buffers) {
-    struct connection *c = find_connection(sk);
-    if (!c)
+                          u32 messages, u32 operation) {
+    struct connection *c = find_connection(sk, result);
+    if (!c || is_left_out(c))
         return 0;
     if (result == 0 && messages < 2) {
         if (direction == INGRESS && (read_shutdown(sk) & SHUTDOWN_RECEIVE) &&
@@ -215,17 +209,25 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         return 0;
     int call = read_call(regs);
     u64 destination = find_buffers(t, regs, call, result, messages);
-    int is_thrown_away = direction == INGRESS && (flags & MSG_TRUNC) && c->transport == KEBPF_TCP;
-    if (!has_buffers || is_thrown_away)
+    if (operation == KEBPF_OTHER && direction == INGRESS && (flags & MSG_TRUNC) &&
+        c->transport == KEBPF_TCP)
+        operation = KEBPF_TRUNCATED;
+    else if (destination == NO_BUFFER && call == NR_recvmmsg)
+        operation = KEBPF_RECVMMSG;
+    if (operation)
         destination = NO_BUFFER;
     set_size(t, c, result);
     if (!announce_if_new(sk, c, t, destination == NO_BUFFER ? 0 : destination)) {
+        if (c->left_out) { /* as if it had not been */
+            __sync_fetch_and_add(&c->moved[direction & 1], -(u64)(u32)result);
+            return 0;
+        }
         __sync_fetch_and_add(&c->lost[direction & 1], (u64)(u32)result);
         count(COUNT_LOST_BYTES, result);
         return 0;
     }
     if (destination == NO_BUFFER) {
-        t->piece.reason = (u32)call << 16;
+        t->piece.reason = operation << 16;
         t->failure = KEBPF_GAP_NO_BUFFER;
     }
     continuations.call(ctx, 0);

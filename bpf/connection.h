@@ -110,6 +110,15 @@ static inline u32 read_ingress_sequence(u64 sk) {
     return sequence - count_read_fin(sk, sequence);
 }
 
+/* The same after a call that read `size` bytes: as expected, or looked into. */
+static inline u32 read_ingress_sequence_behind(u64 sk, struct connection *c, u32 size) {
+    u32 sequence = 0;
+    READ(sequence, sk, OFF_TCP_COPIED_SEQ);
+    if (sequence == c->base[INGRESS] + (u32)c->moved[INGRESS] + size)
+        return sequence; /* so no FIN is in it */
+    return sequence - count_read_fin(sk, sequence);
+}
+
 /* Behind the last byte that it wrote, or behind its FIN. */
 static inline u32 read_egress_sequence(u64 sk) {
     u32 sequence = 0;
@@ -180,6 +189,7 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
     fill_head(&open->head, KEBPF_OPEN, sk, c);
     open->inode = c->inode;
     open->role = c->role;
+    bpf_get_current_comm(open->process, sizeof(open->process));
     READ(open->family, sk, OFF_SOCK_FAMILY);
     if (open->family == 1)
         read_unix_ends(open, sk);
@@ -194,7 +204,8 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
         open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
         open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
     }
-    c->is_announced = emit(open, sizeof(*open)) == 0;
+    c->left_out = choose_filter(open, direction);
+    c->is_announced = !c->left_out && emit(open, sizeof(*open)) == 0;
     c->has_peers |= c->is_announced;
 }
 
@@ -209,13 +220,28 @@ static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
     return connections.lookup(&sk);
 }
 
-/* The connection a call moved bytes on, or 0 for sockets that are none of ours. */
-static inline struct connection *find_connection(u64 sk) {
+static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
+    struct kebpf_close close = {};
+    fill_head(&close.head, KEBPF_CLOSE, sk, c);
+    close.moved[0] = c->moved[0] + unseen;
+    close.moved[1] = c->moved[1];
+    close.lost[0] = c->lost[0];
+    close.lost[1] = c->lost[1];
+    emit(&close, sizeof(close));
+}
+
+/* The connection a call moved `size` bytes on, or 0 for sockets that are none of ours. */
+static inline struct connection *find_connection(u64 sk, u64 size) {
     struct connection *c = connections.lookup(&sk);
     if (c && (c->transport == KEBPF_TCP || c->inode == read_inode(sk)))
         return c;
     u32 transport = read_transport(sk);
     if (!transport)
         return 0;
-    return begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+    if (c && c->is_announced) /* the address is another socket's now */
+        send_close(sk, c, 0);
+    c = begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+    if (!c)
+        count(COUNT_UNFOLLOWED_BYTES, size);
+    return c;
 }

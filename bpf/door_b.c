@@ -2,11 +2,15 @@
 #include <uapi/linux/ptrace.h>
 #include "events.h"
 #include "maps.h"
+#include "target.h"
 #include "arch.h"
 #include "descriptor.h"
+#include "filters.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "groups.h"
+#include "short.h"
 #include "lifecycle.h"
 
 static inline u32 read_flags(u64 regs, int call) {
@@ -19,9 +23,10 @@ static inline u32 read_flags(u64 regs, int call) {
 
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     s64 result = ctx->args[1];
-    if (result < 0 || !is_target())
+    u64 task = find_task();
+    if (result < 0 || !is_known_target(read_process(task)))
         return 0;
-    u64 regs = ctx->args[0];
+    u64 regs = find_registers(task, ctx->args[0]);
     int call = read_call(regs);
     int direction = read_direction(call);
     if (direction < 0)
@@ -36,6 +41,9 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     }
     if (!sk)
         return 0;
+    struct connection *c = connections.lookup(&sk);
+    if (c && has_one_buffer(call) && capture_short(task, regs, sk, c, result, direction, flags))
+        return 0;
     /* these two report at their end: the sizes are in the messages themselves */
     u32 messages = 0, size = result;
     if (call == NR_sendmmsg || call == NR_recvmmsg) {
@@ -44,5 +52,8 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
         messages = result;
         read_user(&size, sizeof(size), (void *)(read_register(regs, REG_2) + MMSGHDR_LEN));
     }
-    return capture(ctx, regs, sk, size, direction, flags, messages, 1);
+    u32 operation = call == NR_splice     ? KEBPF_SPLICE
+                    : call == NR_sendfile ? KEBPF_SENDFILE
+                                          : KEBPF_OTHER;
+    return capture(ctx, regs, sk, size, direction, flags, messages, operation);
 }

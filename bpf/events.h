@@ -12,7 +12,10 @@ enum kebpf_kind {
     KEBPF_OPEN = 4,    /* struct kebpf_open: a connection seen for the first time */
     KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is gone */
     KEBPF_LISTEN = 6,  /* struct kebpf_open: a socket began to listen */
-    KEBPF_PROCESS = 7, /* struct kebpf_process: fork, exec or exit of a target */
+    KEBPF_PROCESS = 7, /* struct kebpf_process: what became of a target */
+    /* from the reader in user space, between the others */
+    KEBPF_GIVEN_UP = 8, /* struct kebpf_given_up: a connection whose bytes are kept no more */
+    KEBPF_LOSS = 9,     /* struct kebpf_loss: records found no room in the ring */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -26,14 +29,24 @@ enum kebpf_transport {
 
 enum kebpf_role { KEBPF_ROLE_UNKNOWN = 0, KEBPF_ROLE_CLIENT = 1, KEBPF_ROLE_SERVER = 2 };
 
-/* Why bytes are missing; the low 16 bits of kebpf_piece.reason, the system call above them. */
+/* Why bytes are missing; the low 16 bits of kebpf_piece.reason, the operation above them. */
 enum kebpf_gap_reason {
-    KEBPF_GAP_NO_BUFFER = 1, /* the call has no user buffer: sendfile, splice, io_uring */
+    KEBPF_GAP_NO_BUFFER = 1, /* no user buffer is known: the operation says why */
     KEBPF_GAP_LIMIT = 2,     /* beyond the limit of bytes a call */
     KEBPF_GAP_FAULT = 3,     /* the buffer could not be read */
 };
 
-enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3 };
+/* What moved bytes that no buffer of the caller's is known for. */
+enum kebpf_operation {
+    KEBPF_OTHER = 0,
+    KEBPF_SENDFILE = 1,
+    KEBPF_SPLICE = 2,
+    KEBPF_IO_URING = 3,  /* or the kernel on its own account */
+    KEBPF_TRUNCATED = 4, /* read with MSG_TRUNC: thrown away */
+    KEBPF_RECVMMSG = 5,  /* with a timeout: which of its messages it is cannot be told */
+};
+
+enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3, KEBPF_JOIN = 4 };
 
 #define KEBPF_CHUNK 16384
 
@@ -75,6 +88,7 @@ struct kebpf_open {
     __u8 reserved;
     char local_path[128]; /* Unix sockets: as bound, abstract names begin with a zero byte */
     char remote_path[128];
+    char process[16]; /* name of the thread that was seen first, as in /proc/PID/comm */
 };
 
 struct kebpf_close {
@@ -85,6 +99,18 @@ struct kebpf_close {
 
 struct kebpf_process {
     struct kebpf_head head;
-    __u32 child; /* KEBPF_FORK: the new process */
+    __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group */
     __u32 change;
+};
+
+/* Sent when it begins, and again with the sums before the connection's KEBPF_CLOSE. */
+struct kebpf_given_up {
+    struct kebpf_head head;
+    __u64 dropped[2]; /* bytes by direction whose records were thrown away */
+};
+
+/* Of one connection, or with `socket` 0 of some that cannot be named any more. */
+struct kebpf_loss {
+    struct kebpf_head head; /* its time: when the loss was noticed */
+    __u64 since_ns;         /* it was not there yet */
 };

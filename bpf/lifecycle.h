@@ -13,12 +13,14 @@ static inline void send_process(u32 process, u32 child, u32 change) {
 }
 
 int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
-    u32 parent = 0, child = 0, one = 1;
+    u32 parent = 0, child = 0;
     READ(parent, ctx->args[0], OFF_TASK_TGID);
     READ(child, ctx->args[1], OFF_TASK_TGID);
-    if (child == parent || !targets.lookup(&parent))
+    if (child == parent)
         return 0;
-    targets.update(&child, &one);
+    if (!is_known_target(parent) && !is_started_in_group(ctx->args[1], parent))
+        return 0;
+    add_target(child);
     send_process(parent, child, KEBPF_FORK);
     return 0;
 }
@@ -38,7 +40,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     READ(live, signal, OFF_SIGNAL_LIVE);
     if (live)
         return 0; /* other threads go on */
-    targets.delete(&process);
+    remove_target(process);
     send_process(process, 0, KEBPF_EXIT);
     return 0;
 }
@@ -53,6 +55,7 @@ static inline void send_listen(u64 sk) {
     fill_head(&open->head, KEBPF_LISTEN, sk, &none);
     READ(open->family, sk, OFF_SOCK_FAMILY);
     read_inet_ends(open, sk);
+    remember_listening(open->local_port);
     open->role = KEBPF_ROLE_SERVER;
     emit(open, sizeof(*open));
 }
@@ -64,16 +67,6 @@ static inline u32 count_unseen(u64 sk, struct connection *c) {
     if (!received || !c->is_announced) /* 0 also once it was disconnected: no sequence then */
         return 0;
     return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
-}
-
-static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
-    struct kebpf_close close = {};
-    fill_head(&close.head, KEBPF_CLOSE, sk, c);
-    close.moved[0] = c->moved[0] + unseen;
-    close.moved[1] = c->moved[1];
-    close.lost[0] = c->lost[0];
-    close.lost[1] = c->lost[1];
-    emit(&close, sizeof(close));
 }
 
 /* In the process that connects.  A socket may do so again after a disconnect or a refusal. */
@@ -96,7 +89,7 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
         return 0;
     struct connection *c = connections.lookup(&sk);
-    if (c)
+    if (c && !c->left_out)
         send_end(sk, c, EGRESS);
     return 0;
 }
@@ -108,7 +101,8 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
     struct connection *c = connections.lookup(&sk);
     if (!c)
         return 0;
-    send_close(sk, c, count_unseen(sk, c));
+    if (!c->left_out)
+        send_close(sk, c, count_unseen(sk, c));
     connections.delete(&sk);
     return 0;
 }

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import os
-import time
+import resource
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import WIDTH, Figure, below, pair_ratios, ratio, show_figure, summarise
-from benchmarks.usage import read_memory, read_processor_seconds
+from benchmarks.figures import (
+    WIDTH,
+    Figure,
+    below,
+    pair_ratios,
+    ratio,
+    show_figure,
+    spread,
+    summarise,
+)
+from benchmarks.results import read_speeds, write_results
+from benchmarks.usage import (
+    ProcessorTime,
+    list_family,
+    read_processor_time,
+    read_proportional_memory,
+)
 
 
 def test_ratio_is_of_the_same_round() -> None:
@@ -40,11 +56,11 @@ def test_limit_itself_is_too_much() -> None:
     [
         (
             below("memory", 72.96, 60.0, "MB"),
-            "  memory                                   72.96 MB               < 60 MB MISSED",
+            "✗ memory                                     72.96 MB                  < 60 MB",
         ),
         (
             Figure("replay, cases", "185 per second"),
-            "  replay, cases                            185 per second",
+            "  replay, cases                              185 per second",
         ),
     ],
 )
@@ -70,19 +86,61 @@ def test_summary_counts_only_what_has_a_target() -> None:
     ]
 
 
-def test_own_memory_is_within_the_most() -> None:
-    memory = read_memory(os.getpid())
-    assert 1.0 < memory.now <= memory.most
+def test_range_is_least_and_most() -> None:
+    assert spread("p99", [1.5, 0.25, 70.04], "ms").value == "1.5 (0.25–70) ms"
+    assert spread("speed", [19567.4], "").value == "19567 (19567–19567)"
 
 
-def test_process_that_is_gone_has_no_memory() -> None:
+def test_ratio_may_have_a_most() -> None:
+    assert ratio("p99", [1.1, 1.2, 1.3], most=1.15).is_met is False
+    assert ratio("p99", [1.1, 1.1, 1.3], most=1.15).is_met is True
+
+
+def test_own_memory_is_what_the_kernel_says() -> None:
+    memory = read_proportional_memory([os.getpid()])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert 1.0 < memory <= most
+
+
+def test_process_that_is_gone_has_nothing() -> None:
     free = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    with pytest.raises(ProcessLookupError):
-        read_memory(free)
+    assert read_proportional_memory([free]) == 0.0
+    assert read_processor_time([free]) == ProcessorTime()
 
 
 def test_processor_time_is_what_the_interpreter_says() -> None:
-    tick = 1 / os.sysconf("SC_CLK_TCK")
-    before = time.process_time()
-    read = read_processor_seconds(os.getpid())
-    assert before - 2 * tick <= read <= time.process_time() + 2 * tick
+    ticks = 4 / os.sysconf("SC_CLK_TCK")
+    before = os.times()
+    read = read_processor_time([os.getpid()])
+    after = os.times()
+    assert sum(before[:4]) - ticks <= read.whole <= sum(after[:4]) + ticks
+
+
+def test_family_has_children_and_theirs() -> None:
+    # each shell waits for the next, and the last says who it is
+    with subprocess.Popen(
+        ["sh", "-c", "sh -c 'sh -c \"echo \\$\\$; read line; :\"; :'; :"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None and child.stdin is not None
+        innermost = int(child.stdout.readline())
+        family = list_family(child.pid)
+        assert family[0] == child.pid and family[-1] == innermost and len(family) == 3
+        child.stdin.close()
+
+
+def test_results_say_what_was_missed_and_keep_what_a_person_wrote(tmp_path: Path) -> None:
+    figures = [ratio("redis, door a: requests/s", [0.9, 0.91, 0.92], 0.93), Figure("x", "1")]
+    write_results(figures, "Linux 6.18", tmp_path)
+    results = tmp_path / "RESULTS.md"
+    results.write_text(results.read_text() + "\nWhy: the probes.\n")
+    write_results(figures, "Linux 6.18", tmp_path)
+    text = results.read_text()
+    assert "- redis, door a: requests/s: 0.91 (0.90–0.92), wanted ≥ 0.93" in text
+    assert text.endswith("\nWhy: the probes.\n")
+
+
+def test_speeds_are_read_by_subject_and_observer() -> None:
+    figures = [ratio("redis -c 20, door a: requests/s", [0.9, 1.0]), Figure("x: requests/s", "1")]
+    assert read_speeds(figures) == {"redis -c 20": {"door a": (0.95, 0.9, 1.0)}}

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 HEAD = struct.Struct("=QQQIIBBBBI")
 PIECE_TAIL = struct.Struct("=QIIII")
-OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s")
+OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
+GIVEN_UP_TAIL = struct.Struct("=QQ")
+LOSS_TAIL = struct.Struct("=Q")
 _RECORD = struct.Struct("=II")
+#: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
+PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
+PIECE_HEAD_SIZE = HEAD.size + PIECE_TAIL.size
 _SIZE_MASK = (1 << 30) - 1
 _DISCARDED = 1 << 30
 _BUSY = 1 << 31
@@ -34,6 +39,8 @@ class Kind(enum.IntEnum):
     CLOSE = 5
     LISTEN = 6
     PROCESS = 7
+    GIVEN_UP = 8
+    LOSS = 9
 
 
 class Direction(enum.IntEnum):
@@ -60,6 +67,28 @@ class GapReason(enum.IntEnum):
     FAULT = 3
 
 
+class Operation(enum.IntEnum):
+    """enum kebpf_operation."""
+
+    OTHER = 0
+    SENDFILE = 1
+    SPLICE = 2
+    IO_URING = 3
+    TRUNCATED = 4
+    RECVMMSG = 5
+
+
+_UNREADABLE = "from memory that could not be read"
+_OPERATION_NAMES = {
+    Operation.OTHER: "by a system call whose buffers are not known",
+    Operation.SENDFILE: "by sendfile",
+    Operation.SPLICE: "by splice",
+    Operation.IO_URING: "by io_uring",
+    Operation.TRUNCATED: "by reading with MSG_TRUNC",
+    Operation.RECVMMSG: "by recvmmsg with a timeout",
+}
+
+
 class SocketRole(enum.IntEnum):
     """enum kebpf_role."""
 
@@ -74,6 +103,7 @@ class ProcessChange(enum.IntEnum):
     FORK = 1
     EXEC = 2
     EXIT = 3
+    JOIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +145,15 @@ class Lost:
     offset: int
     size: int
     call_size: int
-    reason: int
-    system_call: int
+    reason: GapReason
+    operation: Operation
+
+    @property
+    def cause(self) -> str:
+        """Why, in words that follow "bytes"."""
+        if self.reason == GapReason.NO_BUFFER:
+            return _OPERATION_NAMES[self.operation]
+        return "beyond the limit of one call" if self.reason == GapReason.LIMIT else _UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +183,7 @@ class Open:
     local_port: int
     remote: str
     remote_port: int
+    process: str  # name of the thread that was seen first
 
     @property
     def has_moved(self) -> bool:
@@ -171,14 +209,33 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A target's fork, exec or exit."""
+    """A target's fork, exec or exit, or that another process became one by its control group."""
 
     head: Head
     child: int
     change: ProcessChange
 
 
-Event = Data | Lost | End | Open | Close | Process
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The reader keeps a connection's bytes no more; ``dropped`` are those so far."""
+
+    head: Head
+    dropped: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records found no room in the ring, between ``since_ns`` and the head's time.
+
+    They are of the head's connection; with socket 0, of some that cannot be named any more.
+    """
+
+    head: Head
+    since_ns: int
+
+
+Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss
 
 
 class EventError(Exception):
@@ -205,7 +262,7 @@ def _address(family: int, raw: bytes, path: bytes) -> str:
 
 def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
     (in_before, out_before, in_seq, out_seq, inode, local, remote, local_port, remote_port, family,
-     role, _, local_path, remote_path) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
+     role, _, local_path, remote_path, process) = OPEN_TAIL.unpack_from(data, at)  # fmt: skip
     make = Listen if kind == Kind.LISTEN else Open
     return make(
         head,
@@ -220,6 +277,7 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
         local_port,
         _address(family, remote, remote_path),
         remote_port,
+        _text(process),
     )
 
 
@@ -233,7 +291,8 @@ def _decode_data(_: int, head: Head, data: bytes, at: int, end: int) -> Data:
 
 def _decode_gap(_: int, head: Head, data: bytes, at: int, __: int) -> Lost:
     offset, size, call_size, _, reason = PIECE_TAIL.unpack_from(data, at)
-    return Lost(head, offset, size, call_size, reason & 0xFFFF, reason >> 16)
+    why, operation = GapReason(reason & 0xFFFF), Operation(reason >> 16)
+    return Lost(head, offset, size, call_size, why, operation)
 
 
 def _decode_close(_: int, head: Head, data: bytes, at: int, __: int) -> Close:
@@ -244,6 +303,15 @@ def _decode_close(_: int, head: Head, data: bytes, at: int, __: int) -> Close:
 def _decode_process(_: int, head: Head, data: bytes, at: int, __: int) -> Process:
     child, change = PROCESS_TAIL.unpack_from(data, at)
     return Process(head, child, ProcessChange(change))
+
+
+def _decode_given_up(_: int, head: Head, data: bytes, at: int, __: int) -> GivenUp:
+    dropped_in, dropped_out = GIVEN_UP_TAIL.unpack_from(data, at)
+    return GivenUp(head, (dropped_in, dropped_out))
+
+
+def _decode_loss(_: int, head: Head, data: bytes, at: int, __: int) -> Loss:
+    return Loss(head, LOSS_TAIL.unpack_from(data, at)[0])
 
 
 def _decode_end(_: int, head: Head, __: bytes, ___: int, ____: int) -> End:
@@ -258,6 +326,8 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
     Kind.LISTEN: (OPEN_TAIL.size, _decode_open),
     Kind.CLOSE: (CLOSE_TAIL.size, _decode_close),
     Kind.PROCESS: (PROCESS_TAIL.size, _decode_process),
+    Kind.GIVEN_UP: (GIVEN_UP_TAIL.size, _decode_given_up),
+    Kind.LOSS: (LOSS_TAIL.size, _decode_loss),
 }
 
 
@@ -267,7 +337,7 @@ def decode_event(data: bytes, at: int, end: int) -> Event:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
-        if kind != Kind.PROCESS:
+        if kind not in (Kind.PROCESS, Kind.LOSS):
             Transport(transport)
         Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)
@@ -291,15 +361,35 @@ def split_records(run: bytes) -> Iterator[tuple[int, int]]:
     """Where the payloads of a run of ring records begin and end.  Raises `EventError`."""
     at, end = 0, len(run)
     while at < end:
-        if end - at < _RECORD.size:
-            raise EventError("a record is cut off")
-        word = _RECORD.unpack_from(run, at)[0]
-        size = _size_of(word)
-        if at + _RECORD.size + size > end:
-            raise EventError("a record is cut off")
-        if not word & _DISCARDED:
+        size, is_discarded = measure_record(run, at)
+        if not is_discarded:
             yield at + _RECORD.size, at + _RECORD.size + size
         at += (size + _RECORD.size + 7) & ~7
+
+
+def measure_record(run: bytes, at: int) -> tuple[int, bool]:
+    """The size of the payload of the record at ``at``; whether it was discarded.
+
+    Raises `EventError`.
+    """
+    if len(run) - at < _RECORD.size:
+        raise EventError("a record is cut off")
+    word = _RECORD.unpack_from(run, at)[0]
+    size = _size_of(word)
+    if at + _RECORD.size + size > len(run):
+        raise EventError("a record is cut off")
+    return size, bool(word & _DISCARDED)
+
+
+def take_event(run: bytes, at: int) -> tuple[Event | None, int]:
+    """The event at ``at`` (none if its record was discarded), and where the next record begins.
+
+    Raises `EventError`.
+    """
+    size, is_discarded = measure_record(run, at)
+    start = at + _RECORD.size
+    event = None if is_discarded else decode_event(run, start, start + size)
+    return event, at + ((size + _RECORD.size + 7) & ~7)
 
 
 def whole_size(run: bytes) -> int:
@@ -312,6 +402,11 @@ def whole_size(run: bytes) -> int:
             break
         at = following
     return at
+
+
+def make_record(payload: bytes) -> bytes:
+    """A record as the ring would hold it."""
+    return _RECORD.pack(len(payload), 0) + payload + bytes(-len(payload) % 8)
 
 
 def decode_run(run: bytes) -> Iterator[Event]:

@@ -1,17 +1,24 @@
-"""Drains the ring in a thread of its own, so that reading never waits for parsing."""
+"""Drains the ring into the spool in a thread of its own, so that reading never waits."""
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from contextlib import suppress
 from typing import Protocol
+
+from kebpf.capture.events import EventError
+from kebpf.capture.shedding import Shedder
+from kebpf.capture.spool import Spool
 
 _SHORTEST_WAIT = 0.002  # seconds
 _LONGEST_WAIT = 0.02
-
-#: Bytes read and not yet parsed that are held; the ring's size comes on top of it.
-MOST_BACKLOG_SIZE = 128 << 20
+_MOST_RUN_SIZE = 1 << 20
+_LEAST_RUN_SIZE = 16 << 10
+_RUNS_IN_QUOTA = 256
+_URGENCY = -5  # nice: a thousandth of a processor, but at once
 
 
 class Ring(Protocol):
@@ -19,71 +26,105 @@ class Ring(Protocol):
 
     def wait(self, seconds: float) -> None: ...
 
-    def drain(self) -> bytes: ...
+    def drain(self, most: int) -> bytes: ...
 
 
 class Reader:
-    """Reads runs of records until stopped; `runs` gives them in order.
+    """Moves runs of records from the ring to the spool until stopped.
 
-    It reads no further while `backlog_size` is above ``most_backlog_size``: the ring fills up
-    then, and what finds no room in it is counted as lost.
+    When the backlog nears its quota whole connections are given up.  Should that not do, it reads
+    no further while the spool has no room: the ring fills up then, and what finds no room in it
+    is counted as lost.
     """
 
-    def __init__(self, ring: Ring, most_backlog_size: int = MOST_BACKLOG_SIZE) -> None:
+    def __init__(self, ring: Ring, spool: Spool) -> None:
         self._ring = ring
-        self._most_backlog_size = most_backlog_size
-        self._runs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._spool = spool
+        self._run_size = min(_MOST_RUN_SIZE, max(_LEAST_RUN_SIZE, spool.quota // _RUNS_IN_QUOTA))
+        self._shedder = Shedder(spool.quota)
+        self._notes: deque[bytes] = deque()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._read, name="kebpf-reader", daemon=True)
-        self._read_size = 0  # of the thread's own
-        self._taken_size = 0  # of the taker's own
-
-    @property
-    def backlog_size(self) -> int:
-        """Bytes read and not yet taken."""
-        return self._read_size - self._taken_size
+        self._failure: OSError | EventError | None = None
+        self._is_abandoned = False
 
     def start(self) -> None:
         self._thread.start()
 
+    def check(self) -> None:
+        """Raises what ended the thread, if something did: ``OSError``, `EventError`."""
+        if self._failure is not None:
+            raise self._failure
+
+    def note(self, record: bytes) -> None:
+        """Puts a record of this process's own behind those read so far."""
+        self._notes.append(record)
+
     def stop(self) -> None:
-        """Takes what is in the ring still, then ends the thread."""
+        """Has the thread take what is in the ring still, as there is room, and then end."""
+        self._is_stopping.set()
+
+    def abandon(self) -> None:
+        """Ends the thread, whatever is in the ring."""
+        self._is_abandoned = True
         self._is_stopping.set()
         self._thread.join()
 
-    def runs(self, seconds: float) -> Iterator[bytes]:
-        """The runs at hand now; waits up to ``seconds`` for the first."""
-        try:
-            first = self._runs.get(timeout=seconds)
-        except queue.Empty:
-            return
-        more = self._runs.qsize()  # not those that come meanwhile: that may never end
-        yield self._take(first)
-        for _ in range(more):
-            yield self._take(self._runs.get())
-
-    def _take(self, run: bytes) -> bytes:
-        self._taken_size += len(run)
-        return run
+    def join(self, seconds: float) -> bool:
+        """Waits for the thread's end for so long; whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _read(self) -> None:
+        with suppress(OSError):  # without the privilege it is as any other
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _URGENCY)
+        try:
+            self._read_on()
+        except (OSError, EventError) as error:
+            self._failure = error
+
+    def _read_on(self) -> None:
         wait = _SHORTEST_WAIT
         while True:
             is_last = self._is_stopping.is_set()
-            has_read = False
-            while (is_last or self.backlog_size < self._most_backlog_size) and self._read_run():
-                has_read = True
-            if is_last:
+            has_read = self._read_all()
+            has_room = self._has_room()
+            if self._is_abandoned:
+                return
+            if is_last and has_room:
+                self._write_last()
                 return
             wait = _SHORTEST_WAIT if has_read else min(2 * wait, _LONGEST_WAIT)
-            if self.backlog_size < self._most_backlog_size:
+            if has_room and not is_last:
                 self._ring.wait(wait)
             else:
-                self._is_stopping.wait(_LONGEST_WAIT)
+                time.sleep(_LONGEST_WAIT)
 
-    def _read_run(self) -> bool:
-        run = self._ring.drain()
-        if run:
-            self._read_size += len(run)
-            self._runs.put(run)
-        return bool(run)
+    def _read_all(self) -> bool:
+        has_read = False
+        while self._has_room():
+            looked_ns = time.monotonic_ns()
+            run = self._ring.drain(self._run_size)
+            if run:
+                self._write(self._shedder.sift(run, self._spool.backlog_size))
+                has_read = True
+            while self._notes:
+                self._write(self._notes.popleft())
+            if not run:
+                self._spool.note_look(looked_ns)
+                break
+        return has_read
+
+    def _write_last(self) -> None:
+        for record in (*self._notes, *self._shedder.finish()):
+            self._write(record)
+
+    def _write(self, records: bytes) -> None:
+        """There is room, but for a crowd of connections that are given up at once."""
+        while len(records) > self._spool.room and not self._is_abandoned:
+            time.sleep(_SHORTEST_WAIT)
+        if records and not self._is_abandoned:
+            self._spool.write(records)
+
+    def _has_room(self) -> bool:
+        return self._spool.room >= 2 * self._run_size

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 
+DEBUG_VARIABLE = "KEBPF_DEBUG"
+DEFECT_HINT = f"this is a defect in kebpf; {DEBUG_VARIABLE}=1 shows where it happened"
+
 
 class ExitStatus(enum.IntEnum):
     """What a command's exit status says (docs/reference/exit-statuses.md)."""

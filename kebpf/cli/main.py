@@ -12,11 +12,16 @@ from typing import Protocol, cast
 import typer
 
 from kebpf.cli.commands import Invocation, app
-from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.errors import (
+    DEBUG_VARIABLE,
+    DEFECT_HINT,
+    CommandUsageError,
+    ExitStatus,
+    KebpfError,
+)
 
-DEBUG_VARIABLE = "KEBPF_DEBUG"
 HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
-COMMANDS_WITH_COMMAND = ("record", "test")
+COMMANDS_WITH_COMMAND = ("record", "test", "mock")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # typer exports no other name for what it raises on a wrong command line, in any of its versions.
@@ -108,7 +113,7 @@ def _fail_unexpectedly(error: Exception) -> int:
     text = " ".join(str(error).split())
     return _fail(
         f"unexpected {kind}: {text}" if text else f"unexpected {kind}",
-        f"this is a defect in kebpf; {DEBUG_VARIABLE}=1 shows where it happened",
+        DEFECT_HINT,
         ExitStatus.ENVIRONMENT,
     )
 

@@ -9,6 +9,8 @@ from pathlib import Path
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RING_SIZE = 4
+DEFAULT_BACKLOG = 128
+LEAST_BACKLOG = 4
 
 
 class Door(enum.StrEnum):
@@ -21,9 +23,18 @@ class Door(enum.StrEnum):
 
 @dataclass(slots=True)
 class RecordOptions:
-    """``duration`` is in seconds, ``ring_size`` in MiB; exactly one of ``pids``, ``command``."""
+    """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
+
+    Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.
+    """
 
     pids: list[int] = field(default_factory=list)
+    cgroup: Path | None = None
+    unit: str | None = None
+    container: str | None = None
+    ports: list[int] = field(default_factory=list)
+    excluded_ports: list[int] = field(default_factory=list)
+    is_inbound_only: bool = False
     command: list[str] = field(default_factory=list)
     output: Path = RECORDINGS_FOLDER
     name: str | None = None
@@ -32,6 +43,7 @@ class RecordOptions:
     keep_events: Path | None = None
     door: Door = Door.AUTO
     ring_size: int = DEFAULT_RING_SIZE
+    backlog: int = DEFAULT_BACKLOG
     user: str | None = None
 
 
@@ -53,4 +65,14 @@ class TestOptions:
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
     noise: list[str] = field(default_factory=list)
+    verbose: bool = False
+
+
+@dataclass(slots=True)
+class MockOptions:
+    """The words of ``command`` are executed as they are."""
+
+    test_sets: list[Path]
+    command: list[str]
+    user: str | None = None
     verbose: bool = False

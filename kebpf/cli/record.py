@@ -13,21 +13,32 @@ from pathlib import Path
 from types import FrameType
 
 from kebpf.capture.checks import ON_HOST
-from kebpf.capture.eventlog import EventLogWriter
+from kebpf.capture.errors import NoTargetError, TargetError
+from kebpf.capture.filters import Filters
 from kebpf.capture.host import Host
 from kebpf.capture.probes import Door, Probes
-from kebpf.capture.target import NoTargetError, Target, TargetError, resolve_target
-from kebpf.cli.errors import CommandUsageError, KebpfError
+from kebpf.capture.target import (
+    Target,
+    resolve_cgroup,
+    resolve_container,
+    resolve_target,
+    resolve_unit,
+)
+from kebpf.cli.errors import DEBUG_VARIABLE, DEFECT_HINT, CommandUsageError, KebpfError
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
 from kebpf.kernel.errors import KernelError
+from kebpf.recording.assembly import AssemblerError, Assembly, EventLogFullError
+from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
-from kebpf.recording.recorder import Ending, Progress, Recording, begin_recording
-from kebpf.recording.writer import TestSetWriter
+from kebpf.recording.progress import Progress
+from kebpf.recording.recorder import Ending, Recording, begin_recording
+from kebpf.recording.served import describe_served
 from kebpf.report.recording import (
     RecordingDisplay,
     RecordingStatus,
     describe_opening,
+    describe_subject,
     open_display,
     summary_object,
 )
@@ -62,25 +73,38 @@ def record(options: RecordOptions) -> int:
             "recorded from in here",
             hint=f"{ON_HOST}, or in a container with --pid=host",
         )
-    with _explaining():
+    with _explaining(options), ExitStack() as stack:
+        assembly = Assembly(options.backlog * _MEBIBYTE)  # first: it loads while others do
+        stack.callback(assembly.close)
         if not options.command:
-            return record_running(options)
+            return record_running(options, assembly)
         from kebpf.cli.launching import record_command
 
-        return record_command(options)
+        return record_command(options, assembly)
 
 
-def record_running(options: RecordOptions) -> int:
+def record_running(options: RecordOptions, assembly: Assembly) -> int:
     """Records processes that are there already."""
     with ExitStack() as stack:
-        session = Session(options, resolve_target(options.pids), stack)
+        session = Session(options, find_target(options), assembly, stack)
         session.begin()
         session.watch(session.stop)
         return session.finish()
 
 
+def find_target(options: RecordOptions) -> Target:
+    """What is there already and was asked for.  Raises `TargetError`."""
+    if options.cgroup is not None:
+        return resolve_cgroup(options.cgroup)
+    if options.unit is not None:
+        return resolve_unit(options.unit)
+    if options.container is not None:
+        return resolve_container(options.container)
+    return resolve_target(options.pids)
+
+
 @contextmanager
-def _explaining() -> Iterator[None]:
+def _explaining(options: RecordOptions) -> Iterator[None]:
     """The errors of the stages below, as what a command ends with."""
     try:
         yield
@@ -88,6 +112,11 @@ def _explaining() -> Iterator[None]:
         raise KebpfError(str(error), hint=error.hint or None) from error
     except (NoTargetError, TestSetError) as error:
         raise KebpfError(str(error)) from error
+    except EventLogFullError as error:
+        text = f"{options.keep_events} cannot be written: {error.reason.strerror}"
+        raise KebpfError(text) from error
+    except AssemblerError as error:
+        raise explain_assembler(error) from error
     except TargetError as error:
         raise CommandUsageError(str(error)) from error
 
@@ -95,22 +124,28 @@ def _explaining() -> Iterator[None]:
 class Session:
     """One recording, with everything undone when ``stack`` closes."""
 
-    def __init__(self, options: RecordOptions, target: Target, stack: ExitStack) -> None:
+    def __init__(
+        self, options: RecordOptions, target: Target, assembly: Assembly, stack: ExitStack
+    ) -> None:
         self._options = options
         self._target = target
         check_name(options.name)
-        name = options.name or make_name(options.output, target.facts.name)
+        name = options.name or make_name(options.output, target.name)
         self._folder = options.output / name
-        self._name = name
+        self._assembly = assembly
         # until there is something to keep, this too undoes everything
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        self._log = open_log(options.keep_events)
-        if self._log is not None:
-            stack.callback(self._log.abort)
-        self._writer = TestSetWriter(self._folder, find_owner())
-        stack.callback(self._writer.abort)
+        events = None if options.keep_events is None else str(options.keep_events)
+        assembly.prepare(Prepare(str(self._folder), name, find_owner(), events))
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
-        self._probes = Probes(door, ring_size=_power_of_two(options.ring_size * _MEBIBYTE))
+        self._probes = Probes(
+            door,
+            ring_size=_power_of_two(options.ring_size * _MEBIBYTE),
+            filters=Filters(
+                tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
+            ),
+            with_groups=target.group is not None,
+        )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
             sys.stderr if options.as_json else sys.stdout
@@ -122,10 +157,7 @@ class Session:
 
     def begin(self) -> None:
         """Capturing when it returns; signals and the duration end it from here on."""
-        with self._guarding_log():
-            self._recording = begin_recording(
-                self._probes, self._target, self._writer, self._name, self._log
-            )
+        self._recording = begin_recording(self._probes, self._target, self._assembly)
         self.stop = Stop(self._options.duration)
         for number in _END_SIGNALS:
             signal.signal(number, self.stop.receive_signal)
@@ -133,18 +165,18 @@ class Session:
     def watch(self, should_stop: Callable[[], bool]) -> Progress:
         """Records to the end; nothing is in its place yet."""
         facts = self._target.facts
-        pids = self._options.pids or [facts.pid]
-        opening = describe_opening(pids, " ".join(facts.command), self._target.open_connections)
+        subject = describe_subject(
+            self._target.title, self._options.pids or [facts.pid], len(self._target.pids)
+        )
+        opening = describe_opening(subject, " ".join(facts.command), self._target.open_connections)
         self._display.start(opening)
-        with self._guarding_log():
-            return self._begun().watch(should_stop, self._show)
+        return self._begun().watch(should_stop, self._show)
 
     def finish(self, *notes: str) -> int:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
         for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
             signal.signal(number, signal.SIG_IGN)
-        with self._guarding_log():
-            ending = self._begun().finish()
+        ending = self._begun().finish()
         status = make_status(ending.progress)
         status.notes = [*notes, *make_notes(ending)]
         self._display.finish(status, self._folder)
@@ -163,16 +195,6 @@ class Session:
             self._next_show = now + _SHOW_SECONDS
             self._display.update(make_status(progress))
 
-    @contextmanager
-    def _guarding_log(self) -> Iterator[None]:
-        """What the disk says of the event log: no other file is written without a guard."""
-        try:
-            yield
-        except OSError as error:
-            if self._log is None:
-                raise
-            raise _explain_log(self._options.keep_events, error) from error
-
 
 def make_status(progress: Progress) -> RecordingStatus:
     """What the display shows of a recording's progress."""
@@ -186,7 +208,12 @@ def make_status(progress: Progress) -> RecordingStatus:
         lost_bytes=progress.lost_size,
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
+        given_up=progress.given_up,
+        given_up_bytes=progress.given_up_size,
+        proven=progress.proven,
+        unbalanced=progress.unbalanced,
         left_out=progress.left_out,
+        filtered=progress.filtered,
         destinations={
             name: {"protocol": progress.protocols.get(name, "?"), "calls": calls}
             for name, calls in progress.destinations.items()
@@ -201,11 +228,11 @@ def make_notes(ending: Ending) -> list[str]:
         f"{number} of the connections not parsed: {reason}"
         for reason, number in ending.progress.unparsed.items()
     ]
-    for (pid, call), size in ending.progress.missing_payload.items():
-        notes.append(
-            f"process {pid} moved {size:,} bytes by system call {call}, whose payload cannot be "
-            "read (sendfile, splice, io_uring)"
-        )
+    notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
+    for protocol, (connections, size) in ending.progress.served.items():
+        notes.append(describe_served(protocol, connections, size))
+    for pid, name, cause, size in ending.progress.missing_payload:
+        notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes
 
 
@@ -231,16 +258,11 @@ def check_name(name: str | None) -> None:
         raise CommandUsageError(f"{name!r} is no name of a test set: no slashes, no leading dot")
 
 
-def open_log(path: Path | None) -> EventLogWriter | None:
-    """A new file for the events.  Raises `KebpfError` before anything is loaded."""
-    try:
-        return None if path is None else EventLogWriter(path, find_owner())
-    except OSError as error:
-        raise _explain_log(path, error) from error
-
-
-def _explain_log(path: Path | None, error: OSError) -> KebpfError:
-    return KebpfError(f"{path} cannot be written: {error.strerror}")
+def explain_assembler(error: AssemblerError) -> KebpfError:
+    """An end that was not foreseen; the traceback for those who ask."""
+    if error.traceback and os.environ.get(DEBUG_VARIABLE):
+        sys.stderr.write(error.traceback)
+    return KebpfError(str(error), hint=DEFECT_HINT)
 
 
 def _power_of_two(size: int) -> int:

@@ -1,21 +1,20 @@
 """Reads a BPF ring buffer by memory mapping: whole runs of records in one copy.
 
 The layout is the kernel's (kernel/bpf/ringbuf.c): a consumer page, a producer page, and the data
-mapped twice in a row, so that a run never wraps.
+mapped twice in a row, so that a run never wraps.  Both positions are read and written as native
+words, in one access each: the kernel reads the consumer's at any moment, and half of a new one
+would tell it of room that is not there, or hide room that is.
 """
 
 from __future__ import annotations
 
 import mmap
 import select
-import struct
 
-_POSITION = struct.Struct("=Q")
-_RECORD = struct.Struct("=II")
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _SIZE_MASK = _DISCARDED - 1
-RECORD_HEAD_SIZE = _RECORD.size
+RECORD_HEAD_SIZE = 8  # struct bpf_ringbuf_hdr
 
 
 def record_span(length_word: int) -> int:
@@ -38,10 +37,15 @@ class RingBuffer:
             mmap.PROT_READ,
             offset=self._page,
         )
-        self._view = memoryview(self._data)
+        pages = memoryview(self._data)
+        self._bytes = pages[self._page :]
+        self._words = self._bytes.cast("I")
+        self._produced = pages[:8].cast("Q")
+        self._consumed = memoryview(self._consumer)[:8].cast("Q")
+        self._views = (pages, self._bytes, self._words, self._produced, self._consumed)
         self._poll = select.epoll()
         self._poll.register(descriptor, select.EPOLLIN)
-        self._position = _POSITION.unpack_from(self._consumer)[0]
+        self._position = self._consumed[0]
 
     def fileno(self) -> int:
         """Readable once the kernel forced a wakeup: for an event loop."""
@@ -53,29 +57,35 @@ class RingBuffer:
 
     def drain(self, most: int = 1 << 20) -> bytes:
         """All finished records up to about ``most`` bytes, heads included; may be empty."""
-        end: int = _POSITION.unpack_from(self._data)[0]
-        start = position = self._position
-        mask, page, data, unpack = self._size - 1, self._page, self._data, _RECORD.unpack_from
-        while position < end and position - start < most:
-            word = unpack(data, page + (position & mask))[0]
-            if word & _BUSY:
-                break
-            position += record_span(word)
-        if position == start:
+        start = self._position
+        first = start & (self._size - 1)  # a run may go on in the second mapping
+        available = min(self._produced[0] - start, most)
+        words, word, end = self._words, first >> 2, (first + available) >> 2
+        while word < end:
+            size = words[word]
+            if size >= _DISCARDED:  # or busy
+                if size & _BUSY:
+                    break
+                size ^= _DISCARDED
+            word += (size + RECORD_HEAD_SIZE + 7) >> 3 << 1
+        return self._take(first, word << 2)
+
+    def _take(self, first: int, behind: int) -> bytes:
+        if first == behind:
             return b""
-        first = page + (start & mask)
-        run = bytes(self._view[first : first + position - start])
-        self._position = position
-        _POSITION.pack_into(self._consumer, 0, position)
+        run = bytes(self._bytes[first:behind])
+        self._position += behind - first
+        self._consumed[0] = self._position
         return run
 
     @property
     def fill(self) -> float:
         """How full the ring is, from 0 to 1."""
-        return float(_POSITION.unpack_from(self._data)[0] - self._position) / self._size
+        return float(self._produced[0] - self._position) / self._size
 
     def close(self) -> None:
         self._poll.close()
-        self._view.release()
+        for view in reversed(self._views):
+            view.release()
         self._data.close()
         self._consumer.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 Document = dict[str, Any]
 
@@ -26,6 +26,8 @@ class Sender(enum.Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    __hash__ = object.__hash__  # an Enum's own is slow, and this is looked up for every piece
+
 
 class Detection(enum.Enum):
     """What a protocol says of the head of a stream."""
@@ -35,8 +37,7 @@ class Detection(enum.Enum):
     NEED_MORE = "need more"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """Where and when a piece of a stream was seen.
 
     ``time_ns`` is nanoseconds since the Unix epoch, ``tid`` the thread that moved the bytes,

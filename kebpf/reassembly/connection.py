@@ -21,8 +21,11 @@ class Connection:
     """A connection, numbered from 1 in the order of appearance.
 
     ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
-    why bytes were not copied (a system call's number) to how many.  ``ends_ns`` are the ends of
+    why bytes were not copied, in words, to how many.  ``ends_ns`` are the ends of
     streams that still wait for a piece; ``order`` keeps what came after such a piece.
+
+    ``is_given_up`` once the reader keeps its bytes no more.  By direction, ``declared`` are the
+    bytes the probes said they could not copy, ``dropped`` those the reader threw away.
     """
 
     number: int
@@ -31,28 +34,50 @@ class Connection:
     is_joined: bool = False
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
-    missing_payload: dict[int, int] = field(default_factory=dict)
+    missing_payload: dict[str, int] = field(default_factory=dict)
     ends_ns: dict[Direction, int] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)
+    is_given_up: bool = False
+    declared: list[int] = field(default_factory=lambda: [0, 0])
+    dropped: list[int] = field(default_factory=lambda: [0, 0])
+    bases: tuple[int, int] = field(init=False)  # TCP sequence numbers of offset 0, by direction
+
+    def __post_init__(self) -> None:
+        self.bases = (self.opened.ingress_sequence, self.opened.egress_sequence)
 
     @property
     def transport(self) -> str:
         return _TRANSPORT_NAMES[Transport(self.opened.head.transport)]
 
     @property
+    def name(self) -> str:
+        """``10.0.0.1:40000 → 10.0.0.2:6379``, the client first."""
+        ours, theirs = (
+            f"{host}:{port}" if port else host or "?"
+            for host, port in (
+                (self.opened.local, self.opened.local_port),
+                (self.opened.remote, self.opened.remote_port),
+            )
+        )
+        return f"{theirs} → {ours}" if self.role == SocketRole.SERVER else f"{ours} → {theirs}"
+
+    @property
     def pid(self) -> int:
         return self.opened.head.pid
-
-    def base_sequence(self, direction: int) -> int:
-        """TCP sequence number of offset 0."""
-        if direction == Direction.INGRESS:
-            return self.opened.ingress_sequence
-        return self.opened.egress_sequence
 
     @property
     def captured_size(self) -> int:
         return self.streams[0].captured_size + self.streams[1].captured_size
 
     @property
+    def given_up_size(self) -> int:
+        """Bytes that the reader threw away, as far as they were found missing."""
+        return sum(
+            min(dropped, stream.gap_size)
+            for dropped, stream in zip(self.dropped, self.streams, strict=True)
+        )
+
+    @property
     def gap_size(self) -> int:
-        return self.streams[0].gap_size + self.streams[1].gap_size
+        """Bytes missing for any other reason."""
+        return self.streams[0].gap_size + self.streams[1].gap_size - self.given_up_size

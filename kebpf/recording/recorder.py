@@ -1,162 +1,56 @@
-"""Runs a recording: events from the ring through the stages into a test set."""
+"""Runs a recording: probes and reader here, the assembler beside, until it is told to end."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
-from kebpf import __version__
-from kebpf.capture.eventlog import EventLog, EventLogWriter, LogHead
-from kebpf.capture.events import decode_run
+from kebpf.capture.errors import NoTargetError
+from kebpf.capture.eventlog import LogHead
+from kebpf.capture.filters import FILTER_OPTIONS
+from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
-from kebpf.capture.target import NoTargetError, Target, refresh_target
+from kebpf.capture.target import Target, refresh_target
 from kebpf.kernel.clock import clock_offset_ns
-from kebpf.reassembly.tracker import Tracker
-from kebpf.recording.builder import RecordingBuilder
-from kebpf.recording.model import Losses, Manifest, RecordedExchange
-from kebpf.recording.watcher import Watcher
-from kebpf.recording.writer import TestSetWriter
+from kebpf.recording.assembly import Assembly
+from kebpf.recording.channel import Begin, Drain, Finish, Finished, Report
+from kebpf.recording.progress import Progress
 
 _TURN_SECONDS = 0.05
-_READ_MARGIN_NS = 500_000_000  # the reader looks at the ring far more often than that
-
-#: How often, in event time, things are settled: a backlog may hold many seconds of events.
-_SETTLE_NS = 50_000_000
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a recording stands; sizes in bytes."""
-
-    requests: int = 0
-    test_cases: int = 0
-    mocks: int = 0
-    events: int = 0
-    connections: int = 0
-    captured_size: int = 0
-    lost_size: int = 0
-    lost_events: int = 0
-    unparsed: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    destinations: dict[str, int] = field(default_factory=dict)
-    protocols: dict[str, str] = field(default_factory=dict)  # of each destination
-    missing_payload: dict[tuple[int, int], int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-class Pipeline:
-    """Events in, a test set out; needs no kernel, so a log can be run through it as well.
-
-    The times of events become times of day by ``head.clock_offset_ns``.
-    """
-
-    def __init__(self, writer: TestSetWriter, name: str, head: LogHead) -> None:
-        self._head = head
-        self._builder = RecordingBuilder(writer, name)
-        self._watcher = Watcher(self._add, head.clock_offset_ns)
-        self.tracker = Tracker(self._watcher, head.listening, head.sockets)
-        self._protocols: dict[str, str] = {}
-        self._newest_ns = 0
-        self._settled_ns = 0
-        self.events = 0
-
-    def feed(self, run: bytes) -> None:
-        """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
-        for event in decode_run(run):
-            self.events += 1
-            self._newest_ns = max(self._newest_ns, event.head.time_ns)
-            self.tracker.feed(event)
-            if self._newest_ns - self._settled_ns > _SETTLE_NS:
-                self.settle()
-
-    def settle(self, read_until_ns: int = 0) -> None:
-        """Gives up on what is overdue, writes what is decided; `feed` does so by event time.
-
-        ``read_until_ns`` (CLOCK_MONOTONIC) says up to when all events were taken, for a time in
-        which none came.
-        """
-        self._newest_ns = self._settled_ns = max(self._newest_ns, read_until_ns)
-        self.tracker.release_late()
-        if self._newest_ns:
-            now_ns = self._newest_ns + self._head.clock_offset_ns
-            known_ns = self._watcher.settle(now_ns)
-            self._builder.advance(known_ns, self._watcher.open_requests())
-
-    def progress(self) -> Progress:
-        totals, stats = self.tracker.totals(), self._builder.stats
-        return Progress(
-            requests=stats.requests,
-            test_cases=stats.test_cases,
-            mocks=stats.mocks,
-            events=self.events,
-            connections=totals.connections,
-            captured_size=totals.captured_size,
-            lost_size=totals.gap_size + totals.unopened_size,
-            unparsed=dict(self._watcher.unparsed),
-            left_out=dict(stats.left_out),
-            destinations=dict(stats.destinations),
-            protocols=self._protocols,
-            missing_payload=dict(self._watcher.missing_payload),
-        )
-
-    def finish(
-        self, moved: dict[tuple[int, int], tuple[int, int]], seconds: float, lost_events: int
-    ) -> Manifest:
-        """Ends all connections, writes the rest, commits.  Raises ``TestSetError``."""
-        self.tracker.finish(moved)
-        totals = self.tracker.totals()
-        losses = Losses(
-            lost_events=lost_events,
-            lost_bytes=totals.gap_size + totals.unopened_size,
-            unparsed_connections=sum(self._watcher.unparsed.values()),
-        )
-        return self._builder.finish(
-            created_ns=time.time_ns(),
-            kebpf_version=__version__,
-            kernel=self._head.kernel,
-            command=self._head.command,
-            executable=self._head.executable,
-            ports=self.tracker.listening,
-            events=self.events,
-            captured_bytes=totals.captured_size,
-            seconds=seconds,
-            losses=losses,
-        )
-
-    def _add(self, recorded: RecordedExchange) -> None:
-        self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
-        self._builder.add(recorded)
+_REPORT_SECONDS = 0.2
 
 
 @dataclass(slots=True)
 class Ending:
     """How a recording ended."""
 
-    manifest: Manifest
     progress: Progress
 
 
-def begin_recording(
-    probes: Probes, target: Target, writer: TestSetWriter, name: str, log: EventLogWriter | None
-) -> Recording:
-    """Attaches the probes; capturing when it returns.
+def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recording:
+    """Attaches the probes; capturing when it returns.  The assembly was asked for its files.
 
-    Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and ``OSError`` of the
-    log.
+    Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and as
+    `Assembly.receive`.
     """
+    assembly.await_files()
+    probes.tell_listening(target.listening)
     # Probes are attached one after the other: with nobody to watch yet, so that none sees an
     # answer, or a question, before the other does.
     probes.attach()
     probes.watch(target.pids)
+    probes.watch_groups(target.groups, are_awaited=target.is_lasting)
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)
     probes.unwatch(watched.difference(target.pids))
-    if not target.pids:
-        raise NoTargetError(f"process {target.facts.pid} ended before the recording began")
+    probes.watch_groups(target.groups)
+    probes.tell_listening(target.listening)
+    if not target.pids and not target.is_lasting:
+        raise NoTargetError(target.describe_end())
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -166,71 +60,100 @@ def begin_recording(
         executable=target.facts.executable,
         kernel=platform.release(),
     )
-    if log is not None:
-        log.begin(head)
-    return Recording(probes, Pipeline(writer, name, head), log)
+    return Recording(probes, assembly, head, target.is_lasting)
 
 
 class Recording:
-    """Records until told to stop or until the target's last process is gone."""
+    """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
-    def __init__(self, probes: Probes, pipeline: Pipeline, log: EventLogWriter | None) -> None:
+    def __init__(
+        self, probes: Probes, assembly: Assembly, head: LogHead, is_lasting: bool = False
+    ) -> None:
         self._probes = probes
-        self._pipeline = pipeline
-        self._log = log
+        self._is_lasting = is_lasting
+        self._assembly = assembly
         self._begun = time.monotonic()
         self._seconds = 0.0
-        self._reader = Reader(probes.ring)
+        self._reader = Reader(probes.ring, assembly.spool)
+        self._losses = LossWatch(probes)
+        self._newest = Progress()
+        self._next_report = 0.0
+        self._is_asked = False
+        assembly.send(Begin(asdict(head)))
 
     def watch(self, should_stop: Callable[[], bool], show: Callable[[Progress], None]) -> Progress:
         """Works until ``should_stop`` or the target's end; ``show`` is called now and then.
 
-        All that was captured is taken when it returns.  Raises ``TestSetError``, and ``OSError``
-        of the log.
+        All that was captured is taken when it returns.  Raises as `Assembly.receive`, and
+        ``OSError`` when there is no memory for the backlog.
         """
+        self._assembly.step_back()
         self._reader.start()
         try:
-            while not should_stop() and self._probes.watched():
-                self._turn(_TURN_SECONDS)
-                show(self._progress(time.monotonic() - self._begun))
+            while not should_stop() and (self._is_lasting or self._probes.watched()):
+                self._turn(show)
+            self._probes.detach()
+            self._assembly.hurry()
+            self._drain(show)
         finally:
             self._probes.detach()
-            self._reader.stop()
-        self._seconds = time.monotonic() - self._begun
-        self._turn(0)
-        return self._progress(self._seconds)
+            self._reader.abandon()
+        return self._complete(self._newest)
 
     def finish(self) -> Ending:
         """Writes the test set, after `watch`.  Raises as that does."""
-        moved = {(one.socket, one.generation): one.moved for one in self._probes.open_connections()}
-        if self._log is not None:
-            self._log.close()
+        moved = [
+            (one.socket, one.generation, *one.moved, *one.lost)
+            for one in self._probes.open_connections()
+        ]
         lost_events = self._probes.counts()["lost_events"]
-        manifest = self._pipeline.finish(moved, self._seconds, lost_events)
-        return Ending(manifest, self._progress(self._seconds))
+        self._assembly.send(Finish(self._seconds, lost_events, moved))
+        finished = self._assembly.expect(Finished)
+        self._assembly.settle()
+        return Ending(self._complete(Progress(**finished.progress)))
 
-    def _turn(self, seconds: float) -> None:
-        for run in self._reader.runs(seconds):
-            if self._log is not None:
-                self._log.write(run)
-            self._pipeline.feed(run)
-        is_empty = self._reader.backlog_size == 0
-        self._pipeline.settle(time.monotonic_ns() - _READ_MARGIN_NS if is_empty else 0)
+    def _drain(self, show: Callable[[Progress], None]) -> None:
+        """The backlog's rest, which may take a while."""
+        self._seconds = time.monotonic() - self._begun
+        self._note_losses()
+        self._reader.stop()
+        while not self._reader.join(0):
+            self._turn(show)
+        self._reader.check()
+        self._assembly.send(Drain())
+        wanted = 1 + self._is_asked
+        while wanted:
+            wanted -= self._listen()
+            show(self._complete(self._newest))
 
-    def _progress(self, seconds: float) -> Progress:
-        progress = self._pipeline.progress()
-        progress.lost_events = self._probes.counts()["lost_events"]
-        progress.seconds = seconds
+    def _turn(self, show: Callable[[Progress], None]) -> None:
+        """Asks for news when the last were given, so that no one waits for the other."""
+        self._reader.check()
+        self._note_losses()
+        now = time.monotonic()
+        if not self._is_asked and now >= self._next_report:
+            self._assembly.send(Report())
+            self._is_asked, self._next_report = True, now + _REPORT_SECONDS
+        if self._listen():
+            self._is_asked = False
+        show(self._complete(self._newest))
+
+    def _note_losses(self) -> None:
+        for record in self._losses.look():
+            self._reader.note(record)
+
+    def _listen(self) -> bool:
+        """Whether there was news."""
+        message = self._assembly.receive(_TURN_SECONDS)
+        if isinstance(message, Progress):
+            self._newest = message
+        return isinstance(message, Progress)
+
+    def _complete(self, progress: Progress) -> Progress:
+        counts = self._probes.counts()
+        progress.lost_events = counts["lost_events"]
+        progress.filtered = {
+            option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
+        }
+        progress.seconds = self._seconds or time.monotonic() - self._begun
         return progress
-
-
-def rebuild(log: EventLog, writer: TestSetWriter, name: str) -> Manifest:
-    """Makes a test set from an event log, without a kernel.
-
-    Raises `kebpf.capture.events.EventError` and ``TestSetError``.
-    """
-    pipeline = Pipeline(writer, name, log.head)
-    for run in log.runs():
-        pipeline.feed(run)
-        pipeline.settle()
-    return pipeline.finish({}, 0.0, 0)

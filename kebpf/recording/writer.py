@@ -61,6 +61,12 @@ class TestSetWriter:
         with self._guard():
             self._make_folders()
 
+    @property
+    def unfinished(self) -> list[Path]:
+        """The folders to remove should this process be killed, in this order."""
+        temporary = [] if self._temporary is None else [self._temporary]
+        return [*temporary, *reversed(self._made)]
+
     def add_mock(self, mock: Mock) -> None:
         """Appends a mock.  Raises ``ValueError`` (and adds nothing) if it cannot be stored."""
         self.add_packed(pack_mock(mock))

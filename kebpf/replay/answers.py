@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
@@ -11,7 +12,7 @@ from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call, is_same, leaves_of, make_call
 from kebpf.replay.case_calls import Stray, list_differences
 from kebpf.replay.events import Mismatch, MissKind
-from kebpf.replay.index import MockIndex, Recorded
+from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded
 
 MOST_REASON = 400  # characters of a miss's one line
 
@@ -31,6 +32,7 @@ class Book(Protocol):
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
     def find(self, call: Call) -> Recorded | None: ...
     def find_known(self, call: Call) -> list[Recorded]: ...
+    def has_one_answer(self, call: Call, known: list[Recorded]) -> bool: ...
     def find_elsewhere(self, call: Call) -> Recorded | None: ...
     def find_nearest(self, call: Call) -> Recorded | None: ...
     def session_mock(self, call: Call) -> Recorded | None: ...
@@ -40,7 +42,7 @@ class Book(Protocol):
     def note_stray(self, stray: Stray) -> None: ...
     def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None: ...
     def note_answer(self) -> None: ...
-    def count_miss(self) -> None: ...
+    def count_miss(self, call: Call, miss: Miss) -> None: ...
     def name_of_case(self) -> str | None: ...
 
 
@@ -60,7 +62,7 @@ class DestinationAnswers:
         if response is None:
             response = Miss(f"{call.description} was recorded without a response"[:MOST_REASON])
         if isinstance(response, Miss):
-            self._book.count_miss()
+            self._book.count_miss(call, response)
         self._book.note_answer()
         return response
 
@@ -110,14 +112,14 @@ class DestinationAnswers:
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
-        times = "once" if len(known) == 1 else f"{len(known)} times"
+        more = " or more" if len(known) >= MOST_VERIFIED else ""
+        times = "once" if len(known) == 1 else f"{len(known)} times{more}"
         case = self._book.name_of_case()
         owner = f"by case {case}" if case else "in all"
         recorded = f"recorded {times} {owner}"
         self._book.note_stray(Stray(call, "repeated", MissKind.USED_UP, recorded))
-        answers = [leaves_of(item.mock.response) for item in known]
         is_read = call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
-        if is_read and all(_is_equal(answer, answers[0]) for answer in answers):
+        if is_read and self._book.has_one_answer(call, known):
             return self._book.respond(known[0])
         return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
 
@@ -149,6 +151,13 @@ def _explain(call: Call, nearest: Recorded, fields: list[Mismatch]) -> str:
 def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def are_equal(items: Iterable[Recorded]) -> bool:
+    """Whether all of the mocks, one at least, hold the same response."""
+    answers = (leaves_of(item.mock.response) for item in items)
+    first = next(answers)
+    return all(_is_equal(answer, first) for answer in answers)
 
 
 def _is_equal(left: dict[str, object], right: dict[str, object]) -> bool:

@@ -22,6 +22,7 @@ from kebpf.replay.call import (
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
 
+MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
 
 

@@ -14,20 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import Endpoint, TestCase, Tier
 from kebpf.recording.times import SECOND_NS, Window
-from kebpf.replay.answers import DestinationAnswers
+from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
 from kebpf.replay.events import CallFinding, Ledger
-from kebpf.replay.index import Group, MockIndex, MockSource, Recorded
+from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
-MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 DNS_PORT = 53
 MOST_STRAYS = 1000  # findings kept for one case
 
@@ -187,6 +186,10 @@ class Matcher:
         found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
         return [item for item in found if self._used[item.ordinal]]
 
+    def has_one_answer(self, call: Call, known: list[Recorded]) -> bool:
+        """Whether the ``known`` mocks of the call all hold the same response."""
+        return are_equal(known)
+
     def find_elsewhere(self, call: Call) -> Recorded | None:
         """A mock of another case with the same identity."""
         current = self.name_of_case()
@@ -215,11 +218,15 @@ class Matcher:
         return None
 
     def _known(
-        self, group: Group, call: Call, loaded: Mapping[int, Recorded] | None = None
+        self,
+        group: Group,
+        call: Call,
+        loaded: Mapping[int, Recorded] | None = None,
+        most: int | None = MOST_VERIFIED,
     ) -> Iterator[Recorded]:
         """Mocks with the call's identity, used or not, whatever their values are bound to."""
         for bucket in group.buckets(call):
-            for ordinal in islice(bucket.latest_first(), MOST_VERIFIED):
+            for ordinal in islice(bucket.latest_first(), most):
                 item = self._load(ordinal, loaded)
                 if pair_call(item, call) is not None:
                     yield item
@@ -251,8 +258,8 @@ class Matcher:
         if self.on_call is not None:
             self.on_call()
 
-    def count_miss(self) -> None:
-        """A call got no answer."""
+    def count_miss(self, call: Call, miss: Miss) -> None:
+        """A call got no answer but ``miss``."""
         self._misses += 1
 
     def find_nearest(self, call: Call) -> Recorded | None:

@@ -17,6 +17,9 @@ from kebpf.replay.routing import OPAQUE, Route, Routes
 from kebpf.replay.stages import Matching, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
+SETTLE_S = 5.0
+SETTLE_STEP_S = 0.005
+SETTLE_ROUNDS = 64  # of the loop, each of which takes one datagram and all new connections
 DATAGRAM_PROTOCOLS = ("dns", OPAQUE)
 LOOPBACK4, LOOPBACK6 = "127.0.0.1", "::1"
 _NO_IPV6 = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -55,7 +58,8 @@ class Responder:
         self._protocols = load_protocols() if protocols is None else protocols
         self._problems: list[ConnectionProblem] = []
         self._servers: list[asyncio.Server] = []
-        self._transports: set[asyncio.BaseTransport] = set()
+        self._datagrams: list[asyncio.DatagramTransport] = []
+        self._streams: set[asyncio.Transport] = set()
 
     async def start(self) -> ResponderPorts:
         """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
@@ -75,23 +79,34 @@ class Responder:
         datagrams, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self), local_addr=(host, 0)
         )
-        self._transports.add(datagrams)
+        self._datagrams.append(datagrams)
         return server.sockets[0].getsockname()[1], datagrams.get_extra_info("sockname")[1]
 
     async def close(self) -> None:
         """Stops listening and drops every connection."""
         for server in self._servers:
             server.close()
-        for transport in list(self._transports):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-            else:
-                transport.close()
+        for stream in list(self._streams):
+            stream.abort()
+        for datagrams in self._datagrams:
+            datagrams.close()
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()
-        self._transports.clear()
+        self._streams.clear()
+        self._datagrams.clear()
         await asyncio.sleep(0)  # the transports' sockets close in the loop's next round
+
+    async def settle(self, timeout_s: float = SETTLE_S) -> None:
+        """Waits until all that clients which are gone by now had sent is answered.
+
+        What came in is read in the loop's next rounds, a connection's last bytes before its end.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        for _ in range(SETTLE_ROUNDS):
+            await asyncio.sleep(0)
+        while self._streams and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(SETTLE_STEP_S)
 
     def take_problems(self) -> list[ConnectionProblem]:
         """The problems since the last call."""
@@ -139,13 +154,13 @@ class Responder:
         if self.on_problem is not None:
             self.on_problem()
 
-    def track(self, transport: asyncio.BaseTransport) -> None:
+    def track(self, transport: asyncio.Transport) -> None:
         """A connection was opened."""
-        self._transports.add(transport)
+        self._streams.add(transport)
 
-    def forget(self, transport: asyncio.BaseTransport) -> None:
+    def forget(self, transport: asyncio.Transport) -> None:
         """A connection was closed."""
-        self._transports.discard(transport)
+        self._streams.discard(transport)
 
 
 class _Stream(asyncio.Protocol):

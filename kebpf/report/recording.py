@@ -31,8 +31,10 @@ class DestinationStatus(TypedDict):
 class RecordingStatus:
     """Where a recording stands; ``seconds`` since it began capturing, sizes in bytes.
 
-    ``left_out`` gives the number of exchanges kept out for each reason; ``notes`` are further
-    sentences for the summary.
+    ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
+    bytes all add up; ``unbalanced`` counts by reason those whose do not.  ``left_out`` gives the
+    number of exchanges kept out for each reason, ``filtered`` the number of connections that each
+    option left out; ``notes`` are further sentences.
     """
 
     requests: int = 0
@@ -44,7 +46,12 @@ class RecordingStatus:
     lost_bytes: int = 0
     connections: int = 0
     unparsed_connections: int = 0
+    given_up: int = 0
+    given_up_bytes: int = 0
+    proven: int = 0
+    unbalanced: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -71,13 +78,19 @@ def open_display(out: TextIO) -> RecordingDisplay:
     return LiveDisplay(out) if out.isatty() else PlainDisplay(out)
 
 
-def describe_opening(pids: Sequence[int], command: str, open_connections: int) -> str:
-    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
+def describe_subject(title: str, pids: Sequence[int], processes: int) -> str:
+    """``pid 4711``, or what ``title`` says of more than processes, with how many there are."""
+    if title:
+        return f"{title}, {count(processes, 'process', 'processes')}"
     label = "pid" if len(pids) == 1 else "pids"
-    numbers = ", ".join(str(pid) for pid in pids)
+    return f"{label} {', '.join(str(pid) for pid in pids)}"
+
+
+def describe_opening(subject: str, command: str, open_connections: int) -> str:
+    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
     shown = cut(escape_controls(command.replace("\n", " ")), COMMAND_WIDTH)
     already = f", {count(open_connections, 'connection')} already open" if open_connections else ""
-    return f"recording {label} {numbers} ({shown}){already}; Ctrl-C ends it"
+    return f"recording {subject} ({shown}){already}; Ctrl-C ends it"
 
 
 def describe_progress(status: RecordingStatus) -> str:
@@ -96,14 +109,27 @@ def describe_progress(status: RecordingStatus) -> str:
 def summarise(status: RecordingStatus, path: Path) -> list[str]:
     """The summary line, then a line for each thing that is not in the recording, and why."""
     lines = [
-        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
-        f"{count(status.requests, 'request')} in {status.seconds:.1f} s → {path}; "
-        f"captured {show_share(status)} of "
-        f"{count(status.captured_bytes + status.lost_bytes, 'byte')} on "
+        f"{_describe_yield(status)} in {status.seconds:.1f} s → {path}; "
+        f"captured {show_share(status)} of {count(_sum_up(status), 'byte')} on "
         f"{count(status.connections, 'connection')}"
     ]
+    lines += [
+        f"{count(number, 'connection')} left out by {option}"
+        for option, number in status.filtered.items()
+    ]
+    if not status.requests and status.mocks:
+        lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
     if status.lost_events or status.lost_bytes:
         lines.append(f"lost: {_describe_loss(status)}; no case they belong to was kept")
+    if status.given_up:
+        lines.append(
+            f"{count(status.given_up, 'connection')} given up: more came than could be taken in "
+            f"({count(status.given_up_bytes, 'byte')}); no case they may belong to was kept"
+        )
+    lines += [
+        f"{count(number, 'connection')} do not add up: {reason}; this is an error of kebpf's"
+        for reason, number in sorted(status.unbalanced.items())
+    ]
     if status.unparsed_connections:
         number = count(status.unparsed_connections, "connection")
         lines.append(f"not parsed: {number}, in no protocol known here")
@@ -114,12 +140,25 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
     return lines + [f"note: {escape_controls(note)}" for note in status.notes]
 
 
+def _describe_yield(status: RecordingStatus) -> str:
+    if not status.requests and status.mocks:
+        return f"no requests were served; {count(status.mocks, 'call')} recorded as mocks"
+    return (
+        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
+        f"{count(status.requests, 'request')}"
+    )
+
+
 def show_share(status: RecordingStatus) -> str:
-    """The captured part of all bytes; never 100 % when even one was lost."""
-    total = status.captured_bytes + status.lost_bytes
-    if not status.lost_bytes:
+    """The captured part of all bytes; never 100 % when even one is missing."""
+    total = _sum_up(status)
+    if status.captured_bytes == total:
         return "100 %"
     return f"{math.floor(10_000 * status.captured_bytes / total) / 100:.2f} %"
+
+
+def _sum_up(status: RecordingStatus) -> int:
+    return status.captured_bytes + status.lost_bytes + status.given_up_bytes
 
 
 def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
@@ -131,10 +170,16 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
         "bytes": status.captured_bytes,
         "lost_events": status.lost_events,
         "lost_bytes": status.lost_bytes,
+        "connections": status.connections,
+        "proven_connections": status.proven,
+        "unbalanced_connections": sum(status.unbalanced.values()),
+        "given_up_connections": status.given_up,
+        "given_up_bytes": status.given_up_bytes,
         "unparsed_connections": status.unparsed_connections,
         "seconds": round(status.seconds, 3),
         "path": str(path),
         "left_out": dict(status.left_out),
+        "left_out_connections": dict(status.filtered),
     }
 
 

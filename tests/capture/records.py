@@ -5,7 +5,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from kebpf.capture.events import Direction, GapReason, Kind, ProcessChange, SocketRole, Transport
+from kebpf.capture.events import (
+    Direction,
+    GapReason,
+    Kind,
+    Operation,
+    ProcessChange,
+    SocketRole,
+    Transport,
+)
 
 
 def make_record(payload: bytes, flags: int = 0) -> bytes:
@@ -28,6 +36,7 @@ class Socket:
 
     def __post_init__(self) -> None:
         self.moved = [0, 0]
+        self.lost = [0, 0]
 
     def head(self, kind: int, direction: int = 0, sequence: int = 0) -> bytes:
         self.time_ns += 1_000
@@ -55,13 +64,14 @@ class Socket:
         kind: int = Kind.OPEN,
         paths: tuple[bytes, bytes] = (b"", b""),
         family: int = 2,
+        process: bytes = b"shop",
     ) -> bytes:
         """The record that announces it; addresses are IPv4 unless ``paths`` are used."""
         addresses = [_pack_address(host) for host in (local[0], remote[0])]
         return make_record(
             self.head(kind)
             + struct.pack(
-                "<QQIIQ16s16sHHHBB128s128s",
+                "<QQIIQ16s16sHHHBB128s128s16s",
                 *before,
                 *(number & 0xFFFFFFFF for number in self.first_sequence),
                 inode,
@@ -72,6 +82,7 @@ class Socket:
                 role,
                 0,
                 *paths,
+                process,
             )
         )
 
@@ -86,15 +97,16 @@ class Socket:
         direction: int,
         size: int,
         reason: int = GapReason.LIMIT,
-        call: int = 1,
+        operation: int = Operation.SENDFILE,
     ) -> bytes:
         """Bytes that were not copied."""
-        record = self.piece(Kind.GAP, direction, size, reason=reason | call << 16)
+        record = self.piece(Kind.GAP, direction, size, reason=reason | operation << 16)
         self.moved[direction] += size
         return record
 
     def lose(self, direction: int, size: int) -> None:
         """Bytes whose record found no room."""
+        self.lost[direction] += size
         self.moved[direction] += size
 
     def piece(
@@ -115,7 +127,7 @@ class Socket:
         return make_record(self.head(Kind.END, direction))
 
     def close(self) -> bytes:
-        return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, 0, 0))
+        return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, *self.lost))
 
     def process(self, change: ProcessChange, child: int = 0) -> bytes:
         return make_record(self.head(Kind.PROCESS) + struct.pack("<II", child, change))

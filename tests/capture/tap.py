@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from kebpf.capture.events import (
 )
 from kebpf.capture.probes import Probes
 from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.proof import END_UNKNOWN, KernelCount
 from kebpf.reassembly.stream import Piece
 from kebpf.reassembly.tracker import Totals, Tracker
 
@@ -74,6 +75,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.seen: dict[int, Seen] = {}
+        self.given_up: list[tuple[int, int]] = []
+        self.lost: list[tuple[int | None, int, int]] = []
 
     def open_connection(self, connection: Connection) -> None:
         self.seen[connection.number] = Seen(connection)
@@ -83,6 +86,13 @@ class Collector:
 
     def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
         self.seen[connection.number].ends.append(direction)
+
+    def give_up_connection(self, connection: Connection, time_ns: int) -> None:
+        self.given_up.append((connection.number, time_ns))
+
+    def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
+        number = None if connection is None else connection.number
+        self.lost.append((number, since_ns, time_ns))
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         pass
@@ -120,18 +130,26 @@ class Capture:
 class Tap:
     """A program held before its start, then watched to its end."""
 
-    def __init__(self, probes: Probes, *arguments: object) -> None:
-        self._probes = probes
+    def __init__(self, probes: Probes | None, command: Sequence[str]) -> None:
+        self._given = probes
         self._events: list[Event] = []
-        script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", *map(str, (*script, *arguments[1:]))],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self.pid = self._process.pid
         self._begun_ns = time.monotonic_ns()
+
+    def use(self, probes: Probes) -> None:
+        """Those made after the program, which had to be asked first."""
+        self._given = probes
+
+    @property
+    def _probes(self) -> Probes:
+        assert self._given is not None
+        return self._given
 
     @property
     def _stdin(self) -> IO[str]:
@@ -157,8 +175,11 @@ class Tap:
         self._stdin.write("\n")
         self._stdin.flush()
 
-    def finish(self) -> Capture:
-        """Reads events until the program's end is among them."""
+    def finish(self, status: int = 0) -> Capture:
+        """Reads events until the program's end is among them; what it printed last is its report.
+
+        ``status`` is what it must end with, negative for a signal.
+        """
         for _ in range(MOST_WAITS):
             if self._has_ended():
                 break
@@ -168,9 +189,9 @@ class Tap:
             raise TimeoutError("the program's end was not seen")
         self._stdin.close()
         output = self._stdout.read()  # communicate() would miss what `read_line` has buffered
-        assert self._process.wait() == 0
+        assert self._process.wait() == status
         self.drain()
-        return self._put_together(json.loads(output.splitlines()[-1]))
+        return self._put_together(json.loads(output.splitlines()[-1]) if output else {})
 
     def end(self) -> None:
         """Ends the program if it still runs."""
@@ -196,13 +217,17 @@ class Tap:
         collector = Collector()
         tracker = Tracker(collector)
         for event in self._events:
+            if isinstance(event, Close) and event.head.generation < self._begun_ns:
+                continue  # of another program's socket, whose address is used again
             tracker.feed(event)
-        moved = {
-            (one.socket, one.generation): one.moved
+        counts = {
+            (one.socket, one.generation): KernelCount(one.moved, one.lost)
             for one in self._probes.open_connections()
             if one.generation >= self._begun_ns
         }
-        tracker.finish(moved)
+        tracker.finish(counts)
+        wrong = tracker.proof.reasons.keys() - {END_UNKNOWN}  # of those left out above
+        assert not wrong, tracker.proof.named
         connections = list(collector.seen.values())
         return Capture(
             report, self.pid, self._events, connections, tracker.totals(), tracker.listening
@@ -210,13 +235,22 @@ class Tap:
 
 
 @contextmanager
-def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
-    """A program of `tests/capture/programs.py`, held; ended at the latest here."""
-    held = Tap(probes, *arguments)
+def tap_command(probes: Probes | None, command: Sequence[str]) -> Iterator[Tap]:
+    """Any program that waits for a line before it begins; ended at the latest here."""
+    held = Tap(probes, command)
     try:
         yield held
     finally:
         held.end()
+
+
+@contextmanager
+def tap(probes: Probes, *arguments: object) -> Iterator[Tap]:
+    """A program of `tests/capture/programs.py`."""
+    script = [URING] if arguments[0] == "uring" else [PROGRAMS, arguments[0]]
+    command = [sys.executable, "-I", *map(str, (*script, *arguments[1:]))]
+    with tap_command(probes, command) as held:
+        yield held
 
 
 def watch(probes: Probes, *arguments: object) -> Capture:

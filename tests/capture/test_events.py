@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from kebpf.capture import events
 from kebpf.capture.events import (
     CLOSE_TAIL,
+    GIVEN_UP_TAIL,
     HEAD,
+    LOSS_TAIL,
     MOST_RECORD_SIZE,
     OPEN_TAIL,
     PIECE_TAIL,
@@ -30,6 +32,7 @@ from kebpf.capture.events import (
     Listen,
     Lost,
     Open,
+    Operation,
     Process,
     ProcessChange,
     SocketRole,
@@ -55,10 +58,12 @@ LAYOUTS = {
         OPEN_TAIL,
         HEAD.size,
         "ingress_before egress_before ingress_sequence egress_sequence inode local remote"
-        " local_port remote_port family role reserved local_path remote_path",
+        " local_port remote_port family role reserved local_path remote_path process",
     ),
     "kebpf_close": (CLOSE_TAIL, HEAD.size, "moved[0] moved[1] lost[0] lost[1]"),
     "kebpf_process": (PROCESS_TAIL, HEAD.size, "child change"),
+    "kebpf_given_up": (GIVEN_UP_TAIL, HEAD.size, "dropped[0] dropped[1]"),
+    "kebpf_loss": (LOSS_TAIL, HEAD.size, "since_ns"),
 }
 ENUMS: dict[str, dict[str, int]] = {
     "KEBPF_": {
@@ -66,6 +71,7 @@ ENUMS: dict[str, dict[str, int]] = {
         **{member.name: member.value for member in Direction},
         **{member.name: member.value for member in Transport},
         **{member.name: member.value for member in ProcessChange},
+        **{member.name: member.value for member in Operation},
     },
     "KEBPF_GAP_": {member.name: member.value for member in GapReason},
     "KEBPF_ROLE_": {member.name: member.value for member in SocketRole},
@@ -175,9 +181,9 @@ def test_data() -> None:
 
 
 def test_gap_says_why_and_in_which_call() -> None:
-    event = decode_one(Socket().gap(Direction.INGRESS, 99, GapReason.NO_BUFFER, 40))
+    event = decode_one(Socket().gap(Direction.INGRESS, 99, GapReason.NO_BUFFER, Operation.SPLICE))
     assert isinstance(event, Lost)
-    assert (event.size, event.reason, event.system_call) == (99, GapReason.NO_BUFFER, 40)
+    assert (event.size, event.reason, event.cause) == (99, GapReason.NO_BUFFER, "by splice")
     assert (event.head.direction, event.head.sequence) == (Direction.INGRESS, 5000)
 
 
@@ -196,6 +202,7 @@ def test_open_with_ipv4() -> None:
         40000,
         "10.0.0.2",
         80,
+        "shop",
     )
 
 
@@ -292,7 +299,7 @@ SIZE_AT = HEAD.size + 8
         make_record(b""),
         make_record(bytes(HEAD.size - 1)),
         make_record(bytes(HEAD.size)),  # kind 0
-        damage(Socket().send(b"x"), KIND_AT, 8),
+        damage(Socket().send(b"x"), KIND_AT, 10),
         damage(Socket().send(b"x"), DIRECTION_AT, 2),
         damage(Socket().send(b"x"), TRANSPORT_AT, 0),
         damage(Socket().send(b"x"), TRANSPORT_AT, 5),

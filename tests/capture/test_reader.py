@@ -1,17 +1,32 @@
-"""The reader's thread, on a ring made by hand."""
+"""The reader's thread, on a ring made by hand and a real spool."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 
 import pytest
 
+from kebpf.capture.events import ProcessChange, decode_run
 from kebpf.capture.reader import Reader
+from kebpf.capture.spool import LEAST_QUOTA, Spool
+from tests.capture.records import Socket
+
+PATIENCE_SECONDS = 20.0
+PROCESSES = 250  # records that are never given up
+
+
+def make_run(number: int) -> bytes:
+    """Records of a process coming and going."""
+    return Socket(pid=number).process(ProcessChange.EXEC) * PROCESSES
+
+
+RUN_SIZE = len(make_run(0))
 
 
 class FakeRing:
-    """Gives the runs put into it; a wait ends when there is one, or told to."""
+    """Gives the runs put into it; notes how long it was waited for."""
 
     def __init__(self) -> None:
         self.runs: deque[bytes] = deque()
@@ -23,80 +38,95 @@ class FakeRing:
         self.has_waited.set()
         threading.Event().wait(0.0005)
 
-    def drain(self) -> bytes:
+    def drain(self, most: int) -> bytes:
         return self.runs.popleft() if self.runs else b""
 
     def await_drained(self) -> None:
         """Until the reader has found the ring empty."""
         for _ in range(2):
             self.has_waited.clear()
-            assert self.has_waited.wait(10)
+            assert self.has_waited.wait(PATIENCE_SECONDS)
 
 
-def test_runs_come_in_order() -> None:
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    one = Spool(LEAST_QUOTA)
+    yield one
+    one.close()
+
+
+def read_all(spool: Spool) -> list[bytes]:
+    return list(iter(spool.read, b""))
+
+
+def end(reader: Reader) -> None:
+    reader.stop()
+    assert reader.join(PATIENCE_SECONDS)
+    reader.check()
+
+
+def test_runs_come_in_order(spool: Spool) -> None:
     ring = FakeRing()
-    reader = Reader(ring)
+    reader = Reader(ring, spool)
     ring.runs.extend([b"one", b"two"])
     reader.start()
     ring.await_drained()
-    assert reader.backlog_size == 6
-    assert list(reader.runs(10)) == [b"one", b"two"]
-    assert reader.backlog_size == 0
-    assert list(reader.runs(0)) == []
-    reader.stop()
+    assert read_all(spool) == [b"one", b"two"]
+    end(reader)
 
 
-def test_stopping_takes_what_is_left() -> None:
+def test_stopping_takes_what_is_left(spool: Spool) -> None:
     ring = FakeRing()
-    reader = Reader(ring)
+    reader = Reader(ring, spool)
     reader.start()
     ring.await_drained()
     ring.runs.extend([b"last", b"words"])
-    reader.stop()
-    assert list(reader.runs(0)) == [b"last", b"words"]
+    end(reader)
+    assert read_all(spool) == [b"last", b"words"]
 
 
-def test_only_what_is_at_hand_is_given() -> None:
-    """A target that never rests does not keep the recording from looking at its own end."""
+def test_it_says_up_to_when_all_was_read(spool: Spool) -> None:
     ring = FakeRing()
-    reader = Reader(ring)
-    ring.runs.extend([b"x"] * 5)
+    reader = Reader(ring, spool)
     reader.start()
     ring.await_drained()
-    taken = []
-    for run in reader.runs(10):
-        taken.append(run)
-        ring.runs.append(b"y")
-        ring.await_drained()
-    assert taken == [b"x"] * 5
-    reader.stop()
-    assert list(reader.runs(0)) == [b"y"] * 5
+    earlier_ns = spool.looked_ns
+    ring.await_drained()
+    assert 0 < earlier_ns < spool.looked_ns
+    end(reader)
 
 
-def test_it_reads_no_further_than_its_limit() -> None:
+def test_it_reads_no_further_than_there_is_room(spool: Spool) -> None:
     ring = FakeRing()
-    reader = Reader(ring, most_backlog_size=4)
-    ring.runs.extend([b"abc", b"def", b"ghi"])
+    ring.runs.extend(make_run(number) for number in range(400))
+    reader = Reader(ring, spool)
     reader.start()
-    deadline = threading.Event()
-    for _ in range(1000):
-        if reader.backlog_size >= 4:
-            break
-        deadline.wait(0.001)
-    assert reader.backlog_size == 6
-    assert list(ring.runs) == [b"ghi"]
-    assert list(reader.runs(0)) == [b"abc", b"def"]
     reader.stop()
-    assert list(reader.runs(0)) == [b"ghi"]
+    assert not reader.join(0.1), "it waits for room"
+    assert 400 * RUN_SIZE - LEAST_QUOTA < len(ring.runs) * RUN_SIZE < 200 * RUN_SIZE
+    assert spool.looked_ns == 0, "it does not know what is in the ring"
+    taken = []
+    while not reader.join(0.001) or spool.backlog_size:
+        taken += [one.head.pid for run in read_all(spool) for one in decode_run(run)]
+    assert taken == [number for number in range(400) for _ in range(PROCESSES)]
 
 
-def test_waits_grow_while_nothing_comes() -> None:
+def test_it_can_be_abandoned(spool: Spool) -> None:
     ring = FakeRing()
-    reader = Reader(ring)
+    ring.runs.extend(make_run(number) for number in range(400))
+    reader = Reader(ring, spool)
+    reader.start()
+    reader.abandon()
+    assert reader.join(0)
+
+
+def test_waits_grow_while_nothing_comes(spool: Spool) -> None:
+    ring = FakeRing()
+    reader = Reader(ring, spool)
     reader.start()
     for _ in range(6):
         ring.await_drained()
-    reader.stop()
+    end(reader)
     assert ring.waits[0] < ring.waits[-1]
     assert ring.waits == sorted(ring.waits)
     assert ring.waits[-1] == pytest.approx(0.02)

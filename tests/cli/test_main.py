@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kebpf.cli import main as cli
-from kebpf.cli.errors import KebpfError
+from kebpf.cli.errors import DEBUG_VARIABLE, KebpfError
 from tests.cli.builders import Calls, make_calls
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
-    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    monkeypatch.delenv(DEBUG_VARIABLE, raising=False)
     return make_calls(monkeypatch, tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_an_unexpected_error_is_a_sentence_and_3(
         "kebpf: unexpected ZeroDivisionError: division by zero\n"
         "  this is a defect in kebpf; KEBPF_DEBUG=1 shows where it happened\n"
     )
-    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    monkeypatch.setenv(DEBUG_VARIABLE, "1")
     assert cli.main(["doctor"]) == 3
     assert "Traceback" in capsys.readouterr().err
 

@@ -128,4 +128,4 @@ def test_kill_costs_nothing_and_leaves_nothing(
     assert shop.exit_status is None
     assert not held & list_programs()
     assert list_cgroup_programs() <= attached_before
-    assert not path.exists(), "half a test set must not look like a whole one"
+    assert list(tmp_path.iterdir()) == [], "nor half a test set, under any name"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from unittest import mock
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kebpf.capture.events import (
     Direction,
+    EventError,
     GapReason,
     Kind,
+    Operation,
     ProcessChange,
     SocketRole,
     Transport,
     decode_run,
 )
+from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.stream import MOST_HELD_SIZE
 from kebpf.reassembly.tracker import MOST_EARLY_EVENTS, PATIENCE_NS, Tracker
-from tests.capture.records import Socket
+from tests.capture.records import Socket, make_record
 from tests.capture.tap import Collector, Seen
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
@@ -131,7 +137,7 @@ def test_what_never_gets_an_opening_record_is_counted() -> None:
     two.lose(OUT, 7)
     made.feed(two.close())  # not even one of its records came
     made.feed(three.receive(b"abc"))
-    made.tracker.finish({(3, 1000): (11, 0), (4, 1000): (1, 1)})
+    made.tracker.finish({(3, 1000): KernelCount((11, 0)), (4, 1000): KernelCount((1, 1))})
     totals = made.tracker.totals()
     assert (totals.connections, totals.unopened_size) == (0, 5 + 7 + 11 + 2)
 
@@ -168,14 +174,14 @@ def test_declared_gaps_say_which_call_it_was() -> None:
     one = Socket()
     made = Made().feed(
         one.open(),
-        one.gap(OUT, 10, GapReason.NO_BUFFER, 40),
-        one.gap(OUT, 5, GapReason.NO_BUFFER, 40),
-        one.gap(IN, 1, GapReason.NO_BUFFER, 275),
+        one.gap(OUT, 10, GapReason.NO_BUFFER),
+        one.gap(OUT, 5, GapReason.NO_BUFFER),
+        one.gap(IN, 1, GapReason.NO_BUFFER, Operation.SPLICE),
         one.send(b"x"),
     )
     assert made.only.gaps(OUT) == [(0, 15)]
     assert made.only.egress == b"x"
-    assert made.only.connection.missing_payload == {40: 15, 275: 1}
+    assert made.only.connection.missing_payload == {"by sendfile": 15, "by splice": 1}
 
 
 def test_the_end_of_a_stream_comes_behind_its_bytes() -> None:
@@ -201,7 +207,7 @@ def test_the_end_of_a_stream_comes_behind_its_gap() -> None:
 def test_finish_compares_with_what_the_kernel_counted() -> None:
     one = Socket()
     made = Made().feed(one.open(), one.send(b"abc"))
-    made.tracker.finish({(one.address, one.generation): (4, 9)})
+    made.tracker.finish({(one.address, one.generation): KernelCount((4, 9))})
     assert made.only.gaps(IN) == [(0, 4)]
     assert made.only.gaps(OUT) == [(3, 6)]
     assert made.only.connection.is_closed
@@ -233,7 +239,7 @@ def test_datagram_peers_are_connections_of_their_own() -> None:
     made.feed(one.open(remote=("10.0.0.9", 53), before=(2, 7)))
     one.lose(OUT, 1)
     made.feed(one.send(b"fg"))
-    made.tracker.finish({(one.address, one.generation): (2, 10)})
+    made.tracker.finish({(one.address, one.generation): KernelCount((2, 10))})
     first, second = made.seen
     assert (first.remote, first.egress, first.ingress) == (("10.0.0.8", 53), b"abc", b"de")
     assert first.gaps(OUT) == [(3, 4)]
@@ -322,3 +328,76 @@ def test_any_order_of_data_with_losses(data: st.DataObject) -> None:
         for piece in seen.pieces[OUT]:
             if piece.data is not None:
                 assert piece.data == content[piece.offset : piece.offset + piece.size]
+
+
+def draw_records(data: st.DataObject) -> bytes:
+    """Runs as they come, and as they should not: shuffled, doubled, lost, damaged."""
+    sockets = [
+        Socket(address=1, first_sequence=(0xFFFFFFF0, 7)),
+        Socket(address=2, tid=9),
+        Socket(address=3, transport=Transport.UNIX_STREAM),
+        Socket(address=4, transport=Transport.UDP),
+    ]
+    records = [one.open(role=data.draw(st.sampled_from(SocketRole))) for one in sockets]
+    for _ in range(data.draw(st.integers(0, 25))):
+        one = data.draw(st.sampled_from(sockets))
+        kind = data.draw(st.integers(0, 11))
+        way = data.draw(st.sampled_from(Direction))
+        if kind < 8:
+            records.append(one.data(way, b"some bytes"[: data.draw(st.integers(0, 10))]))
+        elif kind == 8:
+            records.append(one.gap(way, 5))
+        elif kind == 9:
+            records.append(one.end(way))
+        elif kind == 10:
+            records += [one.close(), one.open()]
+        else:
+            records.append(make_record(b"given up", 1 << 30))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at, to = (data.draw(st.integers(0, len(records) - 1)) for _ in "ab")
+        records[at], records[to] = records[to], records[at]
+    run = bytearray(b"".join(records))
+    for at in data.draw(st.lists(st.integers(0, len(run) - 1), max_size=1)):
+        run[at] ^= 1 << data.draw(st.integers(0, 7))
+    return bytes(run)
+
+
+def follow(made: Made, feed: Callable[[], object]) -> str:
+    """All that can be seen of a tracker that was fed."""
+    problem = ""
+    try:
+        feed()
+    except EventError as error:
+        problem = str(error)
+    made.tracker.release_late()
+    seen = [(one.pieces, one.ends, one.connection.role) for one in made.seen]
+    newest_ns = made.tracker.now_ns
+    made.tracker.finish({})
+    return f"{problem} {seen} {made.tracker.totals()} {newest_ns}"
+
+
+@given(st.data())
+def test_runs_are_taken_as_their_events_are(data: st.DataObject) -> None:
+    run = draw_records(data)
+    one, other = Made(), Made()
+    expected = follow(one, lambda: one.feed(run))
+    assert follow(other, lambda: other.tracker.feed_run(run)) == expected
+
+
+def test_a_run_is_taken_up_to_a_time() -> None:
+    one = Socket(time_ns=0)
+    records = [one.open(), one.send(b"first"), one.send(b"second"), one.send(b"third")]
+    made, run = Made(), b"".join(records)
+    assert made.tracker.feed_run(run, 0, 2_500) == (len(b"".join(records[:3])), 3)
+    assert made.only.egress == b"firstsecond"
+    assert made.tracker.feed_run(run, len(run) - len(records[3])) == (len(run), 1)
+    assert made.only.egress == b"firstsecondthird"
+    assert made.tracker.now_ns == 4_000
+
+
+def test_what_comes_in_order_makes_no_event() -> None:
+    one = Socket()
+    made = Made().feed(one.open())
+    with mock.patch.object(Tracker, "feed", side_effect=AssertionError):
+        made.tracker.feed_run(one.send(b"question") + one.receive(b"answer"))
+    assert (made.only.egress, made.only.ingress) == (b"question", b"answer")

@@ -221,12 +221,12 @@ def test_what_is_cut_off_has_a_problem() -> None:
 def test_a_gap_in_an_answer_is_its_problem_and_no_other_s() -> None:
     one = Socket()
     made = Made().feed(serve(one), one.receive(REQUEST), one.send(RESPONSE[:-4]))
-    made.feed(one.gap(OUT, 4, GapReason.NO_BUFFER, 40), one.receive(REQUEST), one.send(RESPONSE))
+    made.feed(one.gap(OUT, 4, GapReason.NO_BUFFER), one.receive(REQUEST), one.send(RESPONSE))
     first, second = made.exchanges
     assert first.exchange.problem is not None
     assert second.exchange.problem is None
     made.feed(one.close())
-    assert made.watcher.missing_payload == {(100, 40): 4}
+    assert made.watcher.missing_payload == {(100, "shop", "by sendfile"): 4}
 
 
 class TestJoined:

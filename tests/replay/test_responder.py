@@ -254,7 +254,7 @@ class TestServing:
                 highest, received = 0, 0
                 while received < count * size:
                     received += len(await reader.read(65536))
-                    highest = max(highest, *map(buffered_size, stand.responder._transports))
+                    highest = max(highest, *map(buffered_size, stand.responder._streams))
                 writer.transport.abort()
                 return highest
 

@@ -12,6 +12,7 @@ from kebpf.report.recording import (
     PlainDisplay,
     RecordingStatus,
     describe_opening,
+    describe_subject,
     open_display,
     show_share,
     summarise,
@@ -43,11 +44,26 @@ def make_status(**changes: object) -> RecordingStatus:
 
 def test_opening_lines() -> None:
     command = "python3.11 uvicorn shop:app"
-    assert describe_opening([4711], command, 3) == (
+    assert describe_opening("pid 4711", command, 3) == (
         "recording pid 4711 (python3.11 uvicorn shop:app), 3 connections already open; "
         "Ctrl-C ends it"
     )
-    assert describe_opening([1, 2], "a\n\x1b", 0) == "recording pids 1, 2 (a \\x1b); Ctrl-C ends it"
+    assert describe_opening("pid 1", "a\n\x1b", 0) == "recording pid 1 (a \\x1b); Ctrl-C ends it"
+
+
+def test_what_is_recorded() -> None:
+    assert describe_subject("", [4711], 3) == "pid 4711"
+    assert describe_subject("", [1, 2], 3) == "pids 1, 2"
+    assert describe_subject("unit shop.service", [9], 1) == "unit shop.service, 1 process"
+    assert describe_subject("container web", [9], 3) == "container web, 3 processes"
+
+
+def test_connections_left_out_are_said() -> None:
+    lines = summarise(make_status(filtered={"--port": 3, "--inbound-only": 1}), PATH)
+    assert lines[1:] == [
+        "3 connections left out by --port",
+        "1 connection left out by --inbound-only",
+    ]
 
 
 def test_a_recording_in_a_log() -> None:
@@ -94,17 +110,23 @@ def test_one_lost_byte_is_not_100_per_cent() -> None:
 
 
 def test_the_summary_object() -> None:
-    assert summary_object(make_status(left_out={"why": 2}), PATH) == {
+    assert summary_object(make_status(left_out={"why": 2}, filtered={"--port": 3}), PATH) == {
         "test_cases": 28,
         "mocks": 112,
         "events": 900,
         "bytes": 482_113,
         "lost_events": 0,
         "lost_bytes": 0,
+        "connections": 12,
+        "proven_connections": 0,
+        "unbalanced_connections": 0,
+        "given_up_connections": 0,
+        "given_up_bytes": 0,
         "unparsed_connections": 0,
         "seconds": 12.4,
         "path": "kebpf/shop-1",
         "left_out": {"why": 2},
+        "left_out_connections": {"--port": 3},
     }
 
 
@@ -132,3 +154,17 @@ def test_plain_recording_does_not_load_rich() -> None:
         "sys.exit(any(name.split('.')[0] == 'rich' for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_program_that_only_makes_calls() -> None:
+    status = make_status(requests=0, test_cases=0, mocks=1204, seconds=3.0)
+    assert summarise(status, PATH)[:2] == [
+        "no requests were served; 1,204 calls recorded as mocks in 3.0 s → kebpf/shop-1; "
+        "captured 100 % of 482,113 bytes on 12 connections",
+        "to run a command on these mocks: kebpf mock kebpf/shop-1 -- COMMAND",
+    ]
+    assert "0 test cases, 0 mocks from 0 requests" in summarise(make_empty(), PATH)[0]
+
+
+def make_empty() -> RecordingStatus:
+    return make_status(requests=0, test_cases=0, mocks=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 from kebpf.protocols.base import Mark
 
@@ -32,7 +31,7 @@ class MarkedBuffer:
     def get_mark(self) -> Mark:
         """The mark of the next byte itself; there must be one."""
         start, mark = self._pieces[0]
-        return replace(mark, offset=mark.offset + self._position - start)
+        return Mark(mark.time_ns, mark.tid, mark.offset + self._position - start)
 
     def take(self, size: int) -> bytes:
         """Removes up to ``size`` bytes from the front."""

@@ -25,24 +25,35 @@ class Framing:
     size: int = 0
 
 
+_NO_BODY = Framing(NONE)
+_NAME_SIZES = frozenset(map(len, ("content-length", "transfer-encoding")))
+
+
 def get_request_framing(head: Document) -> Framing:
     """Raises ``ProtocolError`` when the end of the body cannot be known."""
-    codings = get_tokens(head["headers"], "transfer-encoding")
+    fields = _select(head["headers"])
+    codings = get_tokens(fields, "transfer-encoding")
     if codings:
         if codings[-1] != "chunked":
             raise ProtocolError("the last transfer coding of a request is not chunked")
         return Framing(CHUNKED)
-    return _get_length(head["headers"]) or Framing(NONE)
+    return _get_length(fields) or _NO_BODY
 
 
 def get_response_framing(head: Document, method: str) -> Framing:
     """``method`` is that of the request answered.  Raises ``ProtocolError``."""
     if not has_body(head["status"], method):
-        return Framing(NONE)
-    codings = get_tokens(head["headers"], "transfer-encoding")
+        return _NO_BODY
+    fields = _select(head["headers"])
+    codings = get_tokens(fields, "transfer-encoding")
     if codings:
         return Framing(CHUNKED if codings[-1] == "chunked" else CLOSE)
-    return _get_length(head["headers"]) or Framing(CLOSE)
+    return _get_length(fields) or Framing(CLOSE)
+
+
+def _select(headers: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The fields that may say how a body is delimited."""
+    return [field for field in headers if len(field[0]) in _NAME_SIZES]
 
 
 def has_body(status: int, method: str) -> bool:
@@ -59,9 +70,10 @@ def _get_length(headers: Sequence[Sequence[str]]) -> Framing | None:
 
 def get_content_length(headers: Sequence[Sequence[str]]) -> int | None:
     """The agreed Content-Length.  Raises ``ProtocolError`` for contradicting or odd values."""
-    values = set(get_tokens(headers, "content-length"))
-    if not values:
+    tokens = get_tokens(headers, "content-length")
+    if not tokens:
         return None
+    values = set(tokens)
     value = values.pop()
     if values or _DIGITS.fullmatch(value) is None:
         raise ProtocolError("Content-Length is not one number")
@@ -83,7 +95,10 @@ def is_switch(method: str, status: int) -> bool:
 
 def may_switch(head: Document) -> bool:
     """Whether the bytes after a request may turn out not to be HTTP."""
-    return head["method"] == "CONNECT" or bool(get_tokens(head["headers"], "upgrade"))
+    if head["method"] == "CONNECT":
+        return True
+    fields = [field for field in head["headers"] if len(field[0]) == len("upgrade")]
+    return bool(fields) and bool(get_tokens(fields, "upgrade"))
 
 
 def name_switch(request: Document, response: Document) -> str:

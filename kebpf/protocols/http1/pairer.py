@@ -30,6 +30,7 @@ MAX_TURNS = 1000  # requests that wait for their responses
 
 _DOUBT = "something before its response could not be read, so the pairing is doubtful"
 _PIPELINED = "requests were pipelined around a loss, so responses can no longer be paired"
+_CLIENT, _SERVER = Sender.CLIENT, Sender.SERVER  # an enumeration's own attributes are slow
 _UNASKED = "the server sent a response without a request"
 
 
@@ -58,6 +59,12 @@ class HttpPairer:
 
     def receive_data(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
         """Takes the next bytes of one direction; gives what they completed."""
+        if self.broken is None and data:
+            if sender is _CLIENT:
+                if self._take_whole_request(data, mark):
+                    return []
+            elif exchange := self._take_whole_response(data, mark):
+                return [exchange]
         if self.broken is None and data and self._accept(sender, data):
             self._parsers[sender].receive_data(data, mark)
             self._advance(data, mark)
@@ -90,6 +97,38 @@ class HttpPairer:
         if self.broken is None:
             self._give_up("the recording ended before", mark)
         return self._drain()
+
+    def _take_whole_request(self, data: bytes, mark: Mark) -> bool:
+        """Takes a request that is all of a piece, with nothing else under way: the usual case."""
+        server = self._server
+        if self._turns or self._is_tentative or server.message or server.buffer.data:
+            return False
+        if self._is_lost[_CLIENT]:
+            return False
+        message = self._client.read_whole(data, mark)
+        if message is None:
+            return False
+        self._open_turn(message, mark)
+        self._sending = None
+        self._last_request = message
+        return True
+
+    def _take_whole_response(self, data: bytes, mark: Mark) -> Exchange | None:
+        """Takes the answer to the only request, if it is all of a piece: the usual case."""
+        client, server, turns = self._client, self._server, self._turns
+        if len(turns) != 1 or self._is_pipelined or client.message or client.buffer.data:
+            return None
+        turn = turns[0]
+        is_begun = not turn.request.is_complete or turn.response_start is not None
+        if is_begun or self._is_lost[_SERVER] or turn.may_switch:
+            return None
+        server.method = turn.request.head["method"]
+        message = server.read_whole(data, mark)
+        if message is None or message.head["status"] < 200:
+            return None
+        turn.response, turn.response_start = message, message.start
+        turns.clear()
+        return turn.make_exchange()
 
     def _accept(self, sender: Sender, data: bytes) -> bool:
         """Whether bytes are in step with the parser, or bring it in step again."""
@@ -158,7 +197,7 @@ class HttpPairer:
         if not self._turns or self._client.message is not None:
             return False
         last = self._turns[-1]
-        return may_switch(last.request.head) and not last.is_answered()
+        return last.may_switch and not last.is_answered()
 
     def _open_turn(self, message: Message, mark: Mark) -> None:
         if self._is_tentative and message.head["method"] not in METHODS:
@@ -167,7 +206,7 @@ class HttpPairer:
         self._judge_unasked(message)
         if self._last_request and self._last_request.end is message.piece:
             self._is_pipelined = True
-        turn = Turn(message)
+        turn = Turn(message, may_switch=may_switch(message.head))
         self._turns.append(turn)
         self._sending = turn
         if len(self._turns) > MAX_TURNS:

@@ -23,12 +23,15 @@ from kebpf.protocols.http1.grammar import (
     parse_fields,
     parse_request_head,
     parse_status_head,
+    parse_usual_request,
+    parse_usual_status,
 )
 
 MAX_BODY_SIZE = 64 * 1024 * 1024
 MAX_CHUNK_LINE_SIZE = 4096
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+_CLIENT = Sender.CLIENT
 _BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 
 
@@ -50,7 +53,7 @@ class Message:
     start: Mark
     piece: Mark
     end: Mark
-    body: bytearray = field(default_factory=bytearray)
+    body: bytes | bytearray = b""  # in pieces if a bytearray
     trailers: Headers = field(default_factory=list)
     lost_size: int = 0
     has_unknown_loss: bool = False
@@ -59,12 +62,13 @@ class Message:
 
     def make_document(self) -> Document:
         """The message as a document, without what only a response has (``interim``)."""
-        document = {key: value for key, value in self.head.items() if key != "layout"}
+        document = dict(self.head)
+        layout = document.pop("layout", None)
         document["body"] = bytes(self.body)
         document["trailers"] = self.trailers
         document["framing"] = self.framing
-        if "layout" in self.head:
-            document["layout"] = self.head["layout"]
+        if layout is not None:
+            document["layout"] = layout
         return document
 
 
@@ -138,6 +142,33 @@ class MessageParser:
     def receive_eof(self) -> None:
         """Notes that nothing more will come."""
         self.has_eof = True
+
+    def read_whole(self, data: bytes, mark: Mark) -> Message | None:
+        """A message with a head as usual that is all there is in a piece; ``None`` if it is not.
+
+        The parser must be between two messages.  Nothing is taken: what this does not read goes
+        the long way, through `receive_data`, which would have given the same message.
+        """
+        size = data.find(b"\r\n\r\n") + 4
+        if self.message is not None or self.buffer.data or not 4 <= size <= MAX_HEAD_SIZE:
+            return None
+        is_request = self._sender is _CLIENT
+        head = (parse_usual_request if is_request else parse_usual_status)(data[:size])
+        if head is None:
+            return None
+        try:
+            frame = self._get_framing(head)
+        except ProtocolError:
+            return None
+        is_counted = frame.kind in (framing.NONE, framing.LENGTH)
+        if not is_counted or len(data) != size + frame.size or frame.size > MAX_BODY_SIZE:
+            return None
+        return Message(head, frame.kind, mark, mark, mark, data[size:], is_complete=True)
+
+    def _get_framing(self, head: Document) -> framing.Framing:
+        if self._sender is _CLIENT:
+            return framing.get_request_framing(head)
+        return framing.get_response_framing(head, self.method)
 
     def next_event(self) -> Event | None:
         """The next event, or ``None`` for "need more"."""
@@ -213,11 +244,10 @@ class MessageParser:
         self._scanned = 0
         if self._sender is Sender.CLIENT:
             head = parse_request_head(block)
-            frame = framing.get_request_framing(head)
         else:
             head = parse_status_head(block)
-            frame = framing.get_response_framing(head, self.method)
-        self.message = Message(head, frame.kind, start, piece, self.buffer.last)
+        frame = self._get_framing(head)
+        self.message = Message(head, frame.kind, start, piece, self.buffer.last, bytearray())
         self._state = _BODY_STATES[frame.kind]
         self._remaining = frame.size
         return HeadRead(self.message)

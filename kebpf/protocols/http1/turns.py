@@ -21,6 +21,7 @@ class Turn:
     interim: list[Document] = field(default_factory=list)
     problem: str | None = None
     is_dropped: bool = False
+    may_switch: bool = False  # what follows the request may turn out not to be HTTP
 
     def is_complete(self) -> bool:
         """Both messages are whole."""
@@ -45,14 +46,24 @@ class Turn:
         )
 
     def _make_response(self, response: Message) -> Document:
-        return response.make_document() | {"interim": self.interim}
+        document = response.make_document()
+        document["interim"] = self.interim
+        return document
 
     def _get_problem(self) -> str | None:
+        if self.problem is None and not _has_flaw(self.request) and not _has_flaw(self.response):
+            return None
         problems = [describe_message_loss(self.request, "request")]
         if self.response is not None:
             problems.append(describe_message_loss(self.response, "response"))
         problems.append(self.problem)
         return "; ".join(problem for problem in problems if problem) or None
+
+
+def _has_flaw(message: Message | None) -> bool:
+    if message is None:
+        return False
+    return message.lost_size > 0 or message.has_unknown_loss or message.is_oversized
 
 
 def describe_message_loss(message: Message, what: str) -> str | None:

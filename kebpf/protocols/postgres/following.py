@@ -269,7 +269,7 @@ class Follower:
             self._group.append(describe_exchange(step, entry, columns, end))
             return
         portal = find_portal(step.message.name, self._portals)
-        portal.columns, portal.is_described = columns, True
+        portal.describe(columns)
         self._unused.append((step, portal))
 
     def _on_row(self, message: m.DataRow, start: Mark, end: Mark) -> None:

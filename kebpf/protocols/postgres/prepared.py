@@ -46,6 +46,12 @@ class Portal:
     is_described: bool = False
     pieces: int = 0
 
+    def describe(self, columns: list[Document] | None) -> None:
+        """The server said what its rows are, and so those of later portals of its statement."""
+        self.columns, self.is_described = columns, True
+        if columns is not None:
+            self.statement.columns = [{**c, "format": m.TEXT_FORMAT} for c in columns]
+
     def result_columns(self) -> list[Document] | None:
         """The columns as its rows are formatted, ``None`` for none or not known."""
         if self.is_described or self.bind is None:

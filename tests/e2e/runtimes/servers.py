@@ -14,7 +14,7 @@ from tests.fix_postgres import run_postgres
 from tests.fix_redis import run_redis
 
 AUTHORS = ("ann", "bob", "eve")  # eve comes later
-SEEDED = 5000  # notes of each author that the cache does not know
+SEEDED = 10_000  # notes of each author that the cache does not know: more than rounds in a run
 TABLES = """
 CREATE TABLE notes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

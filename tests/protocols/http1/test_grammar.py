@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from kebpf.protocols.base import ProtocolError
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kebpf.protocols.base import Document, ProtocolError
 from kebpf.protocols.http1.grammar import (
     find_head_end,
     get_tokens,
     get_value,
     get_values,
+    parse_any_request,
+    parse_any_status,
     parse_request_head,
     parse_status_head,
+    parse_usual_request,
+    parse_usual_status,
     unfold,
 )
 
@@ -94,3 +102,82 @@ def test_head_end() -> None:
 def test_tokens() -> None:
     headers = [["Connection", "Keep-Alive, ,Upgrade"], ["connection", " close "]]
     assert get_tokens(headers, "connection") == ["keep-alive", "upgrade", "close"]
+
+
+def _try(parse: Callable[[bytes], Document], block: bytes) -> Document | str:
+    try:
+        return parse(block)
+    except ProtocolError as error:
+        return str(error)
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [
+            b"A: b",
+            b"A:b",
+            b"A:  b",
+            b"A: b ",
+            b"A: ",
+            b"A:",
+            b" fold",
+            b"\tfold",
+            b"A : b",
+            b"b c: d",
+            b"A: \x00",
+            b"A: b\rc",
+            b"A: b\nB: c",
+            b"X-\xff: y",
+            b"A: \xff\x85",
+            b": v",
+            b"A: b: c",
+        ]
+    ),
+    st.binary(max_size=6),
+)
+STARTS = st.sampled_from(
+    [
+        b"GET / HTTP/1.1",
+        b"GET  / HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b"get /\xff HTTP/1.0",
+        b"GET / HTTP/2.0",
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.0 099 a",
+        b"HTTP/1.1 404  x",
+        b"HTTP/1.1 2000 OK",
+        b"",
+    ]
+)
+ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b" \r\n", b"\r\r\n"])
+
+
+@given(
+    STARTS, ENDS, st.lists(st.tuples(LINES, ENDS), max_size=4), st.sampled_from([b"\r\n", b"\n"])
+)
+def test_usual_heads_are_read_as_any(
+    start: bytes, end: bytes, fields: list[tuple[bytes, bytes]], blank: bytes
+) -> None:
+    block = start + end + b"".join(line + ending for line, ending in fields) + blank
+    head_size = find_head_end(bytearray(block), 0)
+    assert head_size is not None
+    block = block[:head_size]
+    assert _try(parse_request_head, block) == _try(parse_any_request, block)
+    assert _try(parse_status_head, block) == _try(parse_any_status, block)
+
+
+def test_a_usual_head_goes_the_short_way() -> None:
+    assert parse_usual_request(b"GET / HTTP/1.1\r\nHost: h\r\nA: b c\r\n\r\n") == {
+        "method": "GET",
+        "target": "/",
+        "version": "1.1",
+        "headers": [["Host", "h"], ["A", "b c"]],
+    }
+    assert parse_usual_status(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n") == {
+        "status": 404,
+        "reason": "Not Found",
+        "version": "1.1",
+        "headers": [["A", "b"]],
+    }

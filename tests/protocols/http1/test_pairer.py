@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kebpf.protocols.base import Mark, Sender
 from kebpf.protocols.http1 import HTTP1
-from kebpf.protocols.http1.pairer import MAX_HELD_SIZE
+from kebpf.protocols.http1.pairer import MAX_HELD_SIZE, HttpPairer
+from kebpf.protocols.http1.parser import MessageParser
 from tests.protocols.http1.wire import (
     CHUNKED_RESPONSE,
     RFC_REQUEST,
@@ -399,3 +402,57 @@ def test_bodies_over_the_cap_are_problems(size: int, monkeypatch: pytest.MonkeyP
     assert (feed.problems() == [None]) is (size <= 7)
     assert feed.exchanges[0].response is not None
     assert len(feed.exchanges[0].response["body"]) == min(size, 7)
+
+
+POSTED = b"POST /p HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+SCRIPT = [
+    *((C, data) for data in (make_get("/1"), make_get("/2"), POSTED, POSTED[:-2], POSTED[-2:])),
+    (C, make_get("/head").replace(b"GET", b"HEAD")),
+    (C, make_get("/up", "Upgrade: h2c")),
+    (C, make_get("h:443").replace(b"GET", b"CONNECT")),
+    (C, make_get("/1") + make_get("/2")),
+    (C, b"\r\n" + make_get("/blank")),
+    (C, make_get("/lines").replace(b"\r\n", b"\n")),
+    (C, b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"),
+    (C, b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\na"),
+    *((S, data) for data in (make_ok(b"one"), make_ok(b""), make_ok(b"three")[:-2], b"ee")),
+    (S, make_ok(b"one") + make_ok(b"two")),
+    (S, b"HTTP/1.1 100 Continue\r\n\r\n"),
+    (S, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
+    (S, b"HTTP/1.1 204 No Content\r\n\r\n"),
+    (S, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+    (S, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+    (S, b"HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+    (S, make_chunked_ok(b"a", b"b")),
+    *((sender, data) for sender in (C, S) for data in (b"garbage\r\n\r\n", 2)),
+]
+
+
+def follow(
+    script: list[tuple[Sender, bytes | int]], joined: bool, close: Sender | None
+) -> list[str]:
+    """All that can be seen of a pairer, after every step."""
+    feed, seen = Feed(HttpPairer(joined)), []
+    for step in script:
+        feed.send(step)
+        seen.append(f"{feed.exchanges} {feed.pairer.broken} {feed.pairer.open_since}")  # type: ignore[attr-defined]
+    if close is not None:
+        feed.close(close).send(*script[:2])
+    return [*seen, str(feed.finish().exchanges)]
+
+
+@given(st.lists(st.sampled_from(SCRIPT), max_size=10), st.booleans(), st.sampled_from([None, C, S]))
+def test_the_short_way_gives_what_the_long_way_gives(
+    script: list[tuple[Sender, bytes | int]], joined: bool, close: Sender | None
+) -> None:
+    short = follow(script, joined, close)
+    with mock.patch.object(MessageParser, "read_whole", return_value=None):
+        assert follow(script, joined, close) == short
+
+
+def test_whole_messages_go_the_short_way() -> None:
+    with mock.patch.object(MessageParser, "next_event", side_effect=AssertionError):
+        feed = Feed().send(
+            (C, POSTED), (S, make_ok(b"one")), (C, make_get("/2")), (S, make_ok(b""))
+        )
+    assert feed.pairs() == [("/p", b"one"), ("/2", b"")]

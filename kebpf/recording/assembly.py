@@ -1,0 +1,189 @@
+"""The recorder's side of the assembler: starts that process, talks to it, cleans up after it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from kebpf.capture.spool import DEFAULT_QUOTA, Spool
+from kebpf.recording.channel import (
+    Channel,
+    ChannelClosedError,
+    Failed,
+    Message,
+    Prepare,
+    Prepared,
+)
+from kebpf.recording.errors import TestSetError
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+_END_SECONDS = 10.0  # an assembler that was told to end and has not is killed
+_FOR_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOWEST = 19  # nice: it runs when the target and all others leave time
+
+
+class AssemblerError(Exception):
+    """The assembler ended and was not to; the text is one sentence.
+
+    ``traceback`` is where, if it could still tell.
+    """
+
+    def __init__(self, text: str, traceback: str = "") -> None:
+        super().__init__(text)
+        self.traceback = traceback
+
+
+class EventLogFullError(Exception):
+    """The event log cannot be written; ``reason`` is the ``OSError``."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Assembly:
+    """The assembler's process and the spool it reads.
+
+    To be made while this process has one thread only: the other one is its copy, which shares
+    the memory of all that is loaded by then.
+    """
+
+    def __init__(self, quota: int = DEFAULT_QUOTA) -> None:
+        self.spool = Spool(quota)
+        self._unfinished: list[str] = []
+        self._is_asked = False
+        ours, theirs = socket.socketpair()
+        gc.freeze()  # what both have stays shared as far as it can
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _become_assembler(theirs, self.spool)
+        theirs.close()
+        self._channel = Channel(ours)
+        self._ended = os.pidfd_open(self.pid)
+        self._is_open = True
+
+    def prepare(self, message: Prepare) -> None:
+        """Asks for the files; `await_files` says whether they could be made."""
+        self._is_asked = True
+        self.send(message)
+
+    def await_files(self) -> None:
+        """Returns when the files are there.  Raises as `receive`."""
+        self._unfinished = self.expect(Prepared).unfinished
+
+    def send(self, message: Message) -> None:
+        """Raises as `receive`."""
+        try:
+            self._channel.send(message)
+        except ChannelClosedError:
+            self._explain_end()
+
+    def receive(self, seconds: float | None) -> Message | None:
+        """What the assembler says next, ``None`` if nothing for so long.
+
+        Raises ``TestSetError``, `EventLogFullError` and `AssemblerError`.
+        """
+        try:
+            message = self._channel.receive(seconds)
+        except ChannelClosedError:
+            self._explain_end()
+        if isinstance(message, Failed):
+            _raise_failure(message)
+        return message
+
+    def expect(self, kind: type[MessageT]) -> MessageT:
+        """Waits for a message of one kind; others that were asked for before are dropped."""
+        while True:
+            message = self.receive(None)
+            if isinstance(message, kind):
+                return message
+
+    def step_back(self) -> None:
+        """From here on the target comes first."""
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, _LOWEST)
+
+    def hurry(self) -> None:
+        """The target is recorded no more: what is left is done as fast as the host can."""
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, 0)
+
+    def settle(self) -> None:
+        """What it made is in its place."""
+        self._unfinished = []
+
+    def close(self) -> None:
+        """Ends the assembler, which removes what is unfinished; if it was killed, this does."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._channel.close()
+        with suppress(OSError):  # it may have been stopped, or have nothing to clean up
+            os.kill(self.pid, signal.SIGCONT if self._is_asked else signal.SIGKILL)
+        self._reap()
+        os.close(self._ended)
+        for name in self._unfinished:
+            _remove(Path(name))
+        self.spool.close()
+
+    def _reap(self) -> int:
+        """How it ended, as ``subprocess`` says it; it is killed if it does not."""
+        poll = select.poll()
+        poll.register(self._ended, select.POLLIN)
+        if not poll.poll(_END_SECONDS * 1000):
+            os.kill(self.pid, signal.SIGKILL)
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:  # reaped before
+            return 0
+
+    def _explain_end(self) -> NoReturn:
+        """It has closed the channel; it may have said why before."""
+        with suppress(ChannelClosedError):
+            while (message := self._channel.receive(0)) is not None:
+                if isinstance(message, Failed):
+                    _raise_failure(message)
+        status = self._reap()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        raise AssemblerError(f"the process that writes the test set was ended by {how}")
+
+
+def _become_assembler(channel: socket.socket, spool: Spool) -> NoReturn:
+    """In the child: what only it needs is loaded only here; signals are for the parent."""
+    try:
+        for number in _FOR_PARENT:
+            signal.signal(number, signal.SIG_IGN)
+        from kebpf.recording.assembler import enter_process
+
+        enter_process(Channel(channel), spool)
+    finally:
+        os._exit(1)
+
+
+def _raise_failure(failed: Failed) -> NoReturn:
+    if failed.kind == "test set":
+        raise TestSetError(failed.text)
+    if failed.kind == "event log":
+        raise EventLogFullError(OSError(failed.number, failed.text))
+    text = (
+        f"unexpected {failed.kind}: {failed.text}" if failed.text else f"unexpected {failed.kind}"
+    )
+    raise AssemblerError(text, failed.traceback)
+
+
+def _remove(path: Path) -> None:
+    if path.name.startswith(".") and path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    remove: Callable[[], None] = path.rmdir if path.is_dir() else path.unlink
+    with suppress(OSError):  # it is gone already, or something else is in it
+        remove()

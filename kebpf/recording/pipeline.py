@@ -1,0 +1,137 @@
+"""Runs events through the stages into a test set."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kebpf import __version__
+from kebpf.capture.eventlog import EventLog, LogHead
+from kebpf.reassembly.proof import KernelCount
+from kebpf.reassembly.tracker import Tracker
+from kebpf.recording.builder import RecordingBuilder
+from kebpf.recording.model import Losses, Manifest, RecordedExchange
+from kebpf.recording.progress import Progress
+from kebpf.recording.watcher import Watcher
+from kebpf.recording.writer import TestSetWriter
+
+#: How often, in event time, things are settled: a backlog may hold many seconds of events.
+_SETTLE_NS = 50_000_000
+
+
+class Pipeline:
+    """Events in, a test set out; needs no kernel, so a log can be run through it as well.
+
+    The times of events become times of day by ``head.clock_offset_ns``.
+    """
+
+    def __init__(self, writer: TestSetWriter, name: str, head: LogHead) -> None:
+        self._head = head
+        self._builder = RecordingBuilder(writer, name)
+        self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder)
+        self.tracker = Tracker(self._watcher, head.listening, head.sockets)
+        self._protocols: dict[str, str] = {}
+        self._newest_ns = 0
+        self._settled_ns = 0
+        self.events = 0
+
+    def feed(self, run: bytes) -> None:
+        """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
+        at = 0
+        while at < len(run):
+            at, count = self.tracker.feed_run(run, at, self._settled_ns + _SETTLE_NS)
+            self.events += count
+            self._newest_ns = max(self._newest_ns, self.tracker.now_ns)
+            if self._newest_ns - self._settled_ns > _SETTLE_NS:
+                self.settle()
+
+    def settle(self, read_until_ns: int = 0) -> None:
+        """Gives up on what is overdue, writes what is decided; `feed` does so by event time.
+
+        ``read_until_ns`` (CLOCK_MONOTONIC) says up to when all events were taken, for a time in
+        which none came.
+        """
+        self._newest_ns = self._settled_ns = max(self._newest_ns, read_until_ns)
+        self.tracker.release_late()
+        if self._newest_ns:
+            now_ns = self._newest_ns + self._head.clock_offset_ns
+            known_ns = self._watcher.settle(now_ns)
+            self._builder.advance(known_ns, self._watcher.open_requests())
+
+    def progress(self) -> Progress:
+        totals, stats = self.tracker.totals(), self._builder.stats
+        return Progress(
+            requests=stats.requests,
+            test_cases=stats.test_cases,
+            mocks=stats.mocks,
+            events=self.events,
+            connections=totals.connections,
+            captured_size=totals.captured_size,
+            lost_size=totals.gap_size + totals.unopened_size,
+            given_up=totals.given_up,
+            given_up_size=totals.given_up_size,
+            proven=self.tracker.proof.proven,
+            unbalanced=dict(self.tracker.proof.reasons),
+            unbalanced_names=list(self.tracker.proof.named),
+            unparsed=dict(self._watcher.unparsed),
+            left_out=dict(stats.left_out),
+            destinations=dict(stats.destinations),
+            protocols=self._protocols,
+            served=self._watcher.count_served(),
+            missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
+        )
+
+    def finish(
+        self, counts: dict[tuple[int, int], KernelCount] | None, seconds: float, lost_events: int
+    ) -> Manifest:
+        """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
+
+        ``counts`` are the kernel's, of the connections that are open; a log has none.
+        """
+        self.tracker.finish(counts)
+        totals = self.tracker.totals()
+        losses = Losses(
+            lost_events=lost_events,
+            lost_bytes=totals.gap_size + totals.unopened_size,
+            unparsed_connections=sum(self._watcher.unparsed.values()),
+            given_up_connections=totals.given_up,
+            given_up_bytes=totals.given_up_size,
+            unbalanced_connections=sum(self.tracker.proof.reasons.values()),
+        )
+        return self._builder.finish(
+            created_ns=time.time_ns(),
+            kebpf_version=__version__,
+            kernel=self._head.kernel,
+            command=self._head.command,
+            executable=self._head.executable,
+            ports=self.tracker.listening,
+            events=self.events,
+            captured_bytes=totals.captured_size,
+            seconds=seconds,
+            losses=losses,
+            extra=self._extra(),
+        )
+
+    def _extra(self) -> dict[str, Any]:
+        """What else the manifest says."""
+        served = {
+            name: {"connections": connections, "bytes": size}
+            for name, (connections, size) in self._watcher.count_served().items()
+        }
+        return {"served": served} if served else {}
+
+    def _add(self, recorded: RecordedExchange) -> None:
+        self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
+        self._builder.add(recorded)
+
+
+def rebuild(log: EventLog, writer: TestSetWriter, name: str) -> Manifest:
+    """Makes a test set from an event log, without a kernel.
+
+    Raises `kebpf.capture.events.EventError` and ``TestSetError``.
+    """
+    pipeline = Pipeline(writer, name, log.head)
+    for run in log.runs():
+        pipeline.feed(run)
+        pipeline.settle()
+    return pipeline.finish(None, 0.0, 0)
