@@ -60,8 +60,13 @@ UNDER_WAY = (
     "it began before the recording",
     "the recording ended before the (request|response) was complete",
     "it was not finished when the recording ended",
+    "the response was cut off",
+    "the server closed the connection before the response was complete",
+    "a call (of no test case|it (may have )?made cannot be replayed): "
+    "the connection or the recording ended before its response",
+    "a call of no test case: requests were in flight when the connection was joined",
 )
-SENT_BY_KERNEL = f"the body of the response lost {len(LOGO):,} bytes"
+SENT_BY_KERNEL = f"{len(LOGO):,} bytes of the response were lost"
 
 
 @dataclass(frozen=True)
