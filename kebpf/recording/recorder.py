@@ -34,8 +34,10 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     `Assembly.receive`.
     """
     assembly.await_files()
-    probes.watch(target.pids)
+    # Probes are attached one after the other: with nobody to watch yet, so that none sees an
+    # answer, or a question, before the other does.
     probes.attach()
+    probes.watch(target.pids)
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)

@@ -96,6 +96,17 @@ def make_facts(pid: int) -> ProcessFacts:
     return ProcessFacts(pid, 1, "shop", ["shop"], "/usr/bin/shop", False)
 
 
+def test_all_probes_see_a_target_from_the_same_moment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kebpf.recording.recorder.refresh_target", lambda _target: None)
+    target = Target(make_facts(100), [100], [100])
+    probes = FakeProbes([])
+    with assembling(tmp_path) as assembly:
+        begin_recording(probes.as_probes, target, assembly)
+    assert probes.notes[:2] == ["attach", "watch"]
+
+
 class TestRecording:
     @pytest.fixture(autouse=True)
     def assembled(self, tmp_path: Path) -> Iterator[None]:

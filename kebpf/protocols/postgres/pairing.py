@@ -217,9 +217,8 @@ class PostgresPairer:
         if self._client.is_untyped or self._opening is not None or self._awaits_reply:
             return self._lose_opening(problem)
         self._unanswered = self._follower.group_ends
-        was_lost = self._is_lost
         given = self._give_up(problem, is_contradiction) + self._abandon_early()
-        if sender is Sender.CLIENT and not was_lost and not given:
+        if sender is Sender.CLIENT and not given:
             given.append(_unknown_exchange(problem, mark))
         self._is_lost = True
         self._is_client_framed = self._is_client_framed and sender is Sender.SERVER
@@ -277,13 +276,13 @@ class PostgresPairer:
             return given + self._receive_client(data, mark)
         if not self._is_client_framed:
             return [_unknown_exchange(_LOST_BYTES, mark)]
-        before = self._follower.group_ends
         self._client.feed(data, mark)
         while frame := self._client.next_frame():
             self._on_client_frame(frame)
-        self._unanswered += self._follower.group_ends - before
-        self._pipelines = self._pipelines or self._follower.group_ends > 1
-        return []
+        self._unanswered += self._follower.group_ends
+        self._pipelines = self._pipelines or self._unanswered > 1
+        # At once: who judges which request made a call must know that there was one.
+        return self._follower.abandon(_LOST_BYTES)
 
     def _seek_anchor(self, data: bytes) -> list[Exchange]:
         self._has_seen_server = True

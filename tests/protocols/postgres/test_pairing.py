@@ -297,6 +297,20 @@ def test_a_statement_prepared_before_is_named() -> None:
     assert found.request["sql"] is None
 
 
+def test_what_is_asked_after_a_loss_is_told_at_once() -> None:
+    pairer = POSTGRES.make_pairer(joined=True)
+    asked = write_all([m.Bind("", "x"), m.Execute(""), m.Sync()])
+    pairer.receive_data(Sender.SERVER, b"rest of an answer", Mark(0))
+    pairer.receive_data(Sender.CLIENT, asked, Mark(1))
+    pairer.receive_gap(Sender.SERVER, 25, Mark(2))
+    for time_ns in (3, 4):
+        (found,) = pairer.receive_data(Sender.CLIENT, asked, Mark(time_ns))
+        assert (found.request_start.time_ns, found.problem) == (time_ns, "bytes of it were lost")
+    assert pairer.receive_gap(Sender.CLIENT, 10, Mark(5))[0].problem is not None
+    (found,) = pairer.receive_data(Sender.CLIENT, b"rest of it", Mark(6))
+    assert (found.request_start.time_ns, found.problem) == (6, "bytes of it were lost")
+
+
 def test_encryption_ends_the_story() -> None:
     pairer = POSTGRES.make_pairer()
     assert pairer.receive_data(Sender.CLIENT, write(m.SSLRequest()), Mark(1)) == []
