@@ -40,6 +40,7 @@ class Runtime:
     bugs: Sequence[str] = ("title",)
     min_cases: int | None = None
     left_out: Sequence[str] = ()
+    unread: Sequence[str] = ()
 
     @property
     def sources(self) -> Path:

@@ -13,6 +13,8 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``bugs``       values of ``NOTES_BUG`` each of which must fail the replay (default: ``title``)
 - ``left_out``   regular expressions of the reasons for which cases may be left out (default: none;
   requests under way at attach or stop are never cases and need no entry)
+- ``unread``     routes whose answers the kernel copies from a file (``sendfile``): their bytes are
+  lost, counted, and they are never cases (default: none)
 - ``min_cases``  how many cases there must be at least, if any may be left out
 
 ``{python}`` in a command is the interpreter of the tests, ``{port}`` in ``start`` the port.
