@@ -39,6 +39,7 @@ class Runtime:
     environment: Mapping[str, str] = field(default_factory=dict)
     bugs: Sequence[str] = ("title",)
     min_cases: int | None = None
+    recycles_after: float | None = None
     left_out: Sequence[str] = ()
 
     @property

@@ -14,6 +14,9 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``left_out``   regular expressions of the reasons for which cases may be left out (default: none;
   requests under way at attach or stop are never cases and need no entry)
 - ``min_cases``  how many cases there must be at least, if any may be left out
+- ``recycles_after``  for a pool that tries a connection before use when it was idle so many
+  seconds: in the middle of the recording there is a lull in which PostgreSQL ends its sessions,
+  so that statements prepared before the attach are prepared again (default: none)
 
 ``{python}`` in a command is the interpreter of the tests, ``{port}`` in ``start`` the port.
 
@@ -46,6 +49,7 @@ from tests.e2e.runtimes.servers import Servers
 READY_SECONDS = 60.0
 TEST_SECONDS = 100.0
 BEFORE_ATTACH = 40  # requests: pools are open and statements prepared by then
+BEFORE_RECYCLING = 60  # requests on connections that were there before
 WHILE_ATTACHED = 200
 BEFORE_STOP = 10
 
@@ -121,6 +125,9 @@ class Program:
         attached_ns = time.monotonic_ns()
         try:
             load.admit("eve")
+            if self.runtime.recycles_after is not None:
+                load.wait_for(BEFORE_RECYCLING)
+                self._recycle(load, self.runtime.recycles_after)
             load.wait_for(WHILE_ATTACHED)
             stopping_ns = time.monotonic_ns()
         finally:
@@ -145,6 +152,11 @@ class Program:
             [one for one in overlapping if one not in within],
             {name: after[name] - before[name] for name in after},
         )
+
+    def _recycle(self, load: Load, seconds: float) -> None:
+        with load.lull():
+            self._servers.end_sessions()
+            time.sleep(seconds)  # by the pool's own clock
 
     def replay(self, path: Path, report: Path, bug: str = "") -> TestRun:
         """Tests the program, with a regression if named, against a recording of it."""
