@@ -52,19 +52,27 @@
 #error "kebpf knows the registers of x86_64 and aarch64"
 #endif
 
-static inline u64 read_register(u64 regs, u32 offset) {
-    u64 value = 0;
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)(regs + offset));
-    return value;
-}
+/* The registers of the current call: where the verifier knows their type they are read without a
+ * helper, otherwise `given` says where they are. */
+#ifdef KEBPF_HAS_TASK_REGS
+#define read_register(regs, offset) LOAD(u64, regs, offset)
+#define read_call_number(regs) LOAD(u32, regs, REG_CALL)
+#define read_code_segment(regs) LOAD(u16, regs, REG_CS)
+#define find_registers(given) ((u64)bpf_task_pt_regs(bpf_get_current_task_btf()))
+#else
+#define read_register(regs, offset) PROBE(u64, regs, offset)
+#define read_call_number(regs) PROBE(u32, regs, REG_CALL)
+#define read_code_segment(regs) PROBE(u16, regs, REG_CS)
+#define find_registers(given) (given)
+#endif
 
 /* The number of the system call, or -1 for one whose arguments are laid out otherwise. */
 static inline int read_call(u64 regs) {
 #ifdef CS_64BIT
-    if ((u16)read_register(regs, REG_CS) != CS_64BIT)
+    if (read_code_segment(regs) != CS_64BIT)
         return -1;
 #endif
-    return (int)read_register(regs, REG_CALL);
+    return (int)read_call_number(regs);
 }
 
 static inline int read_direction(int call) {

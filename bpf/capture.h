@@ -188,11 +188,6 @@ static inline void send_end(u64 sk, struct connection *c, u32 direction) {
     emit(&head, sizeof(head));
 }
 
-static inline int is_target(void) {
-    u32 process = bpf_get_current_pid_tgid() >> 32;
-    return targets.lookup(&process) != 0;
-}
-
 /* Whether a call with these flags takes bytes out of the stream. */
 static inline int is_consuming(u32 direction, u32 flags) {
     return direction == EGRESS || !(flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB));

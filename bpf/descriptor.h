@@ -4,24 +4,34 @@
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
+/* The struct file of a descriptor of the current task, or 0. */
+static inline u64 find_file(u32 descriptor) {
+#ifdef KEBPF_HAS_TASK_REGS
+    u64 files = LOAD(u64, (u64)bpf_get_current_task_btf(), OFF_TASK_FILES);
+    u64 table = files ? LOAD(u64, files, OFF_FILES_FDT) : 0;
+    if (!table || descriptor >= LOAD(u32, table, OFF_FDTABLE_MAX))
+        return 0;
+    u64 array = LOAD(u64, table, OFF_FDTABLE_FD);
+#else
+    u64 files = PROBE(u64, bpf_get_current_task(), OFF_TASK_FILES);
+    u64 table = PROBE(u64, files, OFF_FILES_FDT);
+    if (descriptor >= PROBE(u32, table, OFF_FDTABLE_MAX))
+        return 0;
+    u64 array = PROBE(u64, table, OFF_FDTABLE_FD);
+#endif
+    return PROBE(u64, array, 8 * (u64)descriptor);
+}
+
+/* The socket of a struct file, or 0. */
+static inline u64 read_socket(u64 file) {
+    u64 inode = PROBE(u64, file, OFF_FILE_INODE);
+    if ((PROBE(u16, inode, OFF_INODE_MODE) & S_IFMT) != S_IFSOCK)
+        return 0;
+    return PROBE(u64, PROBE(u64, file, OFF_FILE_PRIVATE), OFF_SOCKET_SK);
+}
+
 /* The socket behind a file descriptor of the current task, or 0. */
 static inline u64 find_socket(u32 descriptor) {
-    u64 task = bpf_get_current_task(), files = 0, table = 0, array = 0, file = 0, inode = 0;
-    u64 socket = 0, sk = 0;
-    u32 size = 0;
-    u16 mode = 0;
-    READ(files, task, OFF_TASK_FILES);
-    READ(table, files, OFF_FILES_FDT);
-    READ(size, table, OFF_FDTABLE_MAX);
-    if (descriptor >= size)
-        return 0;
-    READ(array, table, OFF_FDTABLE_FD);
-    READ(file, array, 8 * (u64)descriptor);
-    READ(inode, file, OFF_FILE_INODE);
-    READ(mode, inode, OFF_INODE_MODE);
-    if ((mode & S_IFMT) != S_IFSOCK)
-        return 0;
-    READ(socket, file, OFF_FILE_PRIVATE);
-    READ(sk, socket, OFF_SOCKET_SK);
-    return sk;
+    u64 file = find_file(descriptor);
+    return file ? read_socket(file) : 0;
 }

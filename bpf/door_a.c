@@ -2,11 +2,13 @@
 #include <uapi/linux/ptrace.h>
 #include "events.h"
 #include "maps.h"
+#include "target.h"
 #include "arch.h"
 #include "descriptor.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "short.h"
 #include "lifecycle.h"
 
 enum { ENOSYS = 38 };
@@ -36,12 +38,33 @@ static inline int end_vector(u64 sk) {
     return 0;
 }
 
+/* Whether a call with one buffer is what moved the bytes: as above, but what the descriptor leads
+ * to is looked up once. */
+static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 direction) {
+    int call = read_call(regs);
+#ifdef REG_RESULT
+    if ((s64)read_register(regs, REG_RESULT) != -ENOSYS)
+        return 0;
+#endif
+    if (!has_one_buffer(call) || read_direction(call) != (int)direction)
+        return 0;
+    u64 file = find_file(read_register(regs, REG_1));
+    if (!file || (file != c->file && read_socket(file) != sk))
+        return 0;
+    c->file = file;
+    return 1;
+}
+
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
     if (result < 0 && direction == INGRESS)
         return end_vector(sk);
     if (!is_target() || !is_consuming(direction, flags))
         return 0;
-    u64 regs = (u64)bpf_task_pt_regs(bpf_get_current_task_btf());
+    u64 regs = find_registers(0);
+    struct connection *c = connections.lookup(&sk);
+    if (c && result > 0 && is_of_short_call(regs, sk, c, direction) &&
+        capture_short(regs, sk, c, result, direction, flags))
+        return 0;
     if (result <= 0)
         pass_message(sk, regs, result);
     if (result < 0)

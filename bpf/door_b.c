@@ -2,11 +2,13 @@
 #include <uapi/linux/ptrace.h>
 #include "events.h"
 #include "maps.h"
+#include "target.h"
 #include "arch.h"
 #include "descriptor.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "short.h"
 #include "lifecycle.h"
 
 static inline u32 read_flags(u64 regs, int call) {
@@ -21,7 +23,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     s64 result = ctx->args[1];
     if (result < 0 || !is_target())
         return 0;
-    u64 regs = ctx->args[0];
+    u64 regs = find_registers(ctx->args[0]);
     int call = read_call(regs);
     int direction = read_direction(call);
     if (direction < 0)
@@ -35,6 +37,9 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
         direction = EGRESS;
     }
     if (!sk)
+        return 0;
+    struct connection *c = connections.lookup(&sk);
+    if (c && has_one_buffer(call) && capture_short(regs, sk, c, result, direction, flags))
         return 0;
     /* these two report at their end: the sizes are in the messages themselves */
     u32 messages = 0, size = result;

@@ -13,12 +13,12 @@ static inline void send_process(u32 process, u32 child, u32 change) {
 }
 
 int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
-    u32 parent = 0, child = 0, one = 1;
+    u32 parent = 0, child = 0;
     READ(parent, ctx->args[0], OFF_TASK_TGID);
     READ(child, ctx->args[1], OFF_TASK_TGID);
-    if (child == parent || !targets.lookup(&parent))
+    if (child == parent || !is_known_target(parent))
         return 0;
-    targets.update(&child, &one);
+    add_target(child);
     send_process(parent, child, KEBPF_FORK);
     return 0;
 }
@@ -38,7 +38,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     READ(live, signal, OFF_SIGNAL_LIVE);
     if (live)
         return 0; /* other threads go on */
-    targets.delete(&process);
+    remove_target(process);
     send_process(process, 0, KEBPF_EXIT);
     return 0;
 }

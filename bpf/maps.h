@@ -4,6 +4,24 @@
 #define READ(destination, base, offset)                                                            \
     bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)((u64)(base) + (offset)))
 
+/* The same as a value. */
+#define PROBE(type, base, offset)                                                                  \
+    ({                                                                                             \
+        type found = 0;                                                                            \
+        bpf_probe_read_kernel(&found, sizeof(found), (void *)((u64)(base) + (offset)));            \
+        found;                                                                                     \
+    })
+
+/* The same without a helper, from a pointer whose type the verifier knows (by the kernel's BTF);
+ * a bad one reads as zero.  In assembly, lest the compiler joins or moves what must be one load of
+ * one member. */
+#define LOAD(type, base, offset)                                                                   \
+    ({                                                                                             \
+        u64 found;                                                                                 \
+        asm volatile("%0 = *(" #type " *)(%1 + %2)" : "=r"(found) : "r"(base), "i"(offset));       \
+        found;                                                                                     \
+    })
+
 /* The helper bpf_probe_read_user under a name of ours: at each call by its own name bcc reads
  * /proc/kallsyms anew, which makes loading three times as long. */
 static long (*read_user)(void *destination, u32 size, const void *source) = (void *)112;
@@ -15,6 +33,7 @@ enum { INGRESS = KEBPF_INGRESS, EGRESS = KEBPF_EGRESS };
 struct connection {
     u64 generation;
     u64 inode;
+    u64 file; /* struct file of a descriptor it was seen under, or 0 */
     u64 moved[2];
     u64 lost[2];
     u64 remote;  /* UDP: tells the last peer from others; 0 for none */
@@ -44,19 +63,25 @@ struct transfer {
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };
 
+/* What a processor tried to send. */
+struct emission {
+    u64 events;
+    u64 unannounced; /* bytes written since it last woke the reader */
+};
+
+#define MOST_ATTEMPTS 64
+#define LOCK_WAIT_NS 500000 /* four attempts that take less failed for want of room */
+
 enum {
-    COUNT_EVENTS,
     COUNT_LOST_EVENTS,
     COUNT_LOST_BYTES,
     COUNT_RETRIES,
-    COUNT_BYTES,
     COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
     COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
     COUNTS
 };
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
-BPF_HASH(targets, u32, u32, 16384); /* process → 1; user space adds, fork adds, exit removes */
 /* struct sock → its life; the end of a TCP socket removes it, and user space those of others.  What
  * finds no room is counted: nothing is ever dropped to make some. */
 BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
@@ -64,6 +89,7 @@ BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
 BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */
 BPF_ARRAY(counts, u64, COUNTS);
+BPF_PERCPU_ARRAY(emitted, struct emission, 1); /* written with each record, so by processor */
 BPF_PROG_ARRAY(continuations, 1); /* 0: copies the current transfer, a share at a time */
 
 static inline void count(u32 which, u64 amount) {
@@ -72,32 +98,42 @@ static inline void count(u32 which, u64 amount) {
         __sync_fetch_and_add(value, amount);
 }
 
-/* Wakes the reader once a quarter of the ring was written, never for each record: it looks by
- * itself every few milliseconds. */
+/* Counts a record; wakes the reader once a processor's share of a quarter of the ring was written,
+ * never for each record: the reader looks by itself every few milliseconds. */
 static inline u64 choose_wakeup(u64 size) {
-    u32 which = COUNT_BYTES;
-    u64 *bytes = counts.lookup(&which);
-    if (!bytes)
+    u32 slot = 0;
+    struct emission *own = emitted.lookup(&slot);
+    if (!own)
         return BPF_RB_NO_WAKEUP;
-    u64 before = *bytes, quarter = KEBPF_RING_PAGES * 4096 / 4;
-    __sync_fetch_and_add(bytes, size);
-    return before / quarter == (before + size) / quarter ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+    __sync_fetch_and_add(&own->events, 1); /* an interrupt may come in between */
+    own->unannounced += size;              /* here that does no harm */
+    if (own->unannounced < KEBPF_RING_PAGES * 4096 / 4 / KEBPF_PROCESSORS)
+        return BPF_RB_NO_WAKEUP;
+    own->unannounced = 0;
+    return BPF_RB_FORCE_WAKEUP;
 }
 
-/* Sends one record.  A reserve can fail with room left (the ring's lock gives up on a holder that
- * was pre-empted), so it is tried again before the record counts as lost. */
-static inline int emit(void *record, u64 size) {
-    u64 flags = choose_wakeup(size);
+/* After a first refusal.  The ring's lock may have given up (rqspinlock, Linux 6.15) on a holder
+ * whose processor does not run, after a millisecond or longer; a full ring refuses at once. */
+static inline int emit_again(void *record, u64 size) {
+    u64 begun = bpf_ktime_get_ns();
 #pragma clang loop unroll(disable)
-    for (int attempt = 0; attempt < 4; attempt++) {
-        if (events.ringbuf_output(record, size, flags) == 0) {
-            count(COUNT_EVENTS, 1);
-            return 0;
-        }
+    for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
         count(COUNT_RETRIES, 1);
+        if (events.ringbuf_output(record, size, BPF_RB_FORCE_WAKEUP) == 0)
+            return 0;
+        if (attempt == 3 && bpf_ktime_get_ns() - begun < LOCK_WAIT_NS)
+            break;
     }
     count(COUNT_LOST_EVENTS, 1);
     return -1;
+}
+
+/* Sends one record; not 0 when it found no room. */
+static inline int emit(void *record, u64 size) {
+    if (events.ringbuf_output(record, size, choose_wakeup(size)) == 0)
+        return 0;
+    return emit_again(record, size);
 }
 
 static inline struct transfer *find_transfer(void) {

@@ -26,8 +26,14 @@ DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are co
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_CONNECTION = struct.Struct("=QQQQQQQIIIIII")  # struct connection of bpf/maps.h
-_COUNTS = ("events", "lost_events", "lost_bytes", "retries", "bytes", "unfollowed_bytes")
+_CONNECTION = struct.Struct("=QQQQQQQQIIIIII")  # struct connection of bpf/maps.h
+_EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
+_COUNTS = ("lost_events", "lost_bytes", "retries", "unfollowed_bytes")
+_TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
+# `continuations` is not used from here, but loses its program when no descriptor holds it
+_MAPS = (
+    "events", "targets", "target_slots", "connections", "counts", "emitted", "continuations",
+)  # fmt: skip
 
 _COMMON = {
     "inet_sock_set_state": "on_inet_sock_set_state",
@@ -82,7 +88,7 @@ class Probes:
         call_limit: int = DEFAULT_CALL_LIMIT,
         connections: int = DEFAULT_CONNECTIONS,
     ) -> None:
-        btf = Btf.load()
+        btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
         self._tracepoints = {**_ENTRIES[self.door], **_COMMON}
         flags = [
@@ -91,20 +97,22 @@ class Probes:
             f"-DKEBPF_CALL_LIMIT={call_limit}",
             f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
-            f"-DKEBPF_PROCESSORS={_count_processors()}",
+            f"-DKEBPF_PROCESSORS={processors}",
         ]
         raw = Program(RAW_TRACEPOINT)
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
             dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
-            ("events", "targets", "connections", "counts", "continuations"),
+            _MAPS,
             flags,
             {"continuations": ["copy_transfer"]},
         )
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
+        self._slots = Map(maps["target_slots"], 4, 8)
         self._connections = Map(maps["connections"], 8, _CONNECTION.size)
         self._counts = Map(maps["counts"], 4, 8)
+        self._emitted = Map(maps["emitted"], 4, _EMISSION.size * processors)
         self.ring = RingBuffer(maps["events"], ring_size)
         self._links: list[int] = []
 
@@ -112,10 +120,12 @@ class Probes:
         """Adds processes to the targets; their later children follow by themselves."""
         for pid in pids:
             self._targets[_U32.pack(pid)] = _U32.pack(1)
+            self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _U64.pack(pid)
 
     def unwatch(self, pids: Iterable[int]) -> None:
         """Takes processes off the targets; those that are none already do not matter."""
         for pid in pids:
+            self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _ASK
             with contextlib.suppress(FileNotFoundError):
                 del self._targets[_U32.pack(pid)]
 
@@ -143,17 +153,19 @@ class Probes:
         return [_U32.unpack(key)[0] for key, _ in self._targets.items()]
 
     def counts(self) -> dict[str, int]:
-        """Counters of the probes, by the names in `_COUNTS`; sizes in bytes."""
-        return {
+        """Counters of the probes: events and the names in `_COUNTS`; sizes in bytes."""
+        counts = {
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)
         }
+        tried = sum(events for events, _ in _EMISSION.iter_unpack(self._emitted[_U32.pack(0)]))
+        return {"events": tried - counts["lost_events"], **counts}
 
     def open_connections(self) -> list[Moved]:
         """What each connection still open has moved."""
         found = []
         for key, value in self._connections.items():
-            generation, _, moved_in, moved_out, lost_in, lost_out, *_ = _CONNECTION.unpack(value)
+            generation, _, _, moved_in, moved_out, lost_in, lost_out, *_ = _CONNECTION.unpack(value)
             sk = _U64.unpack(key)[0]
             found.append(Moved(sk, generation, (moved_in, moved_out), (lost_in, lost_out)))
         return found

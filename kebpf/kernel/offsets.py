@@ -59,5 +59,7 @@ def find_offsets(btf: Btf) -> dict[str, int]:
 
 
 def offset_flags(btf: Btf) -> list[str]:
-    """The offsets as ``-DOFF_…`` flags for the compiler."""
-    return [f"-DOFF_{name}={value}" for name, value in find_offsets(btf).items()]
+    """The offsets as ``-DOFF_…`` flags for the compiler, and what this kernel can do besides."""
+    # Linux 5.15 and newer: the registers of a task, as a pointer of known type
+    can = ["-DKEBPF_HAS_TASK_REGS"] if btf.has_name("BPF_FUNC_task_pt_regs") else []
+    return can + [f"-DOFF_{name}={value}" for name, value in find_offsets(btf).items()]

@@ -112,7 +112,7 @@ def test_what_is_no_log_is_said_to_be_none(tmp_path: Path, line: bytes) -> None:
 
 def test_another_version(tmp_path: Path) -> None:
     (tmp_path / "log").write_text(json.dumps({"version": 99}) + "\n")
-    with pytest.raises(EventError, match="an event log of version 99, not 1"):
+    with pytest.raises(EventError, match="an event log of version 99, not 2"):
         EventLog(tmp_path / "log")
 
 
