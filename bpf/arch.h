@@ -58,12 +58,12 @@
 #define read_register(regs, offset) LOAD(u64, regs, offset)
 #define read_call_number(regs) LOAD(u32, regs, REG_CALL)
 #define read_code_segment(regs) LOAD(u16, regs, REG_CS)
-#define find_registers(given) ((u64)bpf_task_pt_regs(bpf_get_current_task_btf()))
+#define find_registers(task, given) ((u64)bpf_task_pt_regs((void *)(task)))
 #else
 #define read_register(regs, offset) PROBE(u64, regs, offset)
 #define read_call_number(regs) PROBE(u32, regs, REG_CALL)
 #define read_code_segment(regs) PROBE(u16, regs, REG_CS)
-#define find_registers(given) (given)
+#define find_registers(task, given) (given)
 #endif
 
 /* The number of the system call, or -1 for one whose arguments are laid out otherwise. */

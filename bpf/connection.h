@@ -110,6 +110,15 @@ static inline u32 read_ingress_sequence(u64 sk) {
     return sequence - count_read_fin(sk, sequence);
 }
 
+/* The same after a call that read `size` bytes: as expected, or looked into. */
+static inline u32 read_ingress_sequence_behind(u64 sk, struct connection *c, u32 size) {
+    u32 sequence = 0;
+    READ(sequence, sk, OFF_TCP_COPIED_SEQ);
+    if (sequence == c->base[INGRESS] + (u32)c->moved[INGRESS] + size)
+        return sequence; /* so no FIN is in it */
+    return sequence - count_read_fin(sk, sequence);
+}
+
 /* Behind the last byte that it wrote, or behind its FIN. */
 static inline u32 read_egress_sequence(u64 sk) {
     u32 sequence = 0;
@@ -195,7 +204,8 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
         open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
         open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
     }
-    c->is_announced = emit(open, sizeof(*open)) == 0;
+    c->left_out = choose_filter(open, direction);
+    c->is_announced = !c->left_out && emit(open, sizeof(*open)) == 0;
     c->has_peers |= c->is_announced;
 }
 

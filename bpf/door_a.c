@@ -5,9 +5,11 @@
 #include "target.h"
 #include "arch.h"
 #include "descriptor.h"
+#include "filters.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "groups.h"
 #include "short.h"
 #include "lifecycle.h"
 
@@ -40,7 +42,8 @@ static inline int end_vector(u64 sk) {
 
 /* Whether a call with one buffer is what moved the bytes: as above, but what the descriptor leads
  * to is looked up once. */
-static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 direction) {
+static inline int is_of_short_call(u64 task, u64 regs, u64 sk, struct connection *c,
+                                   u32 direction) {
     int call = read_call(regs);
 #ifdef REG_RESULT
     if ((s64)read_register(regs, REG_RESULT) != -ENOSYS)
@@ -48,28 +51,49 @@ static inline int is_of_short_call(u64 regs, u64 sk, struct connection *c, u32 d
 #endif
     if (!has_one_buffer(call) || read_direction(call) != (int)direction)
         return 0;
-    u64 file = find_file(read_register(regs, REG_1));
+    u64 file = find_file(task, read_register(regs, REG_1));
     if (!file || (file != c->file && read_socket(file) != sk))
         return 0;
     c->file = file;
     return 1;
 }
 
-static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
-    if (result < 0 && direction == INGRESS)
-        return end_vector(sk);
-    if (!is_target() || !is_consuming(direction, flags))
+/* What the short way does not take: one program for both directions, for it is a large one. */
+int capture_long(struct bpf_raw_tracepoint_args *ctx) {
+    struct transfer *t = find_transfer();
+    if (!t || t->thread != bpf_get_current_pid_tgid())
         return 0;
-    u64 regs = find_registers(0);
-    struct connection *c = connections.lookup(&sk);
-    if (c && result > 0 && is_of_short_call(regs, sk, c, direction) &&
-        capture_short(regs, sk, c, result, direction, flags))
-        return 0;
+    u64 sk = t->connection, regs = find_registers(find_task(), 0);
+    u32 direction = t->piece.head.direction, flags = t->flags;
+    s32 result = t->result;
     if (result <= 0)
         pass_message(sk, regs, result);
     if (result < 0)
         return 0;
     return capture(ctx, regs, sk, result, direction, flags, 0, find_operation(regs, sk, direction));
+}
+
+static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
+    if (result < 0 && direction == INGRESS)
+        return end_vector(sk);
+    u64 task = find_task();
+    if (!is_known_target(read_process(task)) || !is_consuming(direction, flags))
+        return 0;
+    u64 regs = find_registers(task, 0);
+    struct connection *c = connections.lookup(&sk);
+    if (c && result > 0 && is_of_short_call(task, regs, sk, c, direction) &&
+        capture_short(task, regs, sk, c, result, direction, flags))
+        return 0;
+    struct transfer *t = find_transfer();
+    if (!t)
+        return 0;
+    t->thread = bpf_get_current_pid_tgid();
+    t->connection = sk;
+    t->result = result;
+    t->flags = flags;
+    t->piece.head.direction = direction;
+    continuations.call(ctx, 1);
+    return 0;
 }
 
 int on_sock_send_length(struct bpf_raw_tracepoint_args *ctx) {

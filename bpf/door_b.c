@@ -5,9 +5,11 @@
 #include "target.h"
 #include "arch.h"
 #include "descriptor.h"
+#include "filters.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "groups.h"
 #include "short.h"
 #include "lifecycle.h"
 
@@ -21,9 +23,10 @@ static inline u32 read_flags(u64 regs, int call) {
 
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     s64 result = ctx->args[1];
-    if (result < 0 || !is_target())
+    u64 task = find_task();
+    if (result < 0 || !is_known_target(read_process(task)))
         return 0;
-    u64 regs = find_registers(ctx->args[0]);
+    u64 regs = find_registers(task, ctx->args[0]);
     int call = read_call(regs);
     int direction = read_direction(call);
     if (direction < 0)
@@ -39,7 +42,7 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     if (!sk)
         return 0;
     struct connection *c = connections.lookup(&sk);
-    if (c && has_one_buffer(call) && capture_short(regs, sk, c, result, direction, flags))
+    if (c && has_one_buffer(call) && capture_short(task, regs, sk, c, result, direction, flags))
         return 0;
     /* these two report at their end: the sizes are in the messages themselves */
     u32 messages = 0, size = result;

@@ -42,6 +42,8 @@ struct connection {
     u32 role;
     u32 is_announced; /* its KEBPF_OPEN is out */
     u32 has_peers;    /* it was announced before, for another peer */
+    u32 left_out;     /* 0, or by which filter (filters.h) */
+    u32 reserved;
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
@@ -59,6 +61,8 @@ struct transfer {
     u64 message;  /* door B, sendmmsg and recvmmsg: the next message's header in user memory */
     u32 messages_left;
     u32 behind; /* bytes of the messages left */
+    s32 result; /* door A: as the kernel reported them, for the long way */
+    u32 flags;
     struct kebpf_piece piece;
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };
@@ -69,7 +73,7 @@ struct emission {
     u64 unannounced; /* bytes written since it last woke the reader */
 };
 
-#define MOST_ATTEMPTS 64
+#define MOST_ATTEMPTS 8
 #define LOCK_WAIT_NS 500000 /* four attempts that take less failed for want of room */
 
 enum {
@@ -78,7 +82,8 @@ enum {
     COUNT_RETRIES,
     COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
     COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
-    COUNTS
+    COUNT_LEFT_OUT,         /* connections: three counts, in the order of enum filter */
+    COUNTS = COUNT_LEFT_OUT + 3,
 };
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
@@ -90,7 +95,8 @@ BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */
 BPF_ARRAY(counts, u64, COUNTS);
 BPF_PERCPU_ARRAY(emitted, struct emission, 1); /* written with each record, so by processor */
-BPF_PROG_ARRAY(continuations, 1); /* 0: copies the current transfer, a share at a time */
+/* 0: copies the current transfer, a share at a time; 1: door A's long way */
+BPF_PROG_ARRAY(continuations, 2);
 
 static inline void count(u32 which, u64 amount) {
     u64 *value = counts.lookup(&which);

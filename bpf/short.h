@@ -27,8 +27,9 @@ static inline void fill_piece(struct transfer *t, u64 sk, struct connection *c, 
     piece->head.reserved = 0;
     piece->head.sequence = 0;
     if (c->transport == KEBPF_TCP)
-        piece->head.sequence =
-            (direction == INGRESS ? read_ingress_sequence(sk) : read_egress_sequence(sk)) - size;
+        piece->head.sequence = (direction == INGRESS ? read_ingress_sequence_behind(sk, c, size)
+                                                     : read_egress_sequence(sk)) -
+                               size;
     piece->offset = c->moved[direction & 1];
     piece->call_size = size;
     piece->call_offset = 0;
@@ -36,8 +37,8 @@ static inline void fill_piece(struct transfer *t, u64 sk, struct connection *c, 
 }
 
 /* Gives 0, and nothing has changed, when the call has to go the long way. */
-static inline int capture_short(u64 regs, u64 sk, struct connection *c, s64 result, u32 direction,
-                                u32 flags) {
+static inline int capture_short(u64 task, u64 regs, u64 sk, struct connection *c, s64 result,
+                                u32 direction, u32 flags) {
     if (result <= 0 || result > KEBPF_CHUNK || (flags & MSG_TRUNC) || !is_known_stream(sk, c))
         return 0;
     struct transfer *t = find_transfer();
@@ -47,7 +48,7 @@ static inline int capture_short(u64 regs, u64 sk, struct connection *c, s64 resu
     asm volatile("%0 &= 0x7fff" : "+r"(size));
     if (read_user(t->data, size, (void *)read_register(regs, REG_2)))
         return 0;
-    t->thread = bpf_get_current_pid_tgid();
+    t->thread = (u64)read_process(task) << 32 | read_thread(task);
     fill_piece(t, sk, c, size, direction);
     __sync_fetch_and_add(&c->moved[direction & 1], size);
     t->fill = size;

@@ -20,6 +20,18 @@ static inline int is_known_target(u32 process) {
     return *known == process || targets.lookup(&process) != 0;
 }
 
+/* The current task, and its process and thread: where the verifier knows the task's type, one
+ * helper serves for all, and it can be handed on. */
+#ifdef KEBPF_HAS_TASK_REGS
+#define find_task() ((u64)bpf_get_current_task_btf())
+#define read_process(task) LOAD(u32, task, OFF_TASK_TGID)
+#define read_thread(task) LOAD(u32, task, OFF_TASK_PID)
+#else
+#define find_task() bpf_get_current_task()
+#define read_process(task) (bpf_get_current_pid_tgid() >> 32)
+#define read_thread(task) ((u32)bpf_get_current_pid_tgid())
+#endif
+
 static inline int is_target(void) {
     return is_known_target(bpf_get_current_pid_tgid() >> 32);
 }

@@ -121,6 +121,7 @@ def load_programs(
             f"-DKEBPF_ARCH_{platform.machine().upper()}",
             f"-I{folder}",
             "-Wno-unused",
+            "-g0",  # bcc asks for debugging information, which nothing here needs
         ],
         "programs": {
             name: {"type": wanted.kind, "attach_type": wanted.attach_type}

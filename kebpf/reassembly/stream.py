@@ -33,14 +33,23 @@ class Stream:
     """Orders pieces; what does not come is a gap once more than it was expected to was held.
 
     ``position`` is the offset of the next byte to give; ``captured_size`` and ``gap_size`` sum up
-    what was given; ``overlap_size`` counts bytes that came twice.  ``held`` are the pieces
-    that wait for an earlier one: while it is empty, one that begins at ``position`` is the next.
+    what was given; ``overlap_size`` counts bytes that came twice; ``contested_size`` are the bytes
+    of gaps whose order cannot be known.  ``held`` are the pieces that wait for an earlier one: while
+    it is empty, one that begins at ``position`` is the next.
+
+    A piece's offset is read when its call is over, so while several threads use one socket it may
+    be too high, by what the others moved meanwhile, but never too low.  So pieces that follow one
+    another without an overlap are where they say.  Where one is too high it leaves a hole at its
+    true place and overlaps others behind: once as many bytes came as there is room for from the
+    hole on, they are just those that belong there, in an order that nobody knows: a gap.
     """
 
     __slots__ = (
         "_count",
+        "_held_end",
         "_held_size",
         "captured_size",
+        "contested_size",
         "gap_size",
         "held",
         "overlap_size",
@@ -52,8 +61,10 @@ class Stream:
         self.captured_size = 0
         self.gap_size = 0
         self.overlap_size = 0
+        self.contested_size = 0
         self.held: list[tuple[int, int, Piece]] = []
         self._held_size = 0
+        self._held_end = 0
         self._count = 0
 
     @property
@@ -70,15 +81,23 @@ class Stream:
         """Takes a piece; gives what is now in order."""
         if piece.offset > self.position:
             self._hold(piece)
-            return self.give_up() if self._held_size > MOST_HELD_SIZE else []
-        if not self.held:
+            given: list[Piece] = []
+        elif not self.held:
             return self._pass_on(piece)
-        return self._pass_on(piece) + self._take_held()
+        else:
+            given = self._pass_on(piece) + self._take_held()
+        if self.held and self._held_size >= self._held_end - self.position:
+            given += self._settle_contest()
+        elif self._held_size > MOST_HELD_SIZE:
+            given += self.give_up()
+        return given
 
     def give_up(self) -> list[Piece]:
         """Declares the missing piece before the held ones a gap."""
         if not self.held:
             return []
+        if self._has_overlap():
+            return self._give_contested(self._held_end)
         first = self.held[0][2]
         gap = Piece(self.position, first.offset - self.position, first.time_ns, first.tid, None)
         return self._pass_on(gap) + self._take_held()
@@ -96,6 +115,41 @@ class Stream:
         self._count += 1
         heapq.heappush(self.held, (piece.offset, self._count, piece))
         self._held_size += piece.size
+        self._held_end = max(self._held_end, piece.offset + piece.size)
+
+    def _has_overlap(self) -> bool:
+        end = self.position
+        for offset, _, piece in sorted(self.held):
+            if offset < end:
+                return True
+            end = offset + piece.size
+        return False
+
+    def _settle_contest(self) -> list[Piece]:
+        """All that was missing came, but not to where it was missing."""
+        given: list[Piece] = []
+        while self.held and self.held[0][0] > self.position:
+            given += self._give_contested(self._find_contest_end())
+        return given
+
+    def _find_contest_end(self) -> int:
+        """Where as many bytes are claimed as there is room for."""
+        claimed, end = 0, self.position
+        for offset, _, piece in sorted(self.held):
+            if claimed and claimed >= end - self.position and offset >= end:
+                break
+            claimed += piece.size
+            end = max(end, offset + piece.size)
+        return end
+
+    def _give_contested(self, end: int) -> list[Piece]:
+        """A gap up to ``end`` instead of the pieces held before that."""
+        first = self.held[0][2]
+        self.contested_size += end - self.position
+        gap = Piece(self.position, end - self.position, first.time_ns, first.tid, None)
+        while self.held and self.held[0][0] < end:
+            self._held_size -= heapq.heappop(self.held)[2].size
+        return self._pass_on(gap) + self._take_held()
 
     def _take_held(self) -> list[Piece]:
         given: list[Piece] = []
@@ -111,9 +165,9 @@ class Stream:
             self.overlap_size += min(overlap, piece.size)
             if overlap >= piece.size:
                 return []
-            data = None if piece.data is None else piece.data[overlap:]
-            size = piece.size - overlap
-            piece = Piece(self.position, size, piece.time_ns, piece.tid, data)
+            size = piece.size - overlap  # a part of a record is never missing: nor is this right
+            self.contested_size += size
+            piece = Piece(self.position, size, piece.time_ns, piece.tid, None)
         self.position += piece.size
         if piece.data is None:
             self.gap_size += piece.size

@@ -31,6 +31,8 @@ PATIENCE_NS = 200_000_000
 #: Events kept for a connection whose opening record has not come yet.
 MOST_EARLY_EVENTS = 256
 
+_CONTESTED = "by several threads at once, whose order is not known"
+
 Key = tuple[int, int]
 
 # Looked up for every event: an enumeration's own attributes are slow.
@@ -286,6 +288,9 @@ class Tracker:
             stream = connection.streams[direction]
             end = stream.position if moved is None else moved[direction]
             connection.order.add(direction, stream.close(end, time_ns))
+            if stream.contested_size:
+                missing = connection.missing_payload
+                missing[_CONTESTED] = missing.get(_CONTESTED, 0) + stream.contested_size
         self._give(connection)
         del self._connections[key]
         del self._generations[connection.opened.head.socket]

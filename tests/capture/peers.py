@@ -46,14 +46,23 @@ def reply_with(data: bytes) -> Serve:
     return serve
 
 
+def _listen(host: str, path: str | None) -> socket.socket:
+    if path is None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, 0), family=family)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path.replace("@", "\0"))
+    listener.listen()
+    return listener
+
+
 @contextmanager
-def stream_peer(serve: Serve = read_all, count: int = 1, path: str | None = None) -> Iterator[Peer]:
+def stream_peer(
+    serve: Serve = read_all, count: int = 1, path: str | None = None, host: str = "127.0.0.1"
+) -> Iterator[Peer]:
     """Accepts ``count`` connections and serves each; done with all of them at the end."""
-    family = socket.AF_INET if path is None else socket.AF_UNIX
-    with socket.socket(family) as listener:
-        listener.bind(("127.0.0.1", 0) if path is None else path.replace("@", "\0"))
-        listener.listen()
-        peer = Peer(listener.getsockname())
+    with _listen(host, path) as listener:
+        peer = Peer(listener.getsockname() if path else listener.getsockname()[:2])
         failures: list[BaseException] = []
 
         def work(sock: socket.socket, into: bytearray) -> None:

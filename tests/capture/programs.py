@@ -417,10 +417,10 @@ def fail(port: str) -> Report:
 
 
 def burst(port: str, size: str) -> Report:
-    """Much at once, more than a small ring holds, then silence, then a last word."""
+    """Much at once, more than a small ring holds, to its last bytes; silence; a last word."""
     _await_start()
     with _connect(port) as sock:
-        for part in cut(make_bytes(int(size)), [1_000, 30_000, 5]):
+        for part in cut(make_bytes(int(size)), [1_000, 30_000, *[5] * 12]):
             sock.sendall(part)
         sys.stdout.write("sent\n")
         sys.stdout.flush()

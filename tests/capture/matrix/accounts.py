@@ -1,4 +1,4 @@
-"""Compares what was put together with what the peer saw, byte by byte, and with the kernel's sums."""
+"""Compares what was put together with what the peer saw, byte by byte, and the kernel's sums."""
 
 from __future__ import annotations
 

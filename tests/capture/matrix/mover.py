@@ -38,10 +38,12 @@ class Mover:
         self, sender: str, receiver: str, request: bytes = REQUEST, reply: bytes = REPLY
     ) -> tuple[Capture, Peer]:
         """To its end, over IPv4; the peer has all of the request then."""
-        with stream_peer(answer_slowly(reply)) as peer:
-            with self.hold(f"4:{peer.port}", sender, receiver, request) as held:
-                held.start()
-                capture = held.finish()
+        with (
+            stream_peer(answer_slowly(reply)) as peer,
+            self.hold(f"4:{peer.port}", sender, receiver, request) as held,
+        ):
+            held.start()
+            capture = held.finish()
         assert peer.only == request
         assert capture.report == {"sent": len(request), "received": len(reply)}
         return capture, peer

@@ -82,7 +82,9 @@ class Recording:
 
 def find_number(case: Entry) -> str:
     """The request's number, which the driver gave it."""
-    found = [value for name, value in case["request"]["headers"] if name.lower() == ID_HEADER.lower()]
+    found = [
+        value for name, value in case["request"]["headers"] if name.lower() == ID_HEADER.lower()
+    ]
     assert len(found) == 1, case
     return str(found[0])
 

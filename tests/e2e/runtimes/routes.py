@@ -15,7 +15,7 @@ from tests.e2e.runtimes.servers import AUTHORS, LOGO, SEEDED
 
 TIMEOUT_SECONDS = 30.0
 ID_HEADER = "X-Request-Id"
-WORDS = "früh späte Wolken ziehen \"heute\" über \\ das 日本 Meer & <weiter> o'clock".split()
+WORDS = 'früh späte Wolken ziehen "heute" über \\ das 日本 Meer & <weiter> o\'clock'.split()
 BINARY = random.Random("binary").randbytes(100_000)
 
 
