@@ -170,8 +170,8 @@ static inline u64 read_remote(u64 sk, u64 destination) {
 static inline int announce_if_new(u64 sk, struct connection *c, struct transfer *t,
                                   u64 destination) {
     u64 remote = c->transport == KEBPF_UDP ? read_remote(sk, destination) : 0;
-    if (c->is_announced && (!remote || remote == c->remote))
-        return 1;
+    if ((c->is_announced || c->left_out) && (!remote || remote == c->remote))
+        return c->is_announced;
     c->remote = remote;
     announce(sk, c, t, destination);
     return c->is_announced;
@@ -196,7 +196,7 @@ static inline int is_consuming(u32 direction, u32 flags) {
 static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 flags,
                           u32 messages, u32 operation) {
     struct connection *c = find_connection(sk, result);
-    if (!c)
+    if (!c || is_left_out(c))
         return 0;
     if (result == 0 && messages < 2) {
         if (direction == INGRESS && (read_shutdown(sk) & SHUTDOWN_RECEIVE) &&
@@ -218,6 +218,10 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         destination = NO_BUFFER;
     set_size(t, c, result);
     if (!announce_if_new(sk, c, t, destination == NO_BUFFER ? 0 : destination)) {
+        if (c->left_out) { /* as if it had not been */
+            __sync_fetch_and_add(&c->moved[direction & 1], -(u64)(u32)result);
+            return 0;
+        }
         __sync_fetch_and_add(&c->lost[direction & 1], (u64)(u32)result);
         count(COUNT_LOST_BYTES, result);
         return 0;

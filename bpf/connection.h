@@ -195,7 +195,8 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
         open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
         open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
     }
-    c->is_announced = emit(open, sizeof(*open)) == 0;
+    c->left_out = choose_filter(open, direction);
+    c->is_announced = !c->left_out && emit(open, sizeof(*open)) == 0;
     c->has_peers |= c->is_announced;
 }
 

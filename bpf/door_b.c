@@ -5,9 +5,11 @@
 #include "target.h"
 #include "arch.h"
 #include "descriptor.h"
+#include "filters.h"
 #include "connection.h"
 #include "buffers.h"
 #include "capture.h"
+#include "groups.h"
 #include "short.h"
 #include "lifecycle.h"
 

@@ -12,7 +12,7 @@ enum kebpf_kind {
     KEBPF_OPEN = 4,    /* struct kebpf_open: a connection seen for the first time */
     KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is gone */
     KEBPF_LISTEN = 6,  /* struct kebpf_open: a socket began to listen */
-    KEBPF_PROCESS = 7, /* struct kebpf_process: fork, exec or exit of a target */
+    KEBPF_PROCESS = 7, /* struct kebpf_process: what became of a target */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -43,7 +43,7 @@ enum kebpf_operation {
     KEBPF_RECVMMSG = 5,  /* with a timeout: which of its messages it is cannot be told */
 };
 
-enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3 };
+enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3, KEBPF_JOIN = 4 };
 
 #define KEBPF_CHUNK 16384
 
@@ -96,6 +96,6 @@ struct kebpf_close {
 
 struct kebpf_process {
     struct kebpf_head head;
-    __u32 child; /* KEBPF_FORK: the new process */
+    __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group */
     __u32 change;
 };

@@ -16,7 +16,9 @@ int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
     u32 parent = 0, child = 0;
     READ(parent, ctx->args[0], OFF_TASK_TGID);
     READ(child, ctx->args[1], OFF_TASK_TGID);
-    if (child == parent || !is_known_target(parent))
+    if (child == parent)
+        return 0;
+    if (!is_known_target(parent) && !is_started_in_group(ctx->args[1], parent))
         return 0;
     add_target(child);
     send_process(parent, child, KEBPF_FORK);
@@ -53,6 +55,7 @@ static inline void send_listen(u64 sk) {
     fill_head(&open->head, KEBPF_LISTEN, sk, &none);
     READ(open->family, sk, OFF_SOCK_FAMILY);
     read_inet_ends(open, sk);
+    remember_listening(open->local_port);
     open->role = KEBPF_ROLE_SERVER;
     emit(open, sizeof(*open));
 }
@@ -86,7 +89,7 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
         return 0;
     struct connection *c = connections.lookup(&sk);
-    if (c)
+    if (c && !c->left_out)
         send_end(sk, c, EGRESS);
     return 0;
 }
@@ -98,7 +101,8 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
     struct connection *c = connections.lookup(&sk);
     if (!c)
         return 0;
-    send_close(sk, c, count_unseen(sk, c));
+    if (!c->left_out)
+        send_close(sk, c, count_unseen(sk, c));
     connections.delete(&sk);
     return 0;
 }

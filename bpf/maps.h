@@ -42,6 +42,8 @@ struct connection {
     u32 role;
     u32 is_announced; /* its KEBPF_OPEN is out */
     u32 has_peers;    /* it was announced before, for another peer */
+    u32 left_out;     /* 0, or by which filter (filters.h) */
+    u32 reserved;
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
@@ -78,7 +80,8 @@ enum {
     COUNT_RETRIES,
     COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
     COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
-    COUNTS
+    COUNT_LEFT_OUT,         /* connections: three counts, in the order of enum filter */
+    COUNTS = COUNT_LEFT_OUT + 3,
 };
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);

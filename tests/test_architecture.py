@@ -103,6 +103,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/capture/matrix/test_endpoints.py": "the same, over every kind of address and ending",
     "tests/capture/matrix/test_processes.py": "the same, with sockets that change hands",
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",
+    "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
     "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
     "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",

@@ -99,6 +99,7 @@ class ProcessChange(enum.IntEnum):
     FORK = 1
     EXEC = 2
     EXIT = 3
+    JOIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A target's fork, exec or exit."""
+    """A target's fork, exec or exit, or that another process became one by its control group."""
 
     head: Head
     child: int

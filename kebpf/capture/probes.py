@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kebpf.capture.filters import FILTER_NAMES, NO_FILTERS, Filters
 from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint
 from kebpf.kernel.btf import Btf
 from kebpf.kernel.errors import KernelError
-from kebpf.kernel.offsets import offset_flags
+from kebpf.kernel.hierarchies import GROUP_KEY, GROUP_PATH_KEY, Group
+from kebpf.kernel.offsets import group_offset_flags, offset_flags
 from kebpf.kernel.programs import Program, load_programs
 from kebpf.kernel.ring import RingBuffer
 
@@ -26,9 +28,13 @@ DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are co
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
-_CONNECTION = struct.Struct("=QQQQQQQQIIIIII")  # struct connection of bpf/maps.h
+_CONNECTION = struct.Struct("=QQQQQQQQIIIIIIII")  # struct connection of bpf/maps.h
+_LEFT_OUT = -2  # its place there
 _EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
-_COUNTS = ("lost_events", "lost_bytes", "retries", "unfollowed_bytes")
+_COUNTS = (
+    *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
+    *FILTER_NAMES,
+)
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
 # `continuations` is not used from here, but loses its program when no descriptor holds it
 _MAPS = (
@@ -41,6 +47,11 @@ _COMMON = {
     "sched_process_fork": "on_sched_process_fork",
     "sched_process_exec": "on_sched_process_exec",
     "sched_process_exit": "on_sched_process_exit",
+}
+_GROUPS = {
+    "cgroup_attach_task": "on_cgroup_attach_task",
+    "cgroup_mkdir": "on_cgroup_mkdir",
+    "cgroup_rmdir": "on_cgroup_rmdir",
 }
 
 
@@ -79,6 +90,8 @@ class Probes:
     """Loaded and attached probes; descriptors hold them, so they end with this process.
 
     ``attach`` after the first `watch`, so that nothing of a target is missed in between.
+    Without ``filters`` and ``with_groups`` (whether `watch_groups` will be called) the programs
+    hold nothing of either.
     """
 
     def __init__(
@@ -87,10 +100,12 @@ class Probes:
         ring_size: int = DEFAULT_RING_SIZE,
         call_limit: int = DEFAULT_CALL_LIMIT,
         connections: int = DEFAULT_CONNECTIONS,
+        filters: Filters = NO_FILTERS,
+        with_groups: bool = False,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
-        self._tracepoints = {**_ENTRIES[self.door], **_COMMON}
+        self._tracepoints = {**_ENTRIES[self.door], **_COMMON, **(_GROUPS if with_groups else {})}
         flags = [
             *offset_flags(btf),
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
@@ -98,12 +113,18 @@ class Probes:
             f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
             f"-DKEBPF_PROCESSORS={processors}",
+            *filters.flags(),
+            *([*group_offset_flags(btf), "-DKEBPF_GROUPS"] if with_groups else []),
+            f"-DKEBPF_SELF={os.getpid()}",
         ]
+        names = list(_MAPS)
+        names += ["ports", "listening"] if filters.has_any else []
+        names += ["groups", "group_paths"] if with_groups else []
         raw = Program(RAW_TRACEPOINT)
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
             dict.fromkeys((*self._tracepoints.values(), "copy_transfer"), raw),
-            _MAPS,
+            names,
             flags,
             {"continuations": ["copy_transfer"]},
         )
@@ -113,6 +134,12 @@ class Probes:
         self._connections = Map(maps["connections"], 8, _CONNECTION.size)
         self._counts = Map(maps["counts"], 4, 8)
         self._emitted = Map(maps["emitted"], 4, _EMISSION.size * processors)
+        self._listening = Map(maps["listening"], 4, 4) if filters.has_any else None
+        if with_groups:
+            self._groups = Map(maps["groups"], GROUP_KEY.size, 4)
+            self._group_paths = Map(maps["group_paths"], GROUP_PATH_KEY.size, 4)
+        if filters.has_any:
+            filters.write(Map(maps["ports"], 4, 4))
         self.ring = RingBuffer(maps["events"], ring_size)
         self._links: list[int] = []
 
@@ -128,6 +155,23 @@ class Probes:
             self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _ASK
             with contextlib.suppress(FileNotFoundError):
                 del self._targets[_U32.pack(pid)]
+
+    def watch_groups(self, groups: Iterable[Group], are_awaited: bool = False) -> None:
+        """Adds control groups: what starts in them, is moved into them or made below is watched.
+
+        If they ``are_awaited`` they are watched again when they were removed and are made anew.
+        What runs in them already is for `watch`.
+        """
+        for group in groups:
+            self._groups[group.key] = _U32.pack(1)
+            if are_awaited:
+                self._group_paths[group.path_key] = _U32.pack(1)
+
+    def tell_listening(self, listening: Iterable[int]) -> None:
+        """Ports on which targets listened before they were watched: filters need to know."""
+        if self._listening is not None:
+            for port in listening:
+                self._listening[_U32.pack(port)] = _U32.pack(1)
 
     def attach(self) -> None:
         """Attaches every probe.  Raises `KernelError`."""
@@ -162,10 +206,14 @@ class Probes:
         return {"events": tried - counts["lost_events"], **counts}
 
     def open_connections(self) -> list[Moved]:
-        """What each connection still open has moved."""
+        """What each connection still open has moved, but for those left out by filters."""
         found = []
         for key, value in self._connections.items():
-            generation, _, _, moved_in, moved_out, lost_in, lost_out, *_ = _CONNECTION.unpack(value)
+            generation, _, _, moved_in, moved_out, lost_in, lost_out, *rest = _CONNECTION.unpack(
+                value
+            )
+            if rest[_LEFT_OUT]:
+                continue
             sk = _U64.unpack(key)[0]
             found.append(Moved(sk, generation, (moved_in, moved_out), (lost_in, lost_out)))
         return found

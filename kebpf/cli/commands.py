@@ -23,6 +23,7 @@ from kebpf.cli.options import (
 )
 
 MAX_SECONDS = 1e9
+MAX_PORT = 65535
 
 
 @dataclass(slots=True)
@@ -90,13 +91,49 @@ OutputOption = Annotated[
 UserOption = Annotated[str | None, typer.Option(metavar="NAME", help="Start COMMAND as this user.")]
 
 
-@app.command(epilog="Exactly one of --pid and -- COMMAND says what to record.")
+@app.command(
+    epilog="Exactly one of --pid, --cgroup, --unit, --container and -- COMMAND says what to record."
+)
 def record(
     context: typer.Context,
     pid: Annotated[
         list[int] | None,
         typer.Option(metavar="N", min=1, help="A running process; may be given again."),
     ] = None,
+    cgroup: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="All processes of a control group and those below it."),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A systemd unit, over its restarts too."),
+    ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="A container by its id, an id's beginning, or its name."),
+    ] = None,
+    port: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="P",
+            min=1,
+            max=MAX_PORT,
+            help="Only connections to a service on port P, its own or another's; may be given"
+            " again.",
+        ),
+    ] = None,
+    exclude_port: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="P",
+            min=1,
+            max=MAX_PORT,
+            help="No connections to a service on port P; may be given again.",
+        ),
+    ] = None,
+    inbound_only: Annotated[
+        bool, typer.Option("--inbound-only", help="Only what it serves, not what it calls.")
+    ] = False,
     output: OutputOption = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The test set's name.  [default: made up]")
@@ -137,6 +174,8 @@ def record(
 
     \b
     kebpf record --pid N
+    kebpf record --unit NAME
+    kebpf record --container ID
     kebpf record -- COMMAND...
     """
     from kebpf.cli.command import choose_command, to_words
@@ -145,17 +184,30 @@ def record(
 
     config = load_config(Path.cwd())
     command = _command_behind_dashes(context)
-    if pid and command:
-        raise CommandUsageError("give either --pid or -- COMMAND, not both")
-    if not pid:
+    named = {
+        "--pid": bool(pid),
+        "--cgroup": cgroup is not None,
+        "--unit": unit is not None,
+        "--container": container is not None,
+        "-- COMMAND": bool(command),
+    }
+    _check_one_kind([kind for kind, is_given in named.items() if is_given])
+    _check_ports(port or [], exclude_port or [])
+    if not any(named.values()):
         command = to_words(choose_command(command, None, config.command))
-    if not pid and not command:
-        raise CommandUsageError(
-            "nothing to record was named", hint="name it with --pid N or -- COMMAND"
-        )
+        if not command:
+            raise CommandUsageError(
+                "nothing to record was named", hint=f"name it with {_join_or(list(named))}"
+            )
     return run_record(
         RecordOptions(
             pids=list(dict.fromkeys(pid or [])),
+            cgroup=cgroup,
+            unit=unit,
+            container=container,
+            ports=list(dict.fromkeys(port or [])),
+            excluded_ports=list(dict.fromkeys(exclude_port or [])),
+            is_inbound_only=inbound_only,
             command=command,
             output=output or config.output or RECORDINGS_FOLDER,
             name=name or config.name,
@@ -168,6 +220,21 @@ def record(
             user=user or config.user,
         )
     )
+
+
+def _check_one_kind(given: list[str]) -> None:
+    if len(given) > 1:
+        raise CommandUsageError(f"give one kind of target only, not {' and '.join(given)}")
+
+
+def _check_ports(ports: list[int], excluded: list[int]) -> None:
+    both = sorted(set(ports) & set(excluded))
+    if both:
+        raise CommandUsageError(f"port {both[0]} is both to be recorded and to be left out")
+
+
+def _join_or(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 @app.command()

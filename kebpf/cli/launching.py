@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import dropwhile
 from pathlib import Path
 
+from kebpf.capture.naming import name_program
 from kebpf.capture.target import resolve_target
 from kebpf.cli.errors import KebpfError
 from kebpf.cli.options import RecordOptions
@@ -21,6 +24,7 @@ from kebpf.replay.launch import Application, LaunchError, launch_application
 from kebpf.replay.spawn import Launch
 
 _STOP_POLL_SECONDS = 0.1
+_SETTING = re.compile(r"[A-Za-z_]\w*=")
 
 
 def record_command(options: RecordOptions, assembly: Assembly) -> int:
@@ -38,6 +42,7 @@ async def _record(options: RecordOptions, assembly: Assembly, stack: ExitStack) 
     async def begin(pid: int) -> None:
         target = resolve_target([pid])
         target.facts = describe_command(target.facts, options.command)
+        target.name = target.facts.name
         session = Session(options, target, assembly, stack)
         session.begin()
         sessions.append(session)
@@ -56,9 +61,16 @@ async def _record(options: RecordOptions, assembly: Assembly, stack: ExitStack) 
 def describe_command(facts: ProcessFacts, words: list[str]) -> ProcessFacts:
     """What a process that is about to execute ``words`` will be."""
     is_shell_text = words[:2] == ["/bin/sh", "-c"] and len(words) == 3
-    program = ((words[2].split() if is_shell_text else []) or words)[0]
+    program = (_skip_settings(words[2].split()) if is_shell_text else []) or words
     executable = shutil.which(words[0]) or ""
-    return replace(facts, name=Path(program).name, command=words, executable=executable)
+    name = name_program(program, Path(program[0]).name)
+    return replace(facts, name=name, command=words, executable=executable)
+
+
+def _skip_settings(words: list[str]) -> list[str]:
+    """What a shell would execute: ``exec``, ``env`` and variables come before it."""
+    rest = dropwhile(lambda word: word in ("exec", "env") or _SETTING.match(word), words)
+    return list(rest)
 
 
 async def _run(session: Session, application: Application) -> int:

@@ -25,10 +25,16 @@ class Door(enum.StrEnum):
 class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
 
-    Exactly one of ``pids``, ``command`` is given.
+    Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.
     """
 
     pids: list[int] = field(default_factory=list)
+    cgroup: Path | None = None
+    unit: str | None = None
+    container: str | None = None
+    ports: list[int] = field(default_factory=list)
+    excluded_ports: list[int] = field(default_factory=list)
+    is_inbound_only: bool = False
     command: list[str] = field(default_factory=list)
     output: Path = RECORDINGS_FOLDER
     name: str | None = None

@@ -13,9 +13,17 @@ from pathlib import Path
 from types import FrameType
 
 from kebpf.capture.checks import ON_HOST
+from kebpf.capture.errors import NoTargetError, TargetError
+from kebpf.capture.filters import Filters
 from kebpf.capture.host import Host
 from kebpf.capture.probes import Door, Probes
-from kebpf.capture.target import NoTargetError, Target, TargetError, resolve_target
+from kebpf.capture.target import (
+    Target,
+    resolve_cgroup,
+    resolve_container,
+    resolve_target,
+    resolve_unit,
+)
 from kebpf.cli.errors import DEBUG_VARIABLE, DEFECT_HINT, CommandUsageError, KebpfError
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
@@ -29,6 +37,7 @@ from kebpf.report.recording import (
     RecordingDisplay,
     RecordingStatus,
     describe_opening,
+    describe_subject,
     open_display,
     summary_object,
 )
@@ -76,10 +85,21 @@ def record(options: RecordOptions) -> int:
 def record_running(options: RecordOptions, assembly: Assembly) -> int:
     """Records processes that are there already."""
     with ExitStack() as stack:
-        session = Session(options, resolve_target(options.pids), assembly, stack)
+        session = Session(options, find_target(options), assembly, stack)
         session.begin()
         session.watch(session.stop)
         return session.finish()
+
+
+def find_target(options: RecordOptions) -> Target:
+    """What is there already and was asked for.  Raises `TargetError`."""
+    if options.cgroup is not None:
+        return resolve_cgroup(options.cgroup)
+    if options.unit is not None:
+        return resolve_unit(options.unit)
+    if options.container is not None:
+        return resolve_container(options.container)
+    return resolve_target(options.pids)
 
 
 @contextmanager
@@ -109,7 +129,7 @@ class Session:
         self._options = options
         self._target = target
         check_name(options.name)
-        name = options.name or make_name(options.output, target.facts.name)
+        name = options.name or make_name(options.output, target.name)
         self._folder = options.output / name
         self._assembly = assembly
         # until there is something to keep, this too undoes everything
@@ -117,7 +137,14 @@ class Session:
         events = None if options.keep_events is None else str(options.keep_events)
         assembly.prepare(Prepare(str(self._folder), name, find_owner(), events))
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
-        self._probes = Probes(door, ring_size=_power_of_two(options.ring_size * _MEBIBYTE))
+        self._probes = Probes(
+            door,
+            ring_size=_power_of_two(options.ring_size * _MEBIBYTE),
+            filters=Filters(
+                tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
+            ),
+            with_groups=target.group is not None,
+        )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
             sys.stderr if options.as_json else sys.stdout
@@ -137,8 +164,10 @@ class Session:
     def watch(self, should_stop: Callable[[], bool]) -> Progress:
         """Records to the end; nothing is in its place yet."""
         facts = self._target.facts
-        pids = self._options.pids or [facts.pid]
-        opening = describe_opening(pids, " ".join(facts.command), self._target.open_connections)
+        subject = describe_subject(
+            self._target.title, self._options.pids or [facts.pid], len(self._target.pids)
+        )
+        opening = describe_opening(subject, " ".join(facts.command), self._target.open_connections)
         self._display.start(opening)
         return self._begun().watch(should_stop, self._show)
 
@@ -179,6 +208,7 @@ def make_status(progress: Progress) -> RecordingStatus:
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
         left_out=progress.left_out,
+        filtered=progress.filtered,
         destinations={
             name: {"protocol": progress.protocols.get(name, "?"), "calls": calls}
             for name, calls in progress.destinations.items()

@@ -33,12 +33,17 @@ def find_cgroup2_mount(mountinfo: Path = MOUNTINFO) -> Path:
     for line in mountinfo.read_text(errors="surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.split(" ", 1)[0] == "cgroup2":
-            return Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields.split(" ")[4]))
+            return Path(unescape_mount(fields.split(" ")[4]))
     raise KernelError(
         "no version 2 control groups are mounted here",
         "mount them: `mount -t cgroup2 none /sys/fs/cgroup/unified` (or boot with "
         "systemd.unified_cgroup_hierarchy=1)",
     )
+
+
+def unescape_mount(field: str) -> str:
+    """A field of mountinfo with its octal escapes undone; proc(5)."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
 
 
 @contextlib.contextmanager

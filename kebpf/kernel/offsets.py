@@ -41,6 +41,18 @@ _OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
     "SOCKET_SK": (("socket", "sk"),),
 }
 
+# what following control groups needs besides
+_GROUP_OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
+    "TASK_GROUPS": (("task_struct", "cgroups"),),
+    "GROUPS_DEFAULT": (("css_set", "dfl_cgrp"),),
+    "CGROUP_NODE": (("cgroup", "kn"),),
+    "CGROUP_PARENT": (("cgroup", "self.parent"),),
+    "CGROUP_ROOT": (("cgroup", "root"),),
+    "CSS_CGROUP": (("cgroup_subsys_state", "cgroup"),),
+    "NODE_ID": (("kernfs_node", "id"),),
+    "ROOT_HIERARCHY": (("cgroup_root", "hierarchy_id"),),
+}
+
 
 def _find(btf: Btf, choices: tuple[tuple[str, str], ...]) -> int:
     for struct_name, path in choices:
@@ -58,8 +70,22 @@ def find_offsets(btf: Btf) -> dict[str, int]:
     return offsets
 
 
+def find_group_offsets(btf: Btf) -> dict[str, int]:
+    """Those of control groups.  Raises `KernelError` naming what this kernel lacks."""
+    return {name: _find(btf, choices) for name, choices in _GROUP_OFFSETS.items()}
+
+
 def offset_flags(btf: Btf) -> list[str]:
     """The offsets as ``-DOFF_…`` flags for the compiler, and what this kernel can do besides."""
     # Linux 5.15 and newer: the registers of a task, as a pointer of known type
     can = ["-DKEBPF_HAS_TASK_REGS"] if btf.has_name("BPF_FUNC_task_pt_regs") else []
-    return can + [f"-DOFF_{name}={value}" for name, value in find_offsets(btf).items()]
+    return can + _make_flags(find_offsets(btf))
+
+
+def group_offset_flags(btf: Btf) -> list[str]:
+    """Those of control groups, as flags."""
+    return _make_flags(find_group_offsets(btf))
+
+
+def _make_flags(offsets: dict[str, int]) -> list[str]:
+    return [f"-DOFF_{name}={value}" for name, value in offsets.items()]

@@ -58,6 +58,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def threads_to_thread_group(pid: int) -> int:
+    """The process a thread id belongs to: what tools print is sometimes a thread's."""
+    try:
+        text = (PROC / str(pid) / "status").read_text()
+    except OSError:
+        return pid
+    for line in text.splitlines():
+        if line.startswith("Tgid:"):
+            return int(line.split()[1])
+    return pid
+
+
 def list_processes() -> list[int]:
     """The processes there are."""
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]

@@ -24,6 +24,7 @@ class Progress:
     lost_events: int = 0
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)  # connections by option
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
     missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)

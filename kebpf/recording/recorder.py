@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
+from kebpf.capture.filters import FILTER_OPTIONS
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
-from kebpf.capture.target import NoTargetError, Target, refresh_target
+from kebpf.capture.target import Target, refresh_target
 from kebpf.kernel.clock import clock_offset_ns
 from kebpf.recording.assembly import Assembly
 from kebpf.recording.channel import Begin, Drain, Finish, Finished, Report
@@ -35,13 +37,17 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     """
     assembly.await_files()
     probes.watch(target.pids)
+    probes.watch_groups(target.groups, are_awaited=target.is_lasting)
+    probes.tell_listening(target.listening)
     probes.attach()
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)
     probes.unwatch(watched.difference(target.pids))
-    if not target.pids:
-        raise NoTargetError(f"process {target.facts.pid} ended before the recording began")
+    probes.watch_groups(target.groups)
+    probes.tell_listening(target.listening)
+    if not target.pids and not target.is_lasting:
+        raise NoTargetError(target.describe_end())
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -51,14 +57,17 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
         executable=target.facts.executable,
         kernel=platform.release(),
     )
-    return Recording(probes, assembly, head)
+    return Recording(probes, assembly, head, target.is_lasting)
 
 
 class Recording:
-    """Records until told to stop or until the target's last process is gone."""
+    """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
-    def __init__(self, probes: Probes, assembly: Assembly, head: LogHead) -> None:
+    def __init__(
+        self, probes: Probes, assembly: Assembly, head: LogHead, is_lasting: bool = False
+    ) -> None:
         self._probes = probes
+        self._is_lasting = is_lasting
         self._assembly = assembly
         self._begun = time.monotonic()
         self._seconds = 0.0
@@ -77,7 +86,7 @@ class Recording:
         self._assembly.step_back()
         self._reader.start()
         try:
-            while not should_stop() and self._probes.watched():
+            while not should_stop() and (self._is_lasting or self._probes.watched()):
                 self._turn(show)
             self._probes.detach()
             self._assembly.hurry()
@@ -134,5 +143,8 @@ class Recording:
         counts = self._probes.counts()
         progress.lost_events = counts["lost_events"]
         progress.unfollowed_size = counts["unfollowed_bytes"]
+        progress.filtered = {
+            option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
+        }
         progress.seconds = self._seconds or time.monotonic() - self._begun
         return progress

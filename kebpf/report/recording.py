@@ -31,8 +31,8 @@ class DestinationStatus(TypedDict):
 class RecordingStatus:
     """Where a recording stands; ``seconds`` since it began capturing, sizes in bytes.
 
-    ``left_out`` gives the number of exchanges kept out for each reason; ``notes`` are further
-    sentences for the summary.
+    ``left_out`` gives the number of exchanges kept out for each reason, ``filtered`` the number
+    of connections that each option left out; ``notes`` are further sentences for the summary.
     """
 
     requests: int = 0
@@ -45,6 +45,7 @@ class RecordingStatus:
     connections: int = 0
     unparsed_connections: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -71,13 +72,19 @@ def open_display(out: TextIO) -> RecordingDisplay:
     return LiveDisplay(out) if out.isatty() else PlainDisplay(out)
 
 
-def describe_opening(pids: Sequence[int], command: str, open_connections: int) -> str:
-    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
+def describe_subject(title: str, pids: Sequence[int], processes: int) -> str:
+    """``pid 4711``, or what ``title`` says of more than processes, with how many there are."""
+    if title:
+        return f"{title}, {count(processes, 'process', 'processes')}"
     label = "pid" if len(pids) == 1 else "pids"
-    numbers = ", ".join(str(pid) for pid in pids)
+    return f"{label} {', '.join(str(pid) for pid in pids)}"
+
+
+def describe_opening(subject: str, command: str, open_connections: int) -> str:
+    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
     shown = cut(escape_controls(command.replace("\n", " ")), COMMAND_WIDTH)
     already = f", {count(open_connections, 'connection')} already open" if open_connections else ""
-    return f"recording {label} {numbers} ({shown}){already}; Ctrl-C ends it"
+    return f"recording {subject} ({shown}){already}; Ctrl-C ends it"
 
 
 def describe_progress(status: RecordingStatus) -> str:
@@ -100,6 +107,10 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
         f"captured {show_share(status)} of "
         f"{count(status.captured_bytes + status.lost_bytes, 'byte')} on "
         f"{count(status.connections, 'connection')}"
+    ]
+    lines += [
+        f"{count(number, 'connection')} left out by {option}"
+        for option, number in status.filtered.items()
     ]
     if not status.requests and status.mocks:
         lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
@@ -145,6 +156,7 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
         "seconds": round(status.seconds, 3),
         "path": str(path),
         "left_out": dict(status.left_out),
+        "left_out_connections": dict(status.filtered),
     }
 
 

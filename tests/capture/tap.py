@@ -120,8 +120,8 @@ class Capture:
 class Tap:
     """A program held before its start, then watched to its end."""
 
-    def __init__(self, probes: Probes, command: Sequence[str]) -> None:
-        self._probes = probes
+    def __init__(self, probes: Probes | None, command: Sequence[str]) -> None:
+        self._given = probes
         self._events: list[Event] = []
         self._process = subprocess.Popen(
             command,
@@ -131,6 +131,15 @@ class Tap:
         )
         self.pid = self._process.pid
         self._begun_ns = time.monotonic_ns()
+
+    def use(self, probes: Probes) -> None:
+        """Those made after the program, which had to be asked first."""
+        self._given = probes
+
+    @property
+    def _probes(self) -> Probes:
+        assert self._given is not None
+        return self._given
 
     @property
     def _stdin(self) -> IO[str]:
@@ -214,7 +223,7 @@ class Tap:
 
 
 @contextmanager
-def tap_command(probes: Probes, command: Sequence[str]) -> Iterator[Tap]:
+def tap_command(probes: Probes | None, command: Sequence[str]) -> Iterator[Tap]:
     """Any program that waits for a line before it begins; ended at the latest here."""
     held = Tap(probes, command)
     try:

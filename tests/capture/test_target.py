@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from kebpf.capture import target as module
-from kebpf.capture.target import (
-    NoTargetError,
-    TargetError,
-    check_process,
-    refresh_target,
-    resolve_target,
+from kebpf.capture.errors import NoTargetError, TargetError
+from kebpf.capture.target import check_process, refresh_target, resolve_target
+from kebpf.kernel.processes import (
+    ProcessFacts,
+    is_running,
+    list_processes,
+    read_process,
     threads_to_thread_group,
 )
-from kebpf.kernel.processes import ProcessFacts, is_running, list_processes, read_process
 from tests.kernel.test_processes import hold, read_line
 
 

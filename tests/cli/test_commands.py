@@ -36,6 +36,45 @@ def test_record_by_pid(calls: Calls) -> None:
     ]
 
 
+def test_record_by_what_runs_it(calls: Calls) -> None:
+    for words in ("--cgroup a.slice/b", "--unit shop", "--container 5e5e"):
+        assert cli.main(["record", *words.split()]) == 0
+    assert [one[0] for one in calls.asked] == [
+        RecordOptions(cgroup=Path("a.slice/b")),
+        RecordOptions(unit="shop"),
+        RecordOptions(container="5e5e"),
+    ]
+
+
+def test_record_with_filters(calls: Calls) -> None:
+    words = "record --pid 7 --port 80 --port 443 --port 80 --exclude-port 6379 --inbound-only"
+    assert cli.main(words.split()) == 0
+    assert calls.asked[0][0] == RecordOptions(
+        pids=[7], ports=[80, 443], excluded_ports=[6379], is_inbound_only=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--pid 1 --unit shop", "give one kind of target only, not --pid and --unit"),
+        ("--cgroup a --container b", "not --cgroup and --container"),
+        ("--unit shop -- serve", "not --unit and -- COMMAND"),
+        ("--pid 1 --cgroup a --unit b", "not --pid and --cgroup and --unit"),
+        ("", "nothing to record was named"),
+        ("--pid 1 --port 80 --exclude-port 80", "port 80 is both to be recorded and to be left"),
+        ("--pid 1 --port 0", "--port"),
+        ("--pid 1 --exclude-port 65536", "--exclude-port"),
+    ],
+)
+def test_targets_and_filters_that_do_not_go_together(
+    calls: Calls, capsys: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    assert cli.main(["record", *words.split()]) == 2
+    assert sentence in capsys.readouterr().err
+    assert calls.asked == []
+
+
 def test_record_by_command(calls: Calls) -> None:
     words = ["record", "--user", "app", "--", "python", "--pid", "3", "--", "x"]
     assert cli.main(words) == 0

@@ -17,6 +17,9 @@ HELD = ProcessFacts(7, 1, "python3", ["python3", "-I", "exec_child.py"], "/usr/b
     [
         (["/opt/shop/bin/serve", "--port", "1"], "serve", ""),
         (["sh", "run.sh"], "sh", shutil.which("sh")),
+        (["/bin/sh", "-c", "A=1 exec env B=2 python3 -m shop.main"], "shop.main", "/bin/sh"),
+        (["/bin/sh", "-c", "A=1"], "sh", "/bin/sh"),
+        (["python3", "/srv/shop.py"], "shop", shutil.which("python3")),
         (["/bin/sh", "-c", "uvicorn shop:app --port 1"], "uvicorn", "/bin/sh"),
         (["/bin/sh", "-c", "x", "y"], "sh", "/bin/sh"),
         (["/bin/sh", "-c", " "], "sh", "/bin/sh"),

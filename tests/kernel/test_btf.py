@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from kebpf.kernel.btf import VMLINUX_BTF, Btf
 from kebpf.kernel.errors import KernelError
-from kebpf.kernel.offsets import find_offsets, offset_flags
+from kebpf.kernel.offsets import (
+    find_group_offsets,
+    find_offsets,
+    group_offset_flags,
+    offset_flags,
+)
 
 INT, STRUCT, UNION, TYPEDEF, CONST = 1, 4, 5, 8, 10
 
@@ -168,6 +173,16 @@ PLACES = {
     "INODE_MODE": ("struct inode", "i_mode"),
     "SOCKET_SK": ("struct socket", "sk"),
 }
+GROUP_PLACES = {
+    "TASK_GROUPS": ("struct task_struct", "cgroups"),
+    "GROUPS_DEFAULT": ("struct css_set", "dfl_cgrp"),
+    "CGROUP_NODE": ("struct cgroup", "kn"),
+    "CGROUP_PARENT": ("struct cgroup", "self.parent"),
+    "CGROUP_ROOT": ("struct cgroup", "root"),
+    "CSS_CGROUP": ("struct cgroup_subsys_state", "cgroup"),
+    "NODE_ID": ("struct kernfs_node", "id"),
+    "ROOT_HIERARCHY": ("struct cgroup_root", "hierarchy_id"),
+}
 SOCKET_INODE = (
     "offsetof(struct socket_alloc, vfs_inode) + offsetof(struct inode, i_ino)"
     " - offsetof(struct socket_alloc, socket)"
@@ -182,7 +197,10 @@ def test_every_offset_is_what_a_compiler_says(tmp_path: Path) -> None:
         subprocess.run(dump, check=True, capture_output=True).stdout
     )
     expressions = {
-        **{name: f"__builtin_offsetof({kind}, {path})" for name, (kind, path) in PLACES.items()},
+        **{
+            name: f"__builtin_offsetof({kind}, {path})"
+            for name, (kind, path) in (PLACES | GROUP_PLACES).items()
+        },
         "SOCKET_INODE": SOCKET_INODE.replace("offsetof", "__builtin_offsetof"),
     }
     array = ",\n".join(expressions.values())
@@ -197,7 +215,9 @@ def test_every_offset_is_what_a_compiler_says(tmp_path: Path) -> None:
         ["objcopy", "-O", "binary", "--only-section=.data", str(compiled), str(raw)], check=True
     )
     numbers = struct.unpack(f"={len(expressions)}Q", raw.read_bytes())
-    assert find_offsets(Btf.load()) == dict(zip(expressions, numbers, strict=True))
+    btf = Btf.load()
+    found = {**find_offsets(btf), **find_group_offsets(btf)}
+    assert found == dict(zip(expressions, numbers, strict=True))
 
 
 @pytest.mark.kernel
@@ -206,4 +226,7 @@ def test_the_running_kernel_has_what_is_needed() -> None:
     assert btf.has_name("btf_trace_sys_exit")
     assert not btf.has_name("btf_trace_no_such_tracepoint")
     features = ("-DKEBPF_HAS_TASK_REGS",)
-    assert all(flag.startswith("-DOFF_") or flag in features for flag in offset_flags(btf))
+    assert all(
+        flag.startswith("-DOFF_") or flag in features
+        for flag in [*offset_flags(btf), *group_offset_flags(btf)]
+    )

@@ -11,9 +11,12 @@ from typing import cast
 
 import pytest
 
+from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import EventLog
+from kebpf.capture.filters import FILTER_NAMES
 from kebpf.capture.probes import Door, Moved, Probes
-from kebpf.capture.target import NoTargetError, Target, resolve_target
+from kebpf.capture.target import Target, resolve_target
+from kebpf.kernel.hierarchies import Group
 from kebpf.kernel.processes import ProcessFacts
 from kebpf.recording.assembly import AssemblerError, Assembly
 from kebpf.recording.channel import Prepare
@@ -64,6 +67,8 @@ class FakeProbes:
         self.notes: list[str] = []
         self.targets: set[int] = set()
         self.moved: list[Moved] = []
+        self.listening: list[int] = []
+        self.filtered = 0
 
     def watch(self, pids: list[int]) -> None:
         self.notes.append("watch")
@@ -71,6 +76,12 @@ class FakeProbes:
 
     def unwatch(self, pids: set[int]) -> None:
         self.targets -= pids
+
+    def watch_groups(self, groups: list[Group], are_awaited: bool = False) -> None:
+        assert groups == [], "processes have none"
+
+    def tell_listening(self, listening: list[int]) -> None:
+        self.listening = listening
 
     def attach(self) -> None:
         self.notes.append("attach")
@@ -82,7 +93,8 @@ class FakeProbes:
         return list(self.targets)
 
     def counts(self) -> dict[str, int]:
-        return {"lost_events": 3, "unfollowed_bytes": 40}
+        filtered = {**dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
+        return {"lost_events": 3, "unfollowed_bytes": 40, **filtered}
 
     def open_connections(self) -> list[Moved]:
         return self.moved
@@ -103,9 +115,9 @@ class TestRecording:
         with assembling(tmp_path) as self.assembly:
             yield
 
-    def record(self, probes: FakeProbes) -> Recording:
+    def record(self, probes: FakeProbes, is_lasting: bool = False) -> Recording:
         self.assembly.await_files()
-        return Recording(probes.as_probes, self.assembly, HEAD)
+        return Recording(probes.as_probes, self.assembly, HEAD, is_lasting)
 
     def test_it_ends_with_its_target(self, tmp_path: Path) -> None:
         records = Shop().open().serve().close().records
@@ -137,6 +149,22 @@ class TestRecording:
         assert ending.progress.lost_size == 7
         assert manifest.losses.lost_bytes == 7 + 40
         assert shown == sorted(shown)
+
+    def test_a_lasting_target_may_have_no_process_for_a_while(self) -> None:
+        probes = FakeProbes()
+        shown: list[float] = []
+        run(
+            self.record(probes, is_lasting=True),
+            lambda: len(shown) >= 3,
+            lambda progress: shown.append(progress.seconds),
+        )
+        assert len(shown) >= 3
+
+    def test_connections_that_filters_left_out_are_counted(self) -> None:
+        probes = FakeProbes(Shop().open().serve().close().records)
+        probes.filtered = 7
+        ending = run(self.record(probes), lambda: False, lambda _: None)
+        assert ending.progress.filtered == {"--port": 7}
 
     def test_a_display_that_fails_leaves_no_probe_attached(self, tmp_path: Path) -> None:
         probes = FakeProbes()
@@ -177,7 +205,7 @@ class TestRecording:
 def test_a_target_that_ends_before_the_probes_are_in_place(tmp_path: Path) -> None:
     probes = FakeProbes()
     limit = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    target = Target(make_facts(limit), [limit], [limit])
+    target = Target(make_facts(limit), [limit], pids=[limit])
     with (
         assembling(tmp_path) as assembly,
         pytest.raises(NoTargetError, match=f"process {limit} ended before the recording began"),

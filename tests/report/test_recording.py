@@ -12,6 +12,7 @@ from kebpf.report.recording import (
     PlainDisplay,
     RecordingStatus,
     describe_opening,
+    describe_subject,
     open_display,
     show_share,
     summarise,
@@ -43,11 +44,26 @@ def make_status(**changes: object) -> RecordingStatus:
 
 def test_opening_lines() -> None:
     command = "python3.11 uvicorn shop:app"
-    assert describe_opening([4711], command, 3) == (
+    assert describe_opening("pid 4711", command, 3) == (
         "recording pid 4711 (python3.11 uvicorn shop:app), 3 connections already open; "
         "Ctrl-C ends it"
     )
-    assert describe_opening([1, 2], "a\n\x1b", 0) == "recording pids 1, 2 (a \\x1b); Ctrl-C ends it"
+    assert describe_opening("pid 1", "a\n\x1b", 0) == "recording pid 1 (a \\x1b); Ctrl-C ends it"
+
+
+def test_what_is_recorded() -> None:
+    assert describe_subject("", [4711], 3) == "pid 4711"
+    assert describe_subject("", [1, 2], 3) == "pids 1, 2"
+    assert describe_subject("unit shop.service", [9], 1) == "unit shop.service, 1 process"
+    assert describe_subject("container web", [9], 3) == "container web, 3 processes"
+
+
+def test_connections_left_out_are_said() -> None:
+    lines = summarise(make_status(filtered={"--port": 3, "--inbound-only": 1}), PATH)
+    assert lines[1:] == [
+        "3 connections left out by --port",
+        "1 connection left out by --inbound-only",
+    ]
 
 
 def test_a_recording_in_a_log() -> None:
@@ -94,7 +110,7 @@ def test_one_lost_byte_is_not_100_per_cent() -> None:
 
 
 def test_the_summary_object() -> None:
-    assert summary_object(make_status(left_out={"why": 2}), PATH) == {
+    assert summary_object(make_status(left_out={"why": 2}, filtered={"--port": 3}), PATH) == {
         "test_cases": 28,
         "mocks": 112,
         "events": 900,
@@ -105,6 +121,7 @@ def test_the_summary_object() -> None:
         "seconds": 12.4,
         "path": "kebpf/shop-1",
         "left_out": {"why": 2},
+        "left_out_connections": {"--port": 3},
     }
 
 
