@@ -87,6 +87,7 @@ class Pipeline:
         seconds: float,
         lost_events: int,
         lost_bytes: int = 0,
+        unfollowed_size: int = 0,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
 
@@ -96,7 +97,7 @@ class Pipeline:
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,
-            lost_bytes=totals.gap_size + totals.unopened_size,
+            lost_bytes=totals.gap_size + totals.unopened_size + unfollowed_size,
             unparsed_connections=sum(self._watcher.unparsed.values()),
             given_up_connections=totals.given_up,
             given_up_bytes=totals.given_up_size,

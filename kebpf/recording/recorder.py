@@ -108,7 +108,13 @@ class Recording:
         ]
         counts = self._probes.counts()
         self._assembly.send(
-            Finish(self._seconds, counts["lost_events"], counts["lost_bytes"], moved)
+            Finish(
+                self._seconds,
+                counts["lost_events"],
+                counts["lost_bytes"],
+                moved,
+                counts["unfollowed_bytes"],
+            )
         )
         finished = self._assembly.expect(Finished)
         self._assembly.settle()
@@ -157,5 +163,6 @@ class Recording:
         progress.filtered = {
             option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
         }
+        progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
         return progress

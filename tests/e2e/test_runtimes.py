@@ -172,7 +172,9 @@ def test_calls_are_those_the_routes_make(form: str, recorded: Recorded) -> None:
             expected
             for expected in CALLS[routes[number]]
             if all(
-                asked[number, protocol] <= count <= asked[number, protocol] + maybe[number, protocol]
+                asked[number, protocol]
+                <= count
+                <= asked[number, protocol] + maybe[number, protocol]
                 for protocol, count in zip(("postgres", "redis"), expected, strict=True)
             )
         ]

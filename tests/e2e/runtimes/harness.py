@@ -41,7 +41,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.processes import Process
-from examples.recorder import find_kebpf, launch_recorder, start_recorder, stop_recorder, with_sources
+from examples.recorder import (
+    find_kebpf,
+    launch_recorder,
+    start_recorder,
+    stop_recorder,
+    with_sources,
+)
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
 from tests.e2e.runtimes.declaration import Runtime, fill_in
 from tests.e2e.runtimes.load import Load, loading, wait_until_healthy
