@@ -117,10 +117,9 @@ def test_all_probes_see_a_target_from_the_same_moment_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kebpf.recording.recorder.refresh_target", lambda _target: None)
-    target = Target(make_facts(100), [100], [100])
-    probes, writer = FakeProbes([]), TestSetWriter(tmp_path / "set")
-    begin_recording(probes.as_probes, target, writer, "set", None)
-    writer.abort()
+    target, probes = Target(make_facts(100), [100], pids=[100]), FakeProbes([])
+    with assembling(tmp_path) as assembly:
+        begin_recording(probes.as_probes, target, assembly)
     assert probes.notes[:2] == ["attach", "watch"]
 
 
