@@ -2,11 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL,KEBPF_RUNTIMES)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test lint format bench docs install uninstall clean
+.PHONY: help setup packages demo test runtimes lint format bench docs install uninstall clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: setup ## Record a small shop, replay it with everything off, then find a r
 
 test: setup ## Run all tests, the kernel's among them (PYTEST_ARGS="-k word" for some)
 	$(SUDO) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+runtimes: setup ## Record and replay real programs of all runtimes (KEBPF_RUNTIMES="name …" for some)
+	$(SUDO) $(BIN)/python -m pytest tests/e2e/test_runtimes.py $(PYTEST_ARGS)
 
 lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .

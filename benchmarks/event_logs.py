@@ -50,7 +50,7 @@ class Line:
         ports = (self.port, 40_000 + self.number)
         local, remote = ports if self.role == SocketRole.SERVER else ports[::-1]
         host = bytes([127, 0, 0, 1]).ljust(16, b"\0")
-        tail = (0, 0, 0, 0, self.number, host, host, local, remote, 2, self.role, 0, b"", b"")
+        tail = (0, 0, 0, 0, self.number, host, host, local, remote, 2, self.role, 0, b"", b"", b"")
         return ring_record(self._head(Kind.OPEN) + OPEN_TAIL.pack(*tail))
 
     def _piece(self, direction: Direction, data: bytes) -> bytes:
@@ -74,7 +74,8 @@ class Line:
 class Traffic:
     """What a load is made of; ``turn`` gives the n-th request's pieces and its answer's.
 
-    ``exchanges`` is how many of them a turn holds, ``lead`` the turns that open a connection.
+    ``exchanges`` is how many of them a turn holds, ``lead`` the turns that open a connection;
+    ``is_counted`` if what the target serves makes no test cases and is only counted.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Traffic:
     turn: Callable[[int], tuple[list[bytes], list[bytes]]]
     exchanges: int = 1
     lead: tuple[tuple[bytes, bytes], ...] = ()
+    is_counted: bool = False
 
 
 def make_log(traffic: Traffic, exchanges: int) -> list[bytes]:

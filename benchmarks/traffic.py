@@ -160,6 +160,7 @@ TRAFFIC = (
     Traffic("http: POST, chunked answer", SocketRole.SERVER, 8000, 8, _http_post),
     Traffic("redis", SocketRole.CLIENT, 6379, 20, _redis_turn),
     Traffic("redis: -P 16", SocketRole.CLIENT, 6379, 20, _redis_pipeline, exchanges=16),
+    Traffic("served redis", SocketRole.SERVER, 6379, 20, _redis_turn, is_counted=True),
     Traffic("postgres", SocketRole.CLIENT, 5432, 8, _postgres_turn, lead=(_OPENING,)),
     Traffic(
         "postgres: prepared",

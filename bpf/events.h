@@ -13,6 +13,9 @@ enum kebpf_kind {
     KEBPF_CLOSE = 5,   /* struct kebpf_close: the socket is gone */
     KEBPF_LISTEN = 6,  /* struct kebpf_open: a socket began to listen */
     KEBPF_PROCESS = 7, /* struct kebpf_process: what became of a target */
+    /* from the reader in user space, between the others */
+    KEBPF_GIVEN_UP = 8, /* struct kebpf_given_up: a connection whose bytes are kept no more */
+    KEBPF_LOSS = 9,     /* struct kebpf_loss: records found no room in the ring */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -98,4 +101,16 @@ struct kebpf_process {
     struct kebpf_head head;
     __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group */
     __u32 change;
+};
+
+/* Sent when it begins, and again with the sums before the connection's KEBPF_CLOSE. */
+struct kebpf_given_up {
+    struct kebpf_head head;
+    __u64 dropped[2]; /* bytes by direction whose records were thrown away */
+};
+
+/* Of one connection, or with `socket` 0 of some that cannot be named any more. */
+struct kebpf_loss {
+    struct kebpf_head head; /* its time: when the loss was noticed */
+    __u64 since_ns;         /* it was not there yet */
 };

@@ -31,7 +31,11 @@ def with_sources(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def launch_recorder(
-    path: Path, *options: str, command: Sequence[str] = (), environment: Mapping[str, str] = {}
+    path: Path,
+    *options: str,
+    command: Sequence[str] = (),
+    environment: Mapping[str, str] = {},
+    folder: Path = EXAMPLES,
 ) -> Process:
     """A recorder of the test set ``path``, of ``command`` if one is given; not capturing yet."""
     words = ["record", "-o", str(path.parent), "--name", path.name, "--json", *options]
@@ -41,7 +45,7 @@ def launch_recorder(
         "kebpf record",
         [*find_kebpf(), *words],
         environment=with_sources(environment),
-        folder=EXAMPLES,
+        folder=folder,
     )
 
 

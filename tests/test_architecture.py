@@ -67,6 +67,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/protocols/redis/subscriptions.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/writer.py": "tests/protocols/redis/test_replies.py",
     "kebpf/recording/activity.py": "tests/recording/test_attribution.py",
+    "kebpf/reassembly/connection.py": "tests/reassembly/test_tracker.py",
     "kebpf/recording/assembler.py": "tests/recording/test_recorder.py",
     "kebpf/recording/assembly.py": "tests/recording/test_recorder.py",
     "kebpf/recording/body.py": "tests/recording/test_casefile.py",

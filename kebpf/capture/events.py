@@ -13,6 +13,8 @@ PIECE_TAIL = struct.Struct("=QIIII")
 OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
+GIVEN_UP_TAIL = struct.Struct("=QQ")
+LOSS_TAIL = struct.Struct("=Q")
 _RECORD = struct.Struct("=II")
 #: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
 PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
@@ -37,6 +39,8 @@ class Kind(enum.IntEnum):
     CLOSE = 5
     LISTEN = 6
     PROCESS = 7
+    GIVEN_UP = 8
+    LOSS = 9
 
 
 class Direction(enum.IntEnum):
@@ -212,7 +216,26 @@ class Process:
     change: ProcessChange
 
 
-Event = Data | Lost | End | Open | Close | Process
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The reader keeps a connection's bytes no more; ``dropped`` are those so far."""
+
+    head: Head
+    dropped: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records found no room in the ring, between ``since_ns`` and the head's time.
+
+    They are of the head's connection; with socket 0, of some that cannot be named any more.
+    """
+
+    head: Head
+    since_ns: int
+
+
+Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss
 
 
 class EventError(Exception):
@@ -282,6 +305,15 @@ def _decode_process(_: int, head: Head, data: bytes, at: int, __: int) -> Proces
     return Process(head, child, ProcessChange(change))
 
 
+def _decode_given_up(_: int, head: Head, data: bytes, at: int, __: int) -> GivenUp:
+    dropped_in, dropped_out = GIVEN_UP_TAIL.unpack_from(data, at)
+    return GivenUp(head, (dropped_in, dropped_out))
+
+
+def _decode_loss(_: int, head: Head, data: bytes, at: int, __: int) -> Loss:
+    return Loss(head, LOSS_TAIL.unpack_from(data, at)[0])
+
+
 def _decode_end(_: int, head: Head, __: bytes, ___: int, ____: int) -> End:
     return End(head)
 
@@ -294,6 +326,8 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
     Kind.LISTEN: (OPEN_TAIL.size, _decode_open),
     Kind.CLOSE: (CLOSE_TAIL.size, _decode_close),
     Kind.PROCESS: (PROCESS_TAIL.size, _decode_process),
+    Kind.GIVEN_UP: (GIVEN_UP_TAIL.size, _decode_given_up),
+    Kind.LOSS: (LOSS_TAIL.size, _decode_loss),
 }
 
 
@@ -303,7 +337,7 @@ def decode_event(data: bytes, at: int, end: int) -> Event:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
-        if kind != Kind.PROCESS:
+        if kind not in (Kind.PROCESS, Kind.LOSS):
             Transport(transport)
         Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)
@@ -368,6 +402,11 @@ def whole_size(run: bytes) -> int:
             break
         at = following
     return at
+
+
+def make_record(payload: bytes) -> bytes:
+    """A record as the ring would hold it."""
+    return _RECORD.pack(len(payload), 0) + payload + bytes(-len(payload) % 8)
 
 
 def decode_run(run: bytes) -> Iterator[Event]:

@@ -90,7 +90,7 @@ def choose_door(btf: Btf) -> Door:
 class Probes:
     """Loaded and attached probes; descriptors hold them, so they end with this process.
 
-    ``attach`` after the first `watch`, so that nothing of a target is missed in between.
+    `watch` after ``attach``: a target is seen by all probes from the same moment on.
     Without ``filters`` and ``with_groups`` (whether `watch_groups` will be called) the programs
     hold nothing of either.
     """

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Protocol
 
+from kebpf.capture.events import EventError
+from kebpf.capture.shedding import Shedder
 from kebpf.capture.spool import Spool
 
 _SHORTEST_WAIT = 0.002  # seconds
 _LONGEST_WAIT = 0.02
 _MOST_RUN_SIZE = 1 << 20
-_LEAST_RUN_SIZE = 64 << 10
+_LEAST_RUN_SIZE = 16 << 10
+_RUNS_IN_QUOTA = 256
 _URGENCY = -5  # nice: a thousandth of a processor, but at once
 
 
@@ -28,26 +32,33 @@ class Ring(Protocol):
 class Reader:
     """Moves runs of records from the ring to the spool until stopped.
 
-    It reads no further while the spool has no room: the ring fills up then, and what finds no
-    room in it is counted as lost.
+    When the backlog nears its quota whole connections are given up.  Should that not do, it reads
+    no further while the spool has no room: the ring fills up then, and what finds no room in it
+    is counted as lost.
     """
 
     def __init__(self, ring: Ring, spool: Spool) -> None:
         self._ring = ring
         self._spool = spool
-        self._run_size = min(_MOST_RUN_SIZE, max(_LEAST_RUN_SIZE, spool.quota // 64))
+        self._run_size = min(_MOST_RUN_SIZE, max(_LEAST_RUN_SIZE, spool.quota // _RUNS_IN_QUOTA))
+        self._shedder = Shedder(spool.quota)
+        self._notes: deque[bytes] = deque()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._read, name="kebpf-reader", daemon=True)
-        self._failure: OSError | None = None
+        self._failure: OSError | EventError | None = None
         self._is_abandoned = False
 
     def start(self) -> None:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises the ``OSError`` that ended the thread, if one did."""
+        """Raises what ended the thread, if something did: ``OSError``, `EventError`."""
         if self._failure is not None:
             raise self._failure
+
+    def note(self, record: bytes) -> None:
+        """Puts a record of this process's own behind those read so far."""
+        self._notes.append(record)
 
     def stop(self) -> None:
         """Has the thread take what is in the ring still, as there is room, and then end."""
@@ -69,7 +80,7 @@ class Reader:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _URGENCY)
         try:
             self._read_on()
-        except OSError as error:
+        except (OSError, EventError) as error:
             self._failure = error
 
     def _read_on(self) -> None:
@@ -78,7 +89,10 @@ class Reader:
             is_last = self._is_stopping.is_set()
             has_read = self._read_all()
             has_room = self._has_room()
-            if self._is_abandoned or (is_last and has_room):
+            if self._is_abandoned:
+                return
+            if is_last and has_room:
+                self._write_last()
                 return
             wait = _SHORTEST_WAIT if has_read else min(2 * wait, _LONGEST_WAIT)
             if has_room and not is_last:
@@ -91,12 +105,26 @@ class Reader:
         while self._has_room():
             looked_ns = time.monotonic_ns()
             run = self._ring.drain(self._run_size)
+            if run:
+                self._write(self._shedder.sift(run, self._spool.backlog_size))
+                has_read = True
+            while self._notes:
+                self._write(self._notes.popleft())
             if not run:
                 self._spool.note_look(looked_ns)
-                return has_read
-            self._spool.write(run)
-            has_read = True
+                break
         return has_read
+
+    def _write_last(self) -> None:
+        for record in (*self._notes, *self._shedder.finish()):
+            self._write(record)
+
+    def _write(self, records: bytes) -> None:
+        """There is room, but for a crowd of connections that are given up at once."""
+        while len(records) > self._spool.room and not self._is_abandoned:
+            time.sleep(_SHORTEST_WAIT)
+        if records and not self._is_abandoned:
+            self._spool.write(records)
 
     def _has_room(self) -> bool:
         return self._spool.room >= 2 * self._run_size

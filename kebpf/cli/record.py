@@ -33,6 +33,7 @@ from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.progress import Progress
 from kebpf.recording.recorder import Ending, Recording, begin_recording
+from kebpf.recording.served import describe_served
 from kebpf.report.recording import (
     RecordingDisplay,
     RecordingStatus,
@@ -207,6 +208,10 @@ def make_status(progress: Progress) -> RecordingStatus:
         lost_bytes=progress.lost_size,
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
+        given_up=progress.given_up,
+        given_up_bytes=progress.given_up_size,
+        proven=progress.proven,
+        unbalanced=progress.unbalanced,
         left_out=progress.left_out,
         filtered=progress.filtered,
         destinations={
@@ -223,6 +228,9 @@ def make_notes(ending: Ending) -> list[str]:
         f"{number} of the connections not parsed: {reason}"
         for reason, number in ending.progress.unparsed.items()
     ]
+    notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
+    for protocol, (connections, size) in ending.progress.served.items():
+        notes.append(describe_served(protocol, connections, size))
     for pid, name, cause, size in ending.progress.missing_payload:
         notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
     return notes

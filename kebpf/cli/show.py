@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing
+from kebpf.recording.served import describe_served
 from kebpf.recording.store import TestSet
 
 WIDTH = 96  # columns
@@ -144,6 +145,8 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         f"{_count(manifest.events, 'event')}, {_count(manifest.captured_bytes, 'byte')}"
     )
     yield from _loss_lines(manifest.losses)
+    for protocol, one in manifest.extra.get("served", {}).items():
+        yield f"  {describe_served(protocol, one['connections'], one['bytes'])}"
 
 
 def _loss_lines(losses: Losses) -> Iterator[str]:
@@ -153,6 +156,8 @@ def _loss_lines(losses: Losses) -> Iterator[str]:
             (losses.lost_events, "event"),
             (losses.lost_bytes, "byte"),
             (losses.unparsed_connections, "unparsed connection"),
+            (losses.given_up_connections, "connection given up"),
+            (losses.unbalanced_connections, "connection whose bytes do not add up"),
         )
         if number
     ]

@@ -23,6 +23,9 @@ class Connection:
     ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
     why bytes were not copied, in words, to how many.  ``ends_ns`` are the ends of
     streams that still wait for a piece; ``order`` keeps what came after such a piece.
+
+    ``is_given_up`` once the reader keeps its bytes no more.  By direction, ``declared`` are the
+    bytes the probes said they could not copy, ``dropped`` those the reader threw away.
     """
 
     number: int
@@ -34,6 +37,9 @@ class Connection:
     missing_payload: dict[str, int] = field(default_factory=dict)
     ends_ns: dict[Direction, int] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)
+    is_given_up: bool = False
+    declared: list[int] = field(default_factory=lambda: [0, 0])
+    dropped: list[int] = field(default_factory=lambda: [0, 0])
     bases: tuple[int, int] = field(init=False)  # TCP sequence numbers of offset 0, by direction
 
     def __post_init__(self) -> None:
@@ -44,6 +50,18 @@ class Connection:
         return _TRANSPORT_NAMES[Transport(self.opened.head.transport)]
 
     @property
+    def name(self) -> str:
+        """``10.0.0.1:40000 → 10.0.0.2:6379``, the client first."""
+        ours, theirs = (
+            f"{host}:{port}" if port else host or "?"
+            for host, port in (
+                (self.opened.local, self.opened.local_port),
+                (self.opened.remote, self.opened.remote_port),
+            )
+        )
+        return f"{theirs} → {ours}" if self.role == SocketRole.SERVER else f"{ours} → {theirs}"
+
+    @property
     def pid(self) -> int:
         return self.opened.head.pid
 
@@ -52,5 +70,14 @@ class Connection:
         return self.streams[0].captured_size + self.streams[1].captured_size
 
     @property
+    def given_up_size(self) -> int:
+        """Bytes that the reader threw away, as far as they were found missing."""
+        return sum(
+            min(dropped, stream.gap_size)
+            for dropped, stream in zip(self.dropped, self.streams, strict=True)
+        )
+
+    @property
     def gap_size(self) -> int:
-        return self.streams[0].gap_size + self.streams[1].gap_size
+        """Bytes missing for any other reason."""
+        return self.streams[0].gap_size + self.streams[1].gap_size - self.given_up_size

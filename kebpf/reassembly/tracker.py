@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kebpf.capture.events import (
@@ -15,8 +15,10 @@ from kebpf.capture.events import (
     Direction,
     End,
     Event,
+    GivenUp,
     Kind,
     Listen,
+    Loss,
     Lost,
     Open,
     SocketRole,
@@ -24,6 +26,7 @@ from kebpf.capture.events import (
     take_event,
 )
 from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.proof import KernelCount, Proof
 from kebpf.reassembly.stream import MOST_HELD_SIZE, Piece, unwrap
 
 #: How long, in event time, a piece waits for an earlier one of another thread or processor.
@@ -54,6 +57,12 @@ class Consumer(Protocol):
 
     def close_connection(self, connection: Connection, time_ns: int) -> None: ...
 
+    def give_up_connection(self, connection: Connection, time_ns: int) -> None:
+        """None of its later bytes will come."""
+
+    def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
+        """Of a connection (or of some, nobody knows which) bytes were lost in that time."""
+
 
 @dataclass(slots=True)
 class Totals:
@@ -64,6 +73,8 @@ class Totals:
     gap_size: int = 0
     overlap_size: int = 0
     unopened_size: int = 0  # bytes of connections whose opening record never came
+    given_up: int = 0  # connections
+    given_up_size: int = 0
 
 
 class Tracker:
@@ -83,6 +94,7 @@ class Tracker:
         self._now_ns = 0
         self._closed = Totals()
         self.listening: list[int] = list(listening)
+        self.proof = Proof()
 
     @property
     def connections(self) -> list[Connection]:
@@ -90,13 +102,7 @@ class Tracker:
         return list(self._connections.values())
 
     def totals(self) -> Totals:
-        sums = Totals(
-            self._closed.connections,
-            self._closed.captured_size,
-            self._closed.gap_size,
-            self._closed.overlap_size,
-            self._closed.unopened_size,
-        )
+        sums = replace(self._closed)
         for connection in self._connections.values():
             _add_up(sums, connection)
         sums.connections = self._closed.connections
@@ -175,7 +181,12 @@ class Tracker:
         elif isinstance(event, End):
             self._end(event)
         elif isinstance(event, Close):
-            self._close(event.head.connection, event.moved, event.head.time_ns)
+            self._close(event)
+        elif isinstance(event, GivenUp):
+            self._give_up(event)
+        elif isinstance(event, Loss):
+            connection = self._connections.get(event.head.connection)
+            self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
         self._now_ns = max(self._now_ns, event.head.time_ns)
 
     def release_late(self) -> None:
@@ -186,13 +197,20 @@ class Tracker:
                 if since is not None and since < self._now_ns - PATIENCE_NS:
                     self._pass_on(connection, direction, connection.streams[direction].give_up())
 
-    def finish(self, moved: dict[Key, tuple[int, int]]) -> None:
-        """The recording ended; ``moved`` is what the kernel says open connections moved."""
-        for key in moved.keys() | self._early.keys():
+    def finish(self, counts: dict[Key, KernelCount] | None) -> None:
+        """The recording ended; ``counts`` are the kernel's, of the connections that are open.
+
+        Without them (a log has none) nothing is held against those.
+        """
+        known = counts or {}
+        for key in known.keys() | self._early.keys():
             if key not in self._connections:
-                self._forget_unopened(key, sum(moved.get(key, ())))
-        for key in list(self._connections):
-            self._end_connection(key, moved.get(key), self._now_ns)
+                self._forget_unopened(key, sum(known[key].moved) if key in known else 0)
+        for key, connection in list(self._connections.items()):
+            count = known.get(key)
+            self._end_connection(key, count, self._now_ns)
+            if counts is not None:
+                self.proof.check(connection, count)
 
     def _open(self, event: Open) -> None:
         key = event.head.connection
@@ -214,8 +232,11 @@ class Tracker:
         socket, generation = key
         last = (socket, self._generations.get(socket, generation))
         if last in self._connections:
-            moved = (event.ingress_before, event.egress_before) if last == key else None
-            self._end_connection(last, moved, event.head.time_ns)
+            connection = self._connections[last]
+            before = KernelCount((event.ingress_before, event.egress_before))
+            count = before if last == key else None
+            self._end_connection(last, count, event.head.time_ns)
+            self.proof.check(connection, count)
 
     def _is_joined(self, event: Open) -> bool:
         is_unix = event.head.transport == Transport.UNIX_STREAM
@@ -247,6 +268,7 @@ class Tracker:
         if isinstance(event, Lost):
             missing = connection.missing_payload
             missing[event.cause] = missing.get(event.cause, 0) + event.size
+            connection.declared[direction] += event.size
         if connection.role == SocketRole.UNKNOWN:
             is_first_out = direction == Direction.EGRESS
             connection.role = SocketRole.CLIENT if is_first_out else SocketRole.SERVER
@@ -270,11 +292,27 @@ class Tracker:
         connection.ends_ns[direction] = event.head.time_ns
         self._give(connection)
 
-    def _close(self, key: Key, moved: tuple[int, int], time_ns: int) -> None:
-        if key in self._connections:
-            self._end_connection(key, moved, time_ns)
-        else:
-            self._forget_unopened(key, sum(moved))
+    def _close(self, event: Close) -> None:
+        key, connection = event.head.connection, self._connections.get(event.head.connection)
+        if connection is None:
+            self._forget_unopened(key, sum(event.moved))
+            return
+        count = KernelCount(event.moved, event.lost)
+        self._end_connection(key, count, event.head.time_ns)
+        self.proof.check(connection, count)
+
+    def _give_up(self, event: GivenUp) -> None:
+        connection = self._connections.get(event.head.connection)
+        if connection is None:
+            return
+        connection.dropped[:] = event.dropped
+        if connection.is_given_up:
+            return
+        connection.is_given_up = True
+        for direction in Direction:
+            while connection.streams[direction].is_waiting:
+                self._pass_on(connection, direction, connection.streams[direction].give_up())
+        self._consumer.give_up_connection(connection, event.head.time_ns)
 
     def _forget_unopened(self, key: Key, moved_size: int) -> None:
         """What moved is lost, whether or not its events came."""
@@ -282,11 +320,11 @@ class Tracker:
         came = sum(event.size for event in events if not isinstance(event, End))
         self._closed.unopened_size += max(came, moved_size)
 
-    def _end_connection(self, key: Key, moved: tuple[int, int] | None, time_ns: int) -> None:
+    def _end_connection(self, key: Key, count: KernelCount | None, time_ns: int) -> None:
         connection = self._connections[key]
         for direction in Direction:
             stream = connection.streams[direction]
-            end = stream.position if moved is None else moved[direction]
+            end = stream.position if count is None else count.moved[direction]
             connection.order.add(direction, stream.close(end, time_ns))
             if stream.contested_size:
                 missing = connection.missing_payload
@@ -327,4 +365,6 @@ def _find_waiting(connection: Connection) -> int | None:
 def _add_up(sums: Totals, connection: Connection) -> None:
     sums.captured_size += connection.captured_size
     sums.gap_size += connection.gap_size
+    sums.given_up += connection.is_given_up
+    sums.given_up_size += connection.given_up_size
     sums.overlap_size += sum(stream.overlap_size for stream in connection.streams)

@@ -14,6 +14,7 @@ from types import FrameType
 from kebpf.capture.eventlog import EventLogWriter
 from kebpf.capture.spool import Spool
 from kebpf.protocols.registry import load_protocols
+from kebpf.reassembly.proof import KernelCount
 from kebpf.recording.channel import (
     Begin,
     Channel,
@@ -189,9 +190,12 @@ class Assembler:
         if self._log is not None:
             with _guarding_log():
                 self._log.close()
-        moved = {(one[0], one[1]): (one[2], one[3]) for one in message.moved}
+        counts = {
+            (one[0], one[1]): KernelCount((one[2], one[3]), (one[4], one[5]))
+            for one in message.moved
+        }
         pipeline = self._begun
-        pipeline.finish(moved, message.seconds, message.lost_events)
+        pipeline.finish(counts, message.seconds, message.lost_events)
         self._channel.send(Finished(pipeline.progress().as_fields()))
 
 

@@ -29,7 +29,7 @@ ProtocolFinder = Callable[[str], ProtocolSpec]
 
 MEMORY_CAP = 10_000  # groups, operations and idle calls remembered, each
 IDLE_REPEATS = 2  # so often seen while nothing was in flight, a call is taken for background
-LESSONS_PER_OPERATION = 24
+LESSONS_PER_OPERATION = 64
 
 _INDEPENDENT = {Evidence.THREAD, Evidence.LINEAGE, Evidence.TIME}
 
@@ -57,6 +57,7 @@ class Attributor:
         raw = call.candidates
         group = self._checkouts.group_of(call)
         call.candidates = self.threads.narrow(call)
+        self._observe_places(call)
         owner, evidence = self._find_owner(call, raw, group, upcoming)
         call.case, call.evidence = owner, evidence
         if owner is None:
@@ -221,13 +222,34 @@ class Attributor:
         owner.answers.append(call)
 
     def _learn_places(self, call: Outbound, owner: Inbound) -> None:
+        if owner.recorded is not None and self._takes_lesson(call, "known"):
+            doubtful = self._doubtful_inputs(owner)
+            self._places.learn(self._places_of(call), self._inputs_of(owner), doubtful)
+
+    def _observe_places(self, call: Outbound) -> None:
+        """Learns from a call of one of several requests, if all that came in is known."""
+        found = call.candidates
+        if len(found) < 2 or call.is_session:
+            return
+        self._places.note_phrases(self._places_of(call))
+        if any(map(_has_unknown_inputs, found)):
+            return
+        if self._takes_lesson(call, "open"):
+            certain = [self._inputs_of(request) for request in found]
+            doubtful = [self._doubtful_inputs(request) for request in found]
+            self._places.observe(self._places_of(call), certain, doubtful)
+
+    def _takes_lesson(self, call: Outbound, kind: str) -> bool:
+        """Whether there is more to learn of calls like this one, which is then counted."""
         exchange = call.recorded.exchange
         identity = self._find_protocol(exchange.protocol).identity(exchange.request)
-        key = (str(call.destination), template_of(str(identity.get("operation", ""))))
+        operation = template_of(str(identity.get("operation", "")))
+        key = (kind, str(call.destination), operation)
         lessons = self._lessons.get(key) or 0
-        if lessons < LESSONS_PER_OPERATION and owner.recorded is not None:
-            self._lessons.put(key, lessons + 1)
-            self._places.learn(self._places_of(call), self._inputs_of(owner))
+        if lessons >= LESSONS_PER_OPERATION:
+            return False
+        self._lessons.put(key, lessons + 1)
+        return True
 
     def _places_of(self, call: Outbound) -> list[Place]:
         exchange = call.recorded.exchange
@@ -265,6 +287,12 @@ class Attributor:
     def _view(self, protocol: str, message: Document) -> object:
         view: object = self._find_protocol(protocol).view(message)
         return view
+
+
+def _has_unknown_inputs(request: Inbound) -> bool:
+    """Whether something came in with it that was not seen whole."""
+    calls = (*request.answers, *request.doubtful)
+    return request.recorded is None or any(call.recorded.exchange.problem for call in calls)
 
 
 def _pass_problem_on(call: Outbound, owner: Inbound) -> None:

@@ -16,6 +16,7 @@ from kebpf.protocols.registry import get_protocol
 from kebpf.recording.activity import FOREVER_NS, Inbound, Outbound, last_mark
 from kebpf.recording.attribution import Attributor, ProtocolFinder
 from kebpf.recording.casemaker import HTTP, CaseMaker, PreparedCase, belongs_to_left_out
+from kebpf.recording.doubts import CALLS_LOST, REQUESTS_UNKNOWN, Doubts
 from kebpf.recording.measure import measure_document
 from kebpf.recording.model import Losses, Manifest, RecordedExchange, Role
 from kebpf.recording.naming import NameGiver
@@ -65,6 +66,7 @@ class RecordingBuilder:
         self._attributor = Attributor(find_protocol)
         self._maker = CaseMaker(find_protocol, Provenance(), NameGiver(writer.has_case))
         self._given_up: dict[int, Inbound] = {}  # by connection
+        self._doubts = Doubts()
         self._unseen: dict[int, Inbound] = {}  # by connection
         self._decided: deque[Outbound] = deque()
         self._unwritten: deque[PreparedCase] = deque()
@@ -86,6 +88,25 @@ class RecordingBuilder:
             self._add_inbound(recorded, size)
         else:
             self._add_outbound(recorded, size)
+
+    def give_up_connection(self, connection: int, role: Role, start_ns: int, pid: int) -> None:
+        """Nothing that crosses a connection from then on will be seen, until `close_connection`."""
+        if role is Role.CLIENT:
+            self._doubts.open_calls(connection, start_ns)
+        else:
+            self._timeline.add_request(self._doubts.open_requests(connection, start_ns, pid))
+
+    def close_connection(self, connection: int, end_ns: int) -> None:
+        """A connection ended, perhaps one that was given up."""
+        self._doubts.close(connection, end_ns)
+
+    def lose_events(self, role: Role | None, start_ns: int, end_ns: int) -> None:
+        """Of connections with that role, or any, something was lost in that time."""
+        if role is not Role.SERVER:
+            self._doubts.doubt_calls(start_ns, end_ns, CALLS_LOST)
+        if role is not Role.CLIENT:
+            inbound = Inbound(start_ns, end_ns, 0, 0, None, REQUESTS_UNKNOWN)
+            self._timeline.add_request(inbound)
 
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
@@ -166,7 +187,7 @@ class RecordingBuilder:
                 end_ns=self._end_of(recorded),
                 tid=exchange.request_start.tid,
                 pid=recorded.pid,
-                recorded=recorded,
+                recorded=recorded if exchange.request else None,  # its values are not known
                 problem=_problem_of_inbound(recorded),
                 size=size,
             )
@@ -219,17 +240,20 @@ class RecordingBuilder:
             self._resolve(request)
             self._write_decided()  # at once: what is written need not be held
         self._write_decided()
+        oldest = timeline.unresolved[0].start_ns if timeline.unresolved else horizon_ns
+        self._doubts.forget(min(horizon_ns, oldest))
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""
         self._attributor.reconsider(request)
-        problem = self._maker.find_problem(request)
+        problem = self._maker.find_problem(request) or self._doubts.find_problem(request)
         if problem is None:
             try:
                 self._unwritten.append(self._maker.prepare(request))
             except ValueError as error:
                 problem = f"cannot be stored: {error}"
-        if problem is not None and request.end_ns != FOREVER_NS:
+        is_known = request.end_ns != FOREVER_NS and problem != REQUESTS_UNKNOWN
+        if problem is not None and is_known:
             self.stats.count_left_out(problem)
         self._held_size -= request.size
         request.is_resolved = True

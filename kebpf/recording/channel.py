@@ -59,12 +59,12 @@ class Drain:
 class Finish:
     """Asks for the test set; ``moved`` are the connections open at the end.
 
-    Each is a socket, its generation and the bytes it moved by direction.
+    Each is a socket, its generation, and the bytes it moved and lost by direction.
     """
 
     seconds: float
     lost_events: int
-    moved: list[tuple[int, int, int, int]] = field(default_factory=list)
+    moved: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

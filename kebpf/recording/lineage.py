@@ -4,7 +4,9 @@ Two kinds of value tell.  A *distinctive* one (an e-mail address, a UUID, a long
 tells by itself.  Any other tells only in a place where it has proved to: an argument of an
 operation that, in calls whose request was known by other evidence, always came in with that
 request and took several values.  So an order number counts after a few orders, a ``LIMIT 10``
-never.
+never.  Where no request is ever alone (one thread, many customers), a place proves itself more
+slowly: by values that, call after call, came in with one of the requests in flight and no other.
+A *phrase* (a whole text of some length) tells where phrases vary, if the request itself brought it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ MAX_TEXT = 1 << 16  # characters looked at in one scalar
 PLACES_CAP = 20_000  # places remembered
 PROOFS_NEEDED = 3  # different values that came in with the request
 PROOFS_KEPT = 8
+LEAST_PHRASE_SIZE = 24  # characters
+LEAST_PHRASE_WORDS = 3
+SHARES_NEEDED = 8  # calls of several possible requests, one of which alone had the value
 
 _TOKEN = re.compile(r"[0-9A-Za-z]+(?:[-_.@+~][0-9A-Za-z]+)*")
 _PART = re.compile(r"[0-9A-Za-z]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DATE_LIKE = re.compile(r"\d{4}-?\d\d-?\d\d")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f\xf8-\xff]")
 _VARYING = re.compile(r"'[^']*'|\d+")
 
 
@@ -38,7 +44,7 @@ def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for index, value in enumerate(tree):
             yield from iter_scalars(value, f"{path}/{index}")
     else:
-        text = _text_of(tree)
+        text = _text_of(tree) if _is_readable(tree) else ""
         if text:
             yield path, text
 
@@ -56,6 +62,11 @@ def iter_texts(tree: Any) -> Iterator[str]:
         yield text
 
 
+def _is_readable(scalar: Any) -> bool:
+    """Whether its words are words: of binary data (a number not decoded) some are by chance."""
+    return not isinstance(scalar, bytes) or _BINARY.search(scalar[:MAX_TEXT]) is None
+
+
 def _text_of(scalar: Any) -> str:
     if isinstance(scalar, bool) or scalar is None:
         return ""
@@ -70,6 +81,13 @@ def iter_tokens(text: str) -> Iterator[str]:
         yield found[0].lower()
 
 
+def find_phrase(text: str) -> str | None:
+    """The whole text in lower case, if it is more than some words that many have in common."""
+    if len(text) < LEAST_PHRASE_SIZE or len(_PART.findall(text)) < LEAST_PHRASE_WORDS:
+        return None
+    return text.lower()
+
+
 def is_distinctive(token: str) -> bool:
     """Whether two occurrences of a token cannot well be chance."""
     if "@" in token[1:-1] or _UUID.fullmatch(token):
@@ -82,15 +100,22 @@ def is_distinctive(token: str) -> bool:
 
 @dataclass(slots=True)
 class Inputs:
-    """The tokens that came in with a request; ``is_partial`` when there were too many."""
+    """The tokens that came in with a request; ``is_partial`` when there were too many.
+
+    ``phrases`` are those of the request itself; ``tokens`` hold those of its answers as well.
+    """
 
     tokens: set[str] = field(default_factory=set)
+    phrases: set[str] = field(default_factory=set)
     is_partial: bool = False
     answers_taken: int = 0
 
     def add(self, view: Any) -> None:
         """Takes the values of a request or of an answer, a map's keys included."""
         for text in iter_texts(view):
+            if (phrase := find_phrase(text)) is not None:
+                self.phrases.add(phrase)
+                self.tokens.add(phrase)
             for token in iter_tokens(text):
                 self.tokens.add(token)
                 self.tokens.update(part.lower() for part in _PART.findall(token))
@@ -109,10 +134,14 @@ class Inputs:
 class _Proof:
     values: set[str] = field(default_factory=set)
     is_refuted: bool = False
+    shared: set[str] = field(default_factory=set)
+    shares: int = 0
+    phrases: set[int] = field(default_factory=set)
 
     @property
     def is_enough(self) -> bool:
-        return not self.is_refuted and len(self.values) >= PROOFS_NEEDED
+        is_shared = self.shares >= SHARES_NEEDED and len(self.shared) >= PROOFS_NEEDED
+        return not self.is_refuted and (len(self.values) >= PROOFS_NEEDED or is_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +150,7 @@ class Place:
 
     key: int
     token: str
+    is_phrase: bool = False
 
 
 def template_of(operation: str) -> str:
@@ -133,11 +163,13 @@ def find_places(destination: str, operation: str, view: Any) -> list[Place]:
     base = (destination, template_of(operation))
     places: list[Place] = []
     for path, text in iter_scalars(view):
+        if (phrase := find_phrase(text)) is not None:
+            places.append(Place(hash((base, path)), phrase, is_phrase=True))
         for index, token in enumerate(iter_tokens(text)):
             places.append(Place(hash((base, path, index)), token))
-            if len(places) == MAX_PLACES:
-                return places
-    return places
+            if len(places) >= MAX_PLACES:
+                return places[:MAX_PLACES]
+    return places[:MAX_PLACES]
 
 
 class PlaceMemory:
@@ -155,15 +187,64 @@ class PlaceMemory:
         proof = self._proofs.get(place.key)
         return proof is not None and proof.is_enough
 
-    def learn(self, places: Sequence[Place], inputs: Inputs) -> None:
-        """Takes a call whose request is known from other evidence."""
+    def tells(self, place: Place) -> bool:
+        """Whether the value here need not be proved: nothing that many calls share."""
+        if not place.is_phrase:
+            return is_distinctive(place.token)
+        proof = self._proofs.get(place.key)
+        return proof is not None and len(proof.phrases) >= PROOFS_NEEDED
+
+    def note_phrases(self, places: Sequence[Place]) -> None:
+        """Takes any call: a phrase that is always the same is the program's own."""
         for place in places:
-            proof = self._proofs.setdefault(place.key, _Proof())
-            self._proofs.move_to_end(place.key)
-            if place.token not in inputs.tokens:
-                proof.is_refuted |= not inputs.is_partial
-            elif len(proof.values) < PROOFS_KEPT:
-                proof.values.add(place.token)
+            if place.is_phrase:
+                phrases = self._proof_of(place).phrases
+                if len(phrases) < PROOFS_NEEDED:
+                    phrases.add(hash(place.token))
+        self._forget()
+
+    def learn(
+        self, places: Sequence[Place], inputs: Inputs, doubtful: Inputs | None = None
+    ) -> None:
+        """Takes a call whose request is known from other evidence.
+
+        ``doubtful`` is what came in with calls that may be that request's: it proves nothing.
+        """
+        maybe = doubtful or Inputs()
+        is_partial = inputs.is_partial or maybe.is_partial
+        for place in _words_of(places):
+            proof = self._proof_of(place)
+            if place.token in inputs.tokens:
+                if len(proof.values) < PROOFS_KEPT:
+                    proof.values.add(place.token)
+            elif place.token not in maybe.tokens:
+                proof.is_refuted |= not is_partial
+        self._forget()
+
+    def observe(
+        self, places: Sequence[Place], certain: Sequence[Inputs], doubtful: Sequence[Inputs]
+    ) -> None:
+        """Takes a call that may be any of several requests', of which these are the inputs."""
+        if any(inputs.is_partial for inputs in (*certain, *doubtful)):
+            return
+        for place in _words_of(places):
+            proof = self._proof_of(place)
+            if proof.is_refuted or any(place.token in inputs.tokens for inputs in doubtful):
+                continue
+            holders = sum(place.token in inputs.tokens for inputs in certain)
+            proof.is_refuted = not holders
+            if holders == 1:
+                proof.shares += 1
+                if len(proof.shared) < PROOFS_KEPT:
+                    proof.shared.add(place.token)
+        self._forget()
+
+    def _proof_of(self, place: Place) -> _Proof:
+        proof = self._proofs.setdefault(place.key, _Proof())
+        self._proofs.move_to_end(place.key)
+        return proof
+
+    def _forget(self) -> None:
         while len(self._proofs) > self._cap:
             self._proofs.popitem(last=False)
 
@@ -183,7 +264,7 @@ def choose_by_lineage(
     votes: set[int] = set()
     for place in places:
         is_proved = memory.is_proved(place)
-        if not (is_proved or is_distinctive(place.token)):
+        if not (is_proved or memory.tells(place)):
             continue
         holders = {
             index
@@ -192,7 +273,17 @@ def choose_by_lineage(
         }
         if not holders and not is_proved:
             continue  # a value made here, or from an input not seen, speaks for none
+        is_vote = len(holders) == 1 and _brought(certain[next(iter(holders))], place)
+        if place.is_phrase and not is_vote:
+            continue  # a text that came with an answer may be anyone's
         allowed &= holders
-        if len(holders) == 1 and all(place.token in certain[index].tokens for index in holders):
-            votes |= holders
+        votes |= holders if is_vote else set()
     return votes.pop() if len(votes) == 1 and votes == allowed else None
+
+
+def _brought(inputs: Inputs, place: Place) -> bool:
+    return place.token in (inputs.phrases if place.is_phrase else inputs.tokens)
+
+
+def _words_of(places: Sequence[Place]) -> list[Place]:
+    return [place for place in places if not place.is_phrase]

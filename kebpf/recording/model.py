@@ -151,6 +151,9 @@ class Losses:
     lost_events: int = 0
     lost_bytes: int = 0
     unparsed_connections: int = 0
+    given_up_connections: int = 0
+    given_up_bytes: int = 0
+    unbalanced_connections: int = 0  # whose bytes do not add up
     left_out: dict[str, int] = field(default_factory=dict)  # reason → exchanges kept out
 
 

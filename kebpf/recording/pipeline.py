@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from kebpf import __version__
 from kebpf.capture.eventlog import EventLog, LogHead
+from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
 from kebpf.recording.model import Losses, Manifest, RecordedExchange
@@ -26,7 +28,7 @@ class Pipeline:
     def __init__(self, writer: TestSetWriter, name: str, head: LogHead) -> None:
         self._head = head
         self._builder = RecordingBuilder(writer, name)
-        self._watcher = Watcher(self._add, head.clock_offset_ns)
+        self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder)
         self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
         self._newest_ns = 0
@@ -66,23 +68,35 @@ class Pipeline:
             connections=totals.connections,
             captured_size=totals.captured_size,
             lost_size=totals.gap_size + totals.unopened_size,
+            given_up=totals.given_up,
+            given_up_size=totals.given_up_size,
+            proven=self.tracker.proof.proven,
+            unbalanced=dict(self.tracker.proof.reasons),
+            unbalanced_names=list(self.tracker.proof.named),
             unparsed=dict(self._watcher.unparsed),
             left_out=dict(stats.left_out),
             destinations=dict(stats.destinations),
             protocols=self._protocols,
+            served=self._watcher.count_served(),
             missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
         )
 
     def finish(
-        self, moved: dict[tuple[int, int], tuple[int, int]], seconds: float, lost_events: int
+        self, counts: dict[tuple[int, int], KernelCount] | None, seconds: float, lost_events: int
     ) -> Manifest:
-        """Ends all connections, writes the rest, commits.  Raises ``TestSetError``."""
-        self.tracker.finish(moved)
+        """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
+
+        ``counts`` are the kernel's, of the connections that are open; a log has none.
+        """
+        self.tracker.finish(counts)
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,
             lost_bytes=totals.gap_size + totals.unopened_size,
             unparsed_connections=sum(self._watcher.unparsed.values()),
+            given_up_connections=totals.given_up,
+            given_up_bytes=totals.given_up_size,
+            unbalanced_connections=sum(self.tracker.proof.reasons.values()),
         )
         return self._builder.finish(
             created_ns=time.time_ns(),
@@ -95,7 +109,16 @@ class Pipeline:
             captured_bytes=totals.captured_size,
             seconds=seconds,
             losses=losses,
+            extra=self._extra(),
         )
+
+    def _extra(self) -> dict[str, Any]:
+        """What else the manifest says."""
+        served = {
+            name: {"connections": connections, "bytes": size}
+            for name, (connections, size) in self._watcher.count_served().items()
+        }
+        return {"served": served} if served else {}
 
     def _add(self, recorded: RecordedExchange) -> None:
         self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
@@ -111,4 +134,4 @@ def rebuild(log: EventLog, writer: TestSetWriter, name: str) -> Manifest:
     for run in log.runs():
         pipeline.feed(run)
         pipeline.settle()
-    return pipeline.finish({}, 0.0, 0)
+    return pipeline.finish(None, 0.0, 0)

@@ -10,7 +10,10 @@ from typing import Any
 class Progress:
     """Where a recording stands; sizes in bytes.
 
-    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many.
+    ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many;
+    ``served`` by protocol how many connections were only counted, and their bytes.
+    ``proven`` connections have ended and add up; ``unbalanced`` counts by reason those that do
+    not, ``unbalanced_names`` are the first of these.
     """
 
     requests: int = 0
@@ -21,12 +24,18 @@ class Progress:
     captured_size: int = 0
     lost_size: int = 0
     lost_events: int = 0
+    given_up: int = 0  # connections
+    given_up_size: int = 0
+    proven: int = 0  # connections
+    unbalanced: dict[str, int] = field(default_factory=dict)
+    unbalanced_names: list[str] = field(default_factory=list)
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     filtered: dict[str, int] = field(default_factory=dict)  # connections by option
     destinations: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of each destination
     missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)
+    served: dict[str, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def as_fields(self) -> dict[str, Any]:

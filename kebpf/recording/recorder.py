@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
 from kebpf.capture.filters import FILTER_OPTIONS
+from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
 from kebpf.capture.target import Target, refresh_target
@@ -36,10 +37,12 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     `Assembly.receive`.
     """
     assembly.await_files()
+    probes.tell_listening(target.listening)
+    # Probes are attached one after the other: with nobody to watch yet, so that none sees an
+    # answer, or a question, before the other does.
+    probes.attach()
     probes.watch(target.pids)
     probes.watch_groups(target.groups, are_awaited=target.is_lasting)
-    probes.tell_listening(target.listening)
-    probes.attach()
     watched = set(target.pids)
     refresh_target(target)  # what came and went between the first look and the probes
     probes.watch(target.pids)
@@ -72,6 +75,7 @@ class Recording:
         self._begun = time.monotonic()
         self._seconds = 0.0
         self._reader = Reader(probes.ring, assembly.spool)
+        self._losses = LossWatch(probes)
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -99,7 +103,8 @@ class Recording:
     def finish(self) -> Ending:
         """Writes the test set, after `watch`.  Raises as that does."""
         moved = [
-            (one.socket, one.generation, *one.moved) for one in self._probes.open_connections()
+            (one.socket, one.generation, *one.moved, *one.lost)
+            for one in self._probes.open_connections()
         ]
         lost_events = self._probes.counts()["lost_events"]
         self._assembly.send(Finish(self._seconds, lost_events, moved))
@@ -110,6 +115,7 @@ class Recording:
     def _drain(self, show: Callable[[Progress], None]) -> None:
         """The backlog's rest, which may take a while."""
         self._seconds = time.monotonic() - self._begun
+        self._note_losses()
         self._reader.stop()
         while not self._reader.join(0):
             self._turn(show)
@@ -123,6 +129,7 @@ class Recording:
     def _turn(self, show: Callable[[Progress], None]) -> None:
         """Asks for news when the last were given, so that no one waits for the other."""
         self._reader.check()
+        self._note_losses()
         now = time.monotonic()
         if not self._is_asked and now >= self._next_report:
             self._assembly.send(Report())
@@ -130,6 +137,10 @@ class Recording:
         if self._listen():
             self._is_asked = False
         show(self._complete(self._newest))
+
+    def _note_losses(self) -> None:
+        for record in self._losses.look():
+            self._reader.note(record)
 
     def _listen(self) -> bool:
         """Whether there was news."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kebpf.capture.events import Direction, SocketRole
 from kebpf.protocols.base import (
@@ -22,7 +22,9 @@ from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
 from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest
+from kebpf.recording.casemaker import HTTP
 from kebpf.recording.model import Endpoint, RecordedExchange, Role
+from kebpf.recording.served import Served, ServedConnection
 
 #: Bytes of both directions looked at before a connection is held to be no known protocol.
 MOST_HEAD_SIZE = 64 << 10
@@ -37,7 +39,10 @@ LONGEST_UNSEEN_NS = 10_000_000_000
 
 _TLS_HANDSHAKE = b"\x16\x03"
 _TLS_DATA = b"\x17\x03\x03"
+_CLIENT_ROLE = SocketRole.CLIENT
 _NO_START = "joined in the middle, no message start seen"
+GIVEN_UP = "given up"
+INTERNAL = "internal"
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 
 
@@ -71,17 +76,38 @@ class _Watch:
     unseen_ns: int = 0  # when the first answer came to a request that was not seen
 
 
+class Unseen(Protocol):
+    """Is told what will never be seen; times are nanoseconds since the Unix epoch.
+
+    `kebpf.recording.builder.RecordingBuilder` is one.
+    """
+
+    def give_up_connection(self, connection: int, role: Role, start_ns: int, pid: int) -> None: ...
+
+    def close_connection(self, connection: int, end_ns: int) -> None: ...
+
+    def lose_events(self, role: Role | None, start_ns: int, end_ns: int) -> None: ...
+
+
 class Watcher:
     """The tracker's consumer; gives each exchange to ``sink`` as it completes.
 
     ``unparsed`` counts by reason the connections that could not be followed to their end.
     """
 
-    def __init__(self, sink: Callable[[RecordedExchange], None], clock_offset_ns: int) -> None:
+    def __init__(
+        self,
+        sink: Callable[[RecordedExchange], None],
+        clock_offset_ns: int,
+        unseen: Unseen | None = None,
+    ) -> None:
         self._sink = sink
         self._clock_offset_ns = clock_offset_ns
+        self._unseen = unseen
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
+        self._makes_calls = False  # has the target begun any?
+        self._served: dict[str, Served] = {}  # by protocol: what was counted and not parsed
         #: bytes by process (id, name) and why they were not copied
         self.missing_payload: Counter[tuple[int, str, str]] = Counter()
 
@@ -89,7 +115,9 @@ class Watcher:
         watch = _Watch(connection, connection.is_joined)
         self._watches[connection.number] = watch
         if _is_internal(connection):
-            watch.is_given_up = "internal"
+            watch.is_given_up = INTERNAL
+        elif connection.role is _CLIENT_ROLE:
+            self._note_calls()
 
     def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
         watch = self._watches[connection.number]
@@ -98,11 +126,21 @@ class Watcher:
         if watch.pairer is not None:
             self._feed(watch, watch.pairer, watch.senders[direction], piece)
             return
+        if connection.role is _CLIENT_ROLE:  # some are known by their first piece only
+            self._note_calls()
         sender = _sender(connection, direction)
         if watch.is_joined or piece.data is None:
             self._try_to_join(watch, sender, piece)
         else:
             self._detect(watch, sender, piece.data, piece)
+
+    def _note_calls(self) -> None:
+        """The target makes calls: what it serves may be their cause, and must be known for that."""
+        if not self._makes_calls:
+            self._makes_calls = True
+            for watch in self._watches.values():
+                if isinstance(watch.pairer, ServedConnection):
+                    watch.pairer.wake()
 
     def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
         watch = self._watches[connection.number]
@@ -120,6 +158,33 @@ class Watcher:
         if watch.pairer is not None and not watch.is_given_up:
             mark = Mark(time_ns + self._clock_offset_ns)
             self._emit(watch, watch.pairer.finish(mark))
+        if self._unseen is not None:
+            self._unseen.close_connection(connection.number, time_ns + self._clock_offset_ns)
+
+    def give_up_connection(self, connection: Connection, time_ns: int) -> None:
+        """What is under way on it stays unfinished; what comes later is not seen."""
+        watch = self._watches[connection.number]
+        if watch.is_given_up == INTERNAL:
+            return
+        start_ns = time_ns + self._clock_offset_ns
+        if watch.pairer is not None and not watch.is_given_up:
+            self._emit(watch, watch.pairer.finish(Mark(start_ns)))
+        watch.is_given_up, watch.pairer = GIVEN_UP, None
+        self._forget_undecided(watch)
+        if self._unseen is not None:
+            role, pid = _role_of(connection), connection.pid
+            self._unseen.give_up_connection(connection.number, role, start_ns, pid)
+
+    def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
+        """A connection's gaps are found in its streams; when it was is said here."""
+        role = None if connection is None else _role_of(connection)
+        if self._unseen is not None and not (connection and _is_internal(connection)):
+            offset_ns = self._clock_offset_ns
+            self._unseen.lose_events(role, since_ns + offset_ns, time_ns + offset_ns)
+
+    def count_served(self) -> dict[str, tuple[int, int]]:
+        """By protocol: the connections that were counted and not parsed, and their bytes."""
+        return {name: (one.connections, one.size) for name, one in self._served.items()}
 
     def open_requests(self) -> list[OpenRequest]:
         """The inbound requests that are under way."""
@@ -176,13 +241,19 @@ class Watcher:
             self._give_up(watch, _NO_START)
 
     def _begin(self, watch: _Watch, spec: ProtocolSpec) -> None:
-        watch.pairer = spec.make_pairer(joined=watch.is_joined)
+        watch.pairer = self._make_pairer(watch, spec)
         watch.senders = tuple(_sender(watch.connection, each) for each in Direction)
         pieces = watch.undecided
         self._forget_undecided(watch)
         for sender, piece in pieces:
             if not watch.is_given_up:
                 self._feed(watch, watch.pairer, sender, piece)
+
+    def _make_pairer(self, watch: _Watch, spec: ProtocolSpec) -> Pairer:
+        is_served = watch.connection.role == SocketRole.SERVER
+        if is_served and spec.name != HTTP and not self._makes_calls:
+            return ServedConnection(spec.name, self._served.setdefault(spec.name, Served()))
+        return spec.make_pairer(joined=watch.is_joined)
 
     def _try_to_join(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         """A request is looked for where the client speaks after the server did."""
@@ -260,6 +331,10 @@ class Watcher:
             self._sink(RecordedExchange(exchange, *ends))
 
 
+def _role_of(connection: Connection) -> Role:
+    return Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT
+
+
 def _sender(connection: Connection, direction: Direction) -> Sender:
     is_client = connection.role != SocketRole.SERVER
     is_ours = direction == Direction.EGRESS
@@ -286,7 +361,7 @@ def _find_joinable(watch: _Watch) -> list[ProtocolSpec]:
 def _find_ends(connection: Connection) -> _Ends:
     opened = connection.opened
     return _Ends(
-        Role.SERVER if connection.role == SocketRole.SERVER else Role.CLIENT,
+        _role_of(connection),
         connection.number,
         _endpoint(connection, opened.local, opened.local_port),
         _endpoint(connection, opened.remote, opened.remote_port),

@@ -31,8 +31,10 @@ class DestinationStatus(TypedDict):
 class RecordingStatus:
     """Where a recording stands; ``seconds`` since it began capturing, sizes in bytes.
 
-    ``left_out`` gives the number of exchanges kept out for each reason, ``filtered`` the number
-    of connections that each option left out; ``notes`` are further sentences for the summary.
+    ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
+    bytes all add up; ``unbalanced`` counts by reason those whose do not.  ``left_out`` gives the
+    number of exchanges kept out for each reason, ``filtered`` the number of connections that each
+    option left out; ``notes`` are further sentences.
     """
 
     requests: int = 0
@@ -44,6 +46,10 @@ class RecordingStatus:
     lost_bytes: int = 0
     connections: int = 0
     unparsed_connections: int = 0
+    given_up: int = 0
+    given_up_bytes: int = 0
+    proven: int = 0
+    unbalanced: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
@@ -104,8 +110,7 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
     """The summary line, then a line for each thing that is not in the recording, and why."""
     lines = [
         f"{_describe_yield(status)} in {status.seconds:.1f} s → {path}; "
-        f"captured {show_share(status)} of "
-        f"{count(status.captured_bytes + status.lost_bytes, 'byte')} on "
+        f"captured {show_share(status)} of {count(_sum_up(status), 'byte')} on "
         f"{count(status.connections, 'connection')}"
     ]
     lines += [
@@ -116,6 +121,15 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
         lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
     if status.lost_events or status.lost_bytes:
         lines.append(f"lost: {_describe_loss(status)}; no case they belong to was kept")
+    if status.given_up:
+        lines.append(
+            f"{count(status.given_up, 'connection')} given up: more came than could be taken in "
+            f"({count(status.given_up_bytes, 'byte')}); no case they may belong to was kept"
+        )
+    lines += [
+        f"{count(number, 'connection')} do not add up: {reason}; this is an error of kebpf's"
+        for reason, number in sorted(status.unbalanced.items())
+    ]
     if status.unparsed_connections:
         number = count(status.unparsed_connections, "connection")
         lines.append(f"not parsed: {number}, in no protocol known here")
@@ -136,11 +150,15 @@ def _describe_yield(status: RecordingStatus) -> str:
 
 
 def show_share(status: RecordingStatus) -> str:
-    """The captured part of all bytes; never 100 % when even one was lost."""
-    total = status.captured_bytes + status.lost_bytes
-    if not status.lost_bytes:
+    """The captured part of all bytes; never 100 % when even one is missing."""
+    total = _sum_up(status)
+    if status.captured_bytes == total:
         return "100 %"
     return f"{math.floor(10_000 * status.captured_bytes / total) / 100:.2f} %"
+
+
+def _sum_up(status: RecordingStatus) -> int:
+    return status.captured_bytes + status.lost_bytes + status.given_up_bytes
 
 
 def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
@@ -152,6 +170,11 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
         "bytes": status.captured_bytes,
         "lost_events": status.lost_events,
         "lost_bytes": status.lost_bytes,
+        "connections": status.connections,
+        "proven_connections": status.proven,
+        "unbalanced_connections": sum(status.unbalanced.values()),
+        "given_up_connections": status.given_up,
+        "given_up_bytes": status.given_up_bytes,
         "unparsed_connections": status.unparsed_connections,
         "seconds": round(status.seconds, 3),
         "path": str(path),

@@ -36,6 +36,7 @@ class Socket:
 
     def __post_init__(self) -> None:
         self.moved = [0, 0]
+        self.lost = [0, 0]
 
     def head(self, kind: int, direction: int = 0, sequence: int = 0) -> bytes:
         self.time_ns += 1_000
@@ -105,6 +106,7 @@ class Socket:
 
     def lose(self, direction: int, size: int) -> None:
         """Bytes whose record found no room."""
+        self.lost[direction] += size
         self.moved[direction] += size
 
     def piece(
@@ -125,7 +127,7 @@ class Socket:
         return make_record(self.head(Kind.END, direction))
 
     def close(self) -> bytes:
-        return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, 0, 0))
+        return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, *self.lost))
 
     def process(self, change: ProcessChange, child: int = 0) -> bytes:
         return make_record(self.head(Kind.PROCESS) + struct.pack("<II", child, change))

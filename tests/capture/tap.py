@@ -24,6 +24,7 @@ from kebpf.capture.events import (
 )
 from kebpf.capture.probes import Probes
 from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.proof import END_UNKNOWN, KernelCount
 from kebpf.reassembly.stream import Piece
 from kebpf.reassembly.tracker import Totals, Tracker
 
@@ -74,6 +75,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.seen: dict[int, Seen] = {}
+        self.given_up: list[tuple[int, int]] = []
+        self.lost: list[tuple[int | None, int, int]] = []
 
     def open_connection(self, connection: Connection) -> None:
         self.seen[connection.number] = Seen(connection)
@@ -83,6 +86,13 @@ class Collector:
 
     def end_stream(self, connection: Connection, direction: Direction, time_ns: int) -> None:
         self.seen[connection.number].ends.append(direction)
+
+    def give_up_connection(self, connection: Connection, time_ns: int) -> None:
+        self.given_up.append((connection.number, time_ns))
+
+    def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
+        number = None if connection is None else connection.number
+        self.lost.append((number, since_ns, time_ns))
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         pass
@@ -210,12 +220,14 @@ class Tap:
             if isinstance(event, Close) and event.head.generation < self._begun_ns:
                 continue  # of another program's socket, whose address is used again
             tracker.feed(event)
-        moved = {
-            (one.socket, one.generation): one.moved
+        counts = {
+            (one.socket, one.generation): KernelCount(one.moved, one.lost)
             for one in self._probes.open_connections()
             if one.generation >= self._begun_ns
         }
-        tracker.finish(moved)
+        tracker.finish(counts)
+        wrong = tracker.proof.reasons.keys() - {END_UNKNOWN}  # of those left out above
+        assert not wrong, tracker.proof.named
         connections = list(collector.seen.values())
         return Capture(
             report, self.pid, self._events, connections, tracker.totals(), tracker.listening

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from kebpf.capture import events
 from kebpf.capture.events import (
     CLOSE_TAIL,
+    GIVEN_UP_TAIL,
     HEAD,
+    LOSS_TAIL,
     MOST_RECORD_SIZE,
     OPEN_TAIL,
     PIECE_TAIL,
@@ -60,6 +62,8 @@ LAYOUTS = {
     ),
     "kebpf_close": (CLOSE_TAIL, HEAD.size, "moved[0] moved[1] lost[0] lost[1]"),
     "kebpf_process": (PROCESS_TAIL, HEAD.size, "child change"),
+    "kebpf_given_up": (GIVEN_UP_TAIL, HEAD.size, "dropped[0] dropped[1]"),
+    "kebpf_loss": (LOSS_TAIL, HEAD.size, "since_ns"),
 }
 ENUMS: dict[str, dict[str, int]] = {
     "KEBPF_": {
@@ -295,7 +299,7 @@ SIZE_AT = HEAD.size + 8
         make_record(b""),
         make_record(bytes(HEAD.size - 1)),
         make_record(bytes(HEAD.size)),  # kind 0
-        damage(Socket().send(b"x"), KIND_AT, 8),
+        damage(Socket().send(b"x"), KIND_AT, 10),
         damage(Socket().send(b"x"), DIRECTION_AT, 2),
         damage(Socket().send(b"x"), TRANSPORT_AT, 0),
         damage(Socket().send(b"x"), TRANSPORT_AT, 5),

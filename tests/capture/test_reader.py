@@ -8,11 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from kebpf.capture.events import ProcessChange, decode_run
 from kebpf.capture.reader import Reader
 from kebpf.capture.spool import LEAST_QUOTA, Spool
+from tests.capture.records import Socket
 
 PATIENCE_SECONDS = 20.0
-RUN_SIZE = 64 << 10  # what is asked of the ring at a time with the smallest spool
+PROCESSES = 250  # records that are never given up
+
+
+def make_run(number: int) -> bytes:
+    """Records of a process coming and going."""
+    return Socket(pid=number).process(ProcessChange.EXEC) * PROCESSES
+
+
+RUN_SIZE = len(make_run(0))
 
 
 class FakeRing:
@@ -88,22 +98,22 @@ def test_it_says_up_to_when_all_was_read(spool: Spool) -> None:
 
 def test_it_reads_no_further_than_there_is_room(spool: Spool) -> None:
     ring = FakeRing()
-    ring.runs.extend([bytes([number]) * RUN_SIZE for number in range(100)])
+    ring.runs.extend(make_run(number) for number in range(400))
     reader = Reader(ring, spool)
     reader.start()
     reader.stop()
     assert not reader.join(0.1), "it waits for room"
-    assert 100 * RUN_SIZE - LEAST_QUOTA < len(ring.runs) * RUN_SIZE < 50 * RUN_SIZE
+    assert 400 * RUN_SIZE - LEAST_QUOTA < len(ring.runs) * RUN_SIZE < 200 * RUN_SIZE
     assert spool.looked_ns == 0, "it does not know what is in the ring"
     taken = []
     while not reader.join(0.001) or spool.backlog_size:
-        taken += [run[0] for run in read_all(spool)]
-    assert taken == list(range(100))
+        taken += [one.head.pid for run in read_all(spool) for one in decode_run(run)]
+    assert taken == [number for number in range(400) for _ in range(PROCESSES)]
 
 
 def test_it_can_be_abandoned(spool: Spool) -> None:
     ring = FakeRing()
-    ring.runs.extend([bytes(RUN_SIZE)] * 100)
+    ring.runs.extend(make_run(number) for number in range(400))
     reader = Reader(ring, spool)
     reader.start()
     reader.abandon()

@@ -19,6 +19,7 @@ from kebpf.capture.events import (
     Transport,
     decode_run,
 )
+from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.stream import MOST_HELD_SIZE
 from kebpf.reassembly.tracker import MOST_EARLY_EVENTS, PATIENCE_NS, Tracker
 from tests.capture.records import Socket, make_record
@@ -136,7 +137,7 @@ def test_what_never_gets_an_opening_record_is_counted() -> None:
     two.lose(OUT, 7)
     made.feed(two.close())  # not even one of its records came
     made.feed(three.receive(b"abc"))
-    made.tracker.finish({(3, 1000): (11, 0), (4, 1000): (1, 1)})
+    made.tracker.finish({(3, 1000): KernelCount((11, 0)), (4, 1000): KernelCount((1, 1))})
     totals = made.tracker.totals()
     assert (totals.connections, totals.unopened_size) == (0, 5 + 7 + 11 + 2)
 
@@ -206,7 +207,7 @@ def test_the_end_of_a_stream_comes_behind_its_gap() -> None:
 def test_finish_compares_with_what_the_kernel_counted() -> None:
     one = Socket()
     made = Made().feed(one.open(), one.send(b"abc"))
-    made.tracker.finish({(one.address, one.generation): (4, 9)})
+    made.tracker.finish({(one.address, one.generation): KernelCount((4, 9))})
     assert made.only.gaps(IN) == [(0, 4)]
     assert made.only.gaps(OUT) == [(3, 6)]
     assert made.only.connection.is_closed
@@ -238,7 +239,7 @@ def test_datagram_peers_are_connections_of_their_own() -> None:
     made.feed(one.open(remote=("10.0.0.9", 53), before=(2, 7)))
     one.lose(OUT, 1)
     made.feed(one.send(b"fg"))
-    made.tracker.finish({(one.address, one.generation): (2, 10)})
+    made.tracker.finish({(one.address, one.generation): KernelCount((2, 10))})
     first, second = made.seen
     assert (first.remote, first.egress, first.ingress) == (("10.0.0.8", 53), b"abc", b"de")
     assert first.gaps(OUT) == [(3, 4)]

@@ -53,7 +53,7 @@ def test_each_arrives_as_it_was_sent(ends: Ends) -> None:
 
 
 def test_one_that_is_larger_than_the_sockets_buffer(ends: Ends) -> None:
-    moved = [(1 << 63, number, 3, 4) for number in range(50_000)]
+    moved = [(1 << 63, number, 3, 4, 5, 6) for number in range(50_000)]
     child = os.fork()
     if child == 0:
         ends[0].send(Finish(0.0, 0, moved))

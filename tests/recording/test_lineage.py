@@ -92,3 +92,81 @@ def test_memories_are_capped() -> None:
     for number in range(50):
         memory.learn(find_places("db", f"S{'x' * number}", [number]), inputs_of(number))
     assert len(memory) == 10
+
+
+def test_words_in_a_number_that_was_not_decoded_are_none() -> None:
+    number, text = (1346).to_bytes(8, "big"), "früh".encode()
+    places = find_places("db", "S", {"a": number, "b": text})
+    assert [place.token for place in places] == ["fr", "h"]
+
+
+def observe(memory: PlaceMemory, *calls: tuple[object, list[Inputs]]) -> None:
+    for value, certain in calls:
+        memory.observe(find_places("db", "S", [value]), certain, [Inputs()] * len(certain))
+
+
+def test_a_place_proves_itself_by_what_one_request_alone_had() -> None:
+    memory = PlaceMemory()
+    place = find_places("db", "S", [99])[0]
+    calls = [(number % 3, [inputs_of(number % 3), inputs_of("b")]) for number in range(8)]
+    observe(memory, *calls[:7])
+    assert not memory.is_proved(place)
+    observe(memory, calls[7])
+    assert memory.is_proved(place)
+    observe(memory, (7, [inputs_of("a"), inputs_of("b")]))  # from neither
+    assert not memory.is_proved(place)
+
+
+def test_what_several_requests_had_or_may_have_had_proves_nothing() -> None:
+    memory = PlaceMemory()
+    place = find_places("db", "S", [99])[0]
+    for number in range(20):
+        both, none = inputs_of(number), inputs_of("b")
+        observe(memory, (number, [both, both]), (1, [inputs_of(1), none]))
+        memory.observe(find_places("db", "S", [number]), [both, none], [none, both])
+        memory.observe(find_places("db", "S", [number]), [none, none], [none, both])
+    assert not memory.is_proved(place)
+    observe(memory, *((number, [inputs_of(number), inputs_of("b")]) for number in (2, 3)))
+    assert memory.is_proved(place)  # and nothing has refuted it
+
+
+def test_a_value_from_an_answer_in_doubt_refutes_nothing() -> None:
+    memory = PlaceMemory()
+    for number in (1, 2, 3, 4):
+        came = inputs_of(number if number < 4 else "other")
+        memory.learn(find_places("db", "S", [number]), came, inputs_of(number))
+    assert memory.is_proved(find_places("db", "S", [9])[0])
+
+
+PHRASES = [f"{word} is what the customer wrote" for word in ("Good", "Bad", "Odd", "Late")]
+
+
+def test_a_long_text_tells_where_texts_vary() -> None:
+    memory = PlaceMemory()
+    for count, phrase in enumerate(PHRASES):
+        places = find_places("db", "S", [phrase])
+        memory.note_phrases(places)
+        chosen = choose_by_lineage(places, memory, [inputs_of(phrase), inputs_of("b")], NOTHING)
+        assert chosen == (0 if count >= 2 else None)
+
+
+def test_a_long_text_of_the_programs_own_tells_nothing() -> None:
+    memory = PlaceMemory()
+    places = find_places("db", "S", [PHRASES[0]])
+    for _ in range(9):
+        memory.note_phrases(places)
+    certain = [inputs_of(PHRASES[0]), inputs_of("b")]
+    assert choose_by_lineage(places, memory, certain, NOTHING) is None
+
+
+def test_a_long_text_from_an_answer_tells_nothing() -> None:
+    memory = PlaceMemory()
+    for phrase in PHRASES:
+        memory.note_phrases(find_places("db", "S", [phrase]))
+    places = find_places("db", "S", [PHRASES[0]])
+    asked = inputs_of("a")
+    asked.take(inputs_of(PHRASES[0]))
+    assert choose_by_lineage(places, memory, [asked, inputs_of("b")], NOTHING) is None
+    brought, answer = inputs_of(PHRASES[0]), inputs_of(PHRASES[0])
+    assert choose_by_lineage(places, memory, [brought, inputs_of("b")], NOTHING) == 0
+    assert choose_by_lineage(places, memory, [brought, inputs_of("b")], [Inputs(), answer]) is None

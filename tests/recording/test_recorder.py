@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import EventLog
+from kebpf.capture.events import Loss
 from kebpf.capture.filters import FILTER_NAMES
 from kebpf.capture.probes import Door, Moved, Probes
 from kebpf.capture.target import Target, resolve_target
@@ -20,12 +22,14 @@ from kebpf.kernel.hierarchies import Group
 from kebpf.kernel.processes import ProcessFacts
 from kebpf.recording.assembly import AssemblerError, Assembly
 from kebpf.recording.channel import Prepare
+from kebpf.recording.doubts import CALLS_LOST
 from kebpf.recording.pipeline import rebuild
 from kebpf.recording.progress import Progress
 from kebpf.recording.recorder import Ending, Recording, begin_recording
 from kebpf.recording.store import TestSet, TestSetWriter
+from tests.capture.records import Socket
 from tests.recording.running import run_service
-from tests.recording.shop import HEAD, Shop
+from tests.recording.shop import HEAD, REQUEST, RESPONSE, SECOND_NS, Shop
 
 
 def run(
@@ -69,6 +73,7 @@ class FakeProbes:
         self.moved: list[Moved] = []
         self.listening: list[int] = []
         self.filtered = 0
+        self.lost_events = 0
 
     def watch(self, pids: list[int]) -> None:
         self.notes.append("watch")
@@ -93,7 +98,8 @@ class FakeProbes:
         return list(self.targets)
 
     def counts(self) -> dict[str, int]:
-        return {"lost_events": 3, **dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
+        filtered = {**dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
+        return {"lost_events": self.lost_events, "lost_bytes": 0, **filtered}
 
     def open_connections(self) -> list[Moved]:
         return self.moved
@@ -105,6 +111,17 @@ class FakeProbes:
 
 def make_facts(pid: int) -> ProcessFacts:
     return ProcessFacts(pid, 1, "shop", ["shop"], "/usr/bin/shop", False)
+
+
+def test_all_probes_see_a_target_from_the_same_moment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kebpf.recording.recorder.refresh_target", lambda _target: None)
+    target = Target(make_facts(100), [100], [100])
+    probes, writer = FakeProbes([]), TestSetWriter(tmp_path / "set")
+    begin_recording(probes.as_probes, target, writer, "set", None)
+    writer.abort()
+    assert probes.notes[:2] == ["attach", "watch"]
 
 
 class TestRecording:
@@ -125,9 +142,26 @@ class TestRecording:
         assert probes.notes[0] == "detach"
         manifest = TestSet.open(tmp_path / "set").manifest
         assert manifest.test_cases == ending.progress.test_cases == 1
-        assert ending.progress.lost_events == manifest.losses.lost_events == 3
+        assert ending.progress.lost_events == manifest.losses.lost_events == 0
+        assert (ending.progress.proven, ending.progress.unbalanced) == (2, {})
         assert EventLog(tmp_path / "log").head == HEAD
         assert b"".join(EventLog(tmp_path / "log").runs()) == b"".join(records)
+
+    def test_a_loss_is_in_the_log_and_keeps_out_what_it_may_have_been_of(
+        self, tmp_path: Path
+    ) -> None:
+        shop = Shop(Socket(1, time_ns=time.monotonic_ns()), Socket(2)).open()
+        shop.records.append(shop.inbound.receive(REQUEST))
+        shop.inbound.time_ns += 10 * SECOND_NS
+        shop.records.append(shop.inbound.send(RESPONSE))
+        probes = FakeProbes(shop.close().records)
+        probes.lost_events = 3
+        ending = run(self.record(probes), lambda: False, lambda _: None)
+        assert ending.progress.lost_events == 3
+        assert ending.progress.left_out == {CALLS_LOST: 1}
+        manifest = TestSet.open(tmp_path / "set").manifest
+        assert (manifest.test_cases, manifest.losses.lost_events) == (0, 3)
+        assert [type(one) for one in EventLog(tmp_path / "log").events()].count(Loss) == 1
 
     def test_it_ends_when_told_to(self, tmp_path: Path) -> None:
         shop = Shop().open().serve()

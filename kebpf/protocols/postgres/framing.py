@@ -16,6 +16,7 @@ BACKEND_KINDS = b"123ACDEGHIKNRSTVWZcdnstv"
 UNTYPED = b""
 
 _NO_MARK = Mark(0)
+_KINDS = [bytes([kind]) for kind in range(256)]
 
 
 @dataclass(slots=True)
@@ -76,6 +77,23 @@ class FrameReader:
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, ``None`` for "need more".  Raises ``ProtocolError``."""
+        return self._take_whole() or self._next_frame()
+
+    def _take_whole(self) -> Frame | None:
+        """A typed frame of which nothing is missing: the usual case, in one go."""
+        buffer, begin = self._buffer, self._position
+        if len(buffer) - begin < 5 or self._skipped or self.is_untyped:
+            return None
+        kind, start = buffer[begin], self._start
+        size = int.from_bytes(buffer[begin + 1 : begin + 5], "big")
+        end = begin + 1 + size
+        if kind not in self._kinds or not 4 <= size <= MAX_FRAME_SIZE or end > len(buffer):
+            return None
+        self._position = end
+        self._start = self._mark
+        return Frame(_KINDS[kind], bytes(buffer[begin + 5 : end]), start, self._mark)
+
+    def _next_frame(self) -> Frame | None:
         total = self._frame_size()
         if total is None or self.buffered_size + self._skipped < total:
             return None

@@ -31,6 +31,7 @@ MAX_EARLY = 1_000
 _ANCHORS = (b"Z\0\0\0\x05I", b"Z\0\0\0\x05T", b"Z\0\0\0\x05E")
 _ANCHOR_SIZE = 6
 _LOST_BYTES = "bytes of it were lost"
+_UNASKED = "an answer to nothing that was asked"
 
 
 class PostgresPairer:
@@ -109,7 +110,7 @@ class PostgresPairer:
         given, self._held = self._held, []
         if self._opening is not None:
             given.append(self._opening.abandon(problem))
-        return given + self._follower.abandon(problem)
+        return given + self._follower.abandon(problem) + self._abandon_early()
 
     # --- following ------------------------------------------------------------------------
 
@@ -196,9 +197,9 @@ class PostgresPairer:
             if self._is_first_group and isinstance(message, m.ReadyForQuery):
                 self._judge_first_group(given)
             return given
-        if self._turns or self._client.is_untyped or len(self._early) >= MAX_EARLY:
-            raise ProtocolError("an answer to nothing that was asked")
         self._early.append((message, start, end))
+        if self._turns or self._client.is_untyped or len(self._early) > MAX_EARLY:
+            raise ProtocolError(_UNASKED)
         return []
 
     def _drain_early(self) -> list[Exchange]:
@@ -216,9 +217,8 @@ class PostgresPairer:
         if self._client.is_untyped or self._opening is not None or self._awaits_reply:
             return self._lose_opening(problem)
         self._unanswered = self._follower.group_ends
-        was_lost = self._is_lost
-        given = self._give_up(problem, is_contradiction)
-        if sender is Sender.CLIENT and not was_lost and not given:
+        given = self._give_up(problem, is_contradiction) + self._abandon_early()
+        if sender is Sender.CLIENT and not given:
             given.append(_unknown_exchange(problem, mark))
         self._is_lost = True
         self._is_client_framed = self._is_client_framed and sender is Sender.SERVER
@@ -226,8 +226,29 @@ class PostgresPairer:
             self._client.clear()
             self._follower.forget_names()
         self._server.clear()
-        self._early.clear()
         self._tail = b""
+        return given
+
+    def _give_up_early(self, mark: Mark) -> list[Exchange]:
+        """The requests of these answers will not come; is there one left to be answered?"""
+        is_settled = isinstance(self._early[-1][0], m.ReadyForQuery)
+        given = self._lose(_LOST_BYTES, mark, Sender.CLIENT)
+        self._tail = _ANCHORS[0] if is_settled else b""
+        return given
+
+    def _abandon_early(self) -> list[Exchange]:
+        """Stands for the requests that were lost though their answers were seen.
+
+        A gap is known only when bytes after it come, which may be much later; whoever asked was
+        still under way when the answer came.
+        """
+        given: list[Exchange] = []
+        is_first = True
+        for message, start, _ in self._early:
+            if is_first:
+                given.append(_unknown_exchange(_LOST_BYTES, start))
+            is_first = isinstance(message, m.ReadyForQuery)
+        self._early.clear()
         return given
 
     def _lose_opening(self, problem: str) -> list[Exchange]:
@@ -254,14 +275,14 @@ class PostgresPairer:
             given = self._resume()
             return given + self._receive_client(data, mark)
         if not self._is_client_framed:
-            return []
-        before = self._follower.group_ends
+            return [_unknown_exchange(_LOST_BYTES, mark)]
         self._client.feed(data, mark)
         while frame := self._client.next_frame():
             self._on_client_frame(frame)
-        self._unanswered += self._follower.group_ends - before
-        self._pipelines = self._pipelines or self._follower.group_ends > 1
-        return []
+        self._unanswered += self._follower.group_ends
+        self._pipelines = self._pipelines or self._unanswered > 1
+        # At once: who judges which request made a call must know that there was one.
+        return self._follower.abandon(_LOST_BYTES)
 
     def _seek_anchor(self, data: bytes) -> list[Exchange]:
         self._has_seen_server = True
@@ -291,12 +312,17 @@ class PostgresPairer:
 
     @property
     def held_since(self) -> Mark | None:
-        """Where the oldest exchange began that is in quarantine."""
-        return min((one.request_start for one in self._held), key=_time_of, default=None)
+        """Where the oldest exchange began that is in quarantine, or whose request is to come."""
+        starts = [one.request_start for one in self._held]
+        if self._early:
+            starts.append(self._early[0][1])
+        return min(starts, key=_time_of, default=None)
 
     def release_idle(self, mark: Mark) -> list[Exchange]:
         """After a second in which nothing came, no answer is on its way any more."""
         is_silent = mark.time_ns - self._last_ns >= IDLE_NS
+        if self._early and mark.time_ns - self._early[0][1].time_ns >= IDLE_NS:
+            return self._give_up_early(mark)
         if not (self._held and is_silent and self._follower.is_idle):
             return []
         if self._client.buffered_size or self._is_lost:

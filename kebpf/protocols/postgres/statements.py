@@ -78,8 +78,11 @@ def split_sql(sql: str) -> tuple[Statement, ...]:
 
 def is_session_sql(sql: str) -> bool:
     """Whether the whole query is a session matter (the module's rule)."""
-    if len(sql) > _MAX_SESSION_SQL:
-        return False
+    return len(sql) <= _MAX_SESSION_SQL and _judge_cached(sql)
+
+
+@lru_cache(maxsize=2048)
+def _judge_cached(sql: str) -> bool:
     return all(map(is_session_statement, _split_cached(sql)))
 
 

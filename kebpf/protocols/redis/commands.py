@@ -7,6 +7,7 @@ Empty commands (``*0``, ``*-1``, an empty line), which a server passes over, are
 from __future__ import annotations
 
 from kebpf.protocols.base import Document, ProtocolError
+from kebpf.protocols.redis import whole
 from kebpf.protocols.redis.parser import Parser
 from kebpf.protocols.redis.stream import MAX_ITEMS, parse_length
 from kebpf.protocols.redis.text import Text, to_text
@@ -28,6 +29,9 @@ class CommandParser(Parser):
         super()._forget()
         self._arguments = []
         self._left = 0
+
+    def _read_whole(self, data: bytes, at: int) -> tuple[Document | None, int]:
+        return whole.read_command(data, at)
 
     def _step(self) -> Document | None:
         if self._left:

@@ -41,6 +41,7 @@ from kebpf.protocols.redis.stream import Message
 
 MAX_EARLY_REPLIES = 64  # replies seen before the command that caused them
 MAX_OUTSTANDING = 1024 * 1024  # commands waiting for a reply
+IDLE_NS = 1_000_000_000  # for which a reply waits for the command that caused it
 MAX_FAILURES = 16  # times the stream was not RESP before giving the connection up
 
 JOINED = "the connection was joined in its middle"
@@ -100,6 +101,17 @@ class RedisPairer:
         self._commands.clear()
         return [*exchanges, _make_problem("the request was cut off", mark)]
 
+    @property
+    def held_since(self) -> Mark | None:
+        """Where the oldest reply was seen whose command is to come."""
+        return self._early[0].end if self._early else None
+
+    def release_idle(self, mark: Mark) -> list[Exchange]:
+        """A command that was not seen a second after its reply was lost."""
+        if not self._early or mark.time_ns - self._early[0].end.time_ns < IDLE_NS:
+            return []
+        return self._fail_unasked()
+
     # The client's side
 
     def _receive_client(self, data: bytes, mark: Mark) -> list[Exchange]:
@@ -107,14 +119,14 @@ class RedisPairer:
             self._commands.feed(data, mark)
             return self._read_client()
         if not self._is_turn:
-            return []
+            return [_make_problem(self._lost, mark)]
         self._candidate.append((data, mark))
         verdict = judge_command_start(b"".join(piece for piece, _ in self._candidate))
         if verdict is Detection.NEED_MORE:
             return []
         pieces, self._candidate, self._is_turn = self._candidate, [], False
-        if verdict is Detection.NO:
-            return []
+        if verdict is Detection.NO:  # when joined: of a request that began before the recording
+            return [] if self._lost == JOINED else [_make_problem(self._lost, mark)]
         exchanges = self._flush(self._lost)
         self._lost = None
         self._replies.clear()
@@ -204,6 +216,9 @@ class RedisPairer:
         if self._is_proven and len(self._early) < MAX_EARLY_REPLIES:
             self._early.append(message)
             return []
+        return self._fail_unasked()
+
+    def _fail_unasked(self) -> list[Exchange]:
         exchanges = self._fail("the server sent a reply that no command was seen for")
         self._is_turn = True
         return exchanges

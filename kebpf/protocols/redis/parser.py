@@ -6,6 +6,7 @@ import abc
 
 from kebpf.protocols.base import Document, Mark, ProtocolError
 from kebpf.protocols.redis.stream import MAX_MESSAGE_SIZE, MarkedBuffer, Message, parse_length
+from kebpf.protocols.redis.whole import MAX_PIECE_SIZE
 
 
 class Parser(abc.ABC):
@@ -16,17 +17,25 @@ class Parser(abc.ABC):
         self._start: Mark | None = None
         self._size = 0  # bytes of the current message taken so far
         self._is_damaged = False
+        self._piece = b""  # not in the buffer: begins between two messages
+        self._piece_mark = Mark(0)
+        self._piece_at = 0  # how much of it was read
 
     @property
     def is_idle(self) -> bool:
         """Whether it stands between two messages with nothing buffered."""
-        return self._start is None and not self._buffer
+        return self._start is None and not self._buffer and not self._piece
 
     def feed(self, data: bytes, mark: Mark) -> None:
+        if self._start is None and not self._buffer and not self._piece:
+            self._piece, self._piece_mark, self._piece_at = data, mark, 0
+            return
+        self._buffer_piece()
         self._buffer.append(data, mark)
 
     def clear(self) -> None:
         """Forgets what is unfinished."""
+        self._piece = b""
         self._buffer.clear()
         self._forget()
 
@@ -35,6 +44,7 @@ class Parser(abc.ABC):
 
         The message is then whole in its framing and marked as damaged.
         """
+        self._buffer_piece()
         missing = self._missing_payload()
         if not 0 < size <= missing or size > MAX_MESSAGE_SIZE:
             return False
@@ -44,6 +54,10 @@ class Parser(abc.ABC):
 
     def next_message(self) -> Message | None:
         """The next whole message, or ``None`` for "need more".  Raises `ProtocolError`."""
+        if self._piece:
+            message = self._read_piece()
+            if message is not None or not self._buffer:
+                return message
         while self._buffer:
             if self._start is None:
                 self._start = self._buffer.start_mark()
@@ -59,6 +73,32 @@ class Parser(abc.ABC):
             if self._size > MAX_MESSAGE_SIZE:
                 raise ProtocolError("a message is larger than the cap")
         return None
+
+    def _read_piece(self) -> Message | None:
+        """The next message if all of it lies in the piece; what does not goes to the buffer."""
+        piece, at, (time_ns, tid, offset) = self._piece, self._piece_at, self._piece_mark
+        document, end = self._read_whole(piece, at) if len(piece) <= MAX_PIECE_SIZE else (None, 0)
+        if document is None:
+            self._buffer_piece()
+            return None
+        if end == len(piece):
+            self._piece = b""
+        else:
+            self._piece_at = end
+        start = Mark(time_ns, tid, offset + at) if at else self._piece_mark
+        return Message(document, start, Mark(time_ns, tid, offset + end))
+
+    def _buffer_piece(self) -> None:
+        """Puts what is left of the piece into the buffer, to be read step by step."""
+        if self._piece:
+            time_ns, tid, offset = self._piece_mark
+            at = self._piece_at
+            self._buffer.append(self._piece[at:], Mark(time_ns, tid, offset + at))
+            self._piece = b""
+
+    @abc.abstractmethod
+    def _read_whole(self, data: bytes, at: int) -> tuple[Document | None, int]:
+        """The message at ``at`` and its end; ``None`` if it is to be read step by step."""
 
     @abc.abstractmethod
     def _step(self) -> Document | None:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kebpf.protocols.base import Document, ProtocolError
+from kebpf.protocols.redis import whole
 from kebpf.protocols.redis.parser import Parser
 from kebpf.protocols.redis.stream import MAX_DEPTH, MAX_ITEMS, parse_length
 from kebpf.protocols.redis.text import to_text
@@ -71,6 +72,9 @@ class ReplyParser(Parser):
         super()._forget()
         self._stack = []
         self._count = 0
+
+    def _read_whole(self, data: bytes, at: int) -> tuple[Document | None, int]:
+        return whole.read_reply(data, at)
 
     def _step(self) -> Document | None:
         line = self._buffer.find_line()

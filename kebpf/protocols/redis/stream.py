@@ -15,7 +15,7 @@ MAX_DEPTH = 32  # aggregates inside aggregates
 _DIGITS = frozenset(b"0123456789")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One command or reply, with where it began and ended; ``is_damaged`` if bytes were lost."""
 

@@ -38,9 +38,9 @@ class Runtime:
     build: Sequence[Command] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     bugs: Sequence[str] = ("title",)
-    min_cases: int | None = None
     recycles_after: float | None = None
     left_out: Sequence[str] = ()
+    sendfile: bool = False
 
     @property
     def sources(self) -> Path:

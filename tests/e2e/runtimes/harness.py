@@ -11,12 +11,17 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``start``      the command, run there; relative paths are relative to the copy
 - ``environment``  more variables for the program (optional)
 - ``bugs``       values of ``NOTES_BUG`` each of which must fail the replay (default: ``title``)
-- ``left_out``   regular expressions of the reasons for which cases may be left out (default: none;
-  requests under way at attach or stop are never cases and need no entry)
-- ``min_cases``  how many cases there must be at least, if any may be left out
+- ``left_out``   regular expressions of the reasons for which requests may be left out of the
+  recording that joined (default: none; requests under way at attach or stop are never cases and
+  need no entry)
+- ``sendfile``   whether the file is sent by sendfile(2), whose bytes are not captured: its
+  requests are left out, and their bytes are lost, to the byte
 - ``recycles_after``  for a pool that tries a connection before use when it was idle so many
-  seconds: in the middle of the recording there is a lull in which PostgreSQL ends its sessions,
-  so that statements prepared before the attach are prepared again (default: none)
+  seconds: in the middle of the joined recording there is a lull in which PostgreSQL ends its
+  sessions, so that statements prepared before the attach are prepared again (default: none)
+
+There are two recordings: one *joined* by PID under load, one *fresh* from the program's start, in
+which every request must be a case and which the regressions are tested with.
 
 ``{python}`` in a command is the interpreter of the tests, ``{port}`` in ``start`` the port.
 
@@ -39,7 +44,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.processes import Process
-from examples.recorder import find_kebpf, start_recorder, stop_recorder, with_sources
+from examples.recorder import (
+    find_kebpf,
+    launch_recorder,
+    start_recorder,
+    stop_recorder,
+    with_sources,
+)
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
 from tests.e2e.runtimes.declaration import Runtime, fill_in
 from tests.e2e.runtimes.load import Load, loading, wait_until_healthy
@@ -47,11 +58,12 @@ from tests.e2e.runtimes.routes import ID_HEADER, Sent
 from tests.e2e.runtimes.servers import Servers
 
 READY_SECONDS = 60.0
-TEST_SECONDS = 100.0
+TEST_SECONDS = 300.0
 BEFORE_ATTACH = 40  # requests: pools are open and statements prepared by then
 BEFORE_RECYCLING = 60  # requests on connections that were there before
 WHILE_ATTACHED = 200
 BEFORE_STOP = 10
+FROM_START = 120  # requests of a recording that begins with the program
 
 
 @dataclass(frozen=True)
@@ -73,20 +85,23 @@ class Recording:
     @property
     def cases(self) -> dict[str, Entry]:
         """The test cases by the number of their request."""
-        return {find_number(one): one for one in self.entries if one["kind"] == "test"}
+        cases = (one for one in self.entries if one["kind"] == "test")
+        return {number: one for one in cases if (number := find_number(one)) is not None}
 
     @property
     def mocks(self) -> list[Entry]:
         return [one for one in self.entries if one["kind"] == "mock"]
 
 
-def find_number(case: Entry) -> str:
-    """The request's number, which the driver gave it."""
-    found = [
-        value for name, value in case["request"]["headers"] if name.lower() == ID_HEADER.lower()
-    ]
-    assert len(found) == 1, case
-    return str(found[0])
+def find_number(case: Entry) -> str | None:
+    """The request's number, if a customer sent it."""
+    headers = {name.lower(): value for name, value in case["request"]["headers"]}
+    return headers.get(ID_HEADER.lower())
+
+
+def find_command(folder: Path, word: str) -> str:
+    """A program of the folder by its whole path, any other as it is."""
+    return str(folder / word) if (folder / word).is_file() else word
 
 
 class Program:
@@ -159,6 +174,28 @@ class Program:
         with load.lull():
             self._servers.end_sessions()
             time.sleep(seconds)  # by the pool's own clock
+
+    def record_from_start(self, path: Path) -> Recording:
+        """Lets kebpf start the program; the customers come when it is healthy, and go first."""
+        before = self._servers.count_calls()
+        recorder = launch_recorder(
+            path,
+            command=[find_command(self._folder, self._command[0]), *self._command[1:]],
+            environment=self._environment,
+            folder=self._folder,
+        )
+        try:
+            wait_until_healthy(self._servers.port, READY_SECONDS)
+            with loading(self._servers.port, "ann", "bob") as load:
+                load.wait_for(BEFORE_ATTACH)
+                load.admit("eve")
+                load.wait_for(FROM_START - BEFORE_ATTACH)
+        finally:
+            summary = stop_recorder(recorder)
+        assert not load.failures, load.failures
+        after = self._servers.count_calls()
+        counted = {name: after[name] - before[name] for name in after}
+        return Recording(path, summary, read_set(path), load.sent, [], counted)
 
     def replay(self, path: Path, report: Path, bug: str = "") -> TestRun:
         """Tests the program, with a regression if named, against a recording of it."""

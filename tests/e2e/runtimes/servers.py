@@ -8,7 +8,7 @@ from typing import Self
 
 import psycopg
 
-from examples.oracle import count_postgres_calls, count_redis_calls
+from examples.oracle import count_postgres_calls, count_redis_calls, flush_redis
 from examples.processes import find_free_port
 from tests.fix_postgres import run_postgres
 from tests.fix_redis import run_redis
@@ -99,6 +99,13 @@ class Servers:
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE usename = 'notes'"
             )
+
+    def forget(self) -> None:
+        """Puts everything back to what it was at the start."""
+        with self._connect() as connection:
+            connection.execute("TRUNCATE notes, history RESTART IDENTITY")
+            connection.execute(SEED, (list(AUTHORS), SEEDED))
+        flush_redis(self._redis_port)
 
     def count_calls(self) -> dict[str, int]:
         """What the servers say the program has asked of them so far."""

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import Exchange, Mark, Sender
+from kebpf.protocols.base import Exchange, HoldingPairer, Mark, Sender
 from kebpf.protocols.postgres import POSTGRES
 from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.pairing import IDLE_NS, PostgresPairer
 from kebpf.protocols.postgres.writer import write, write_all
 from tests.fix_postgres import PostgresCluster
 from tests.protocols.postgres.test_session import PROGRAMS, dsn, record
@@ -296,6 +297,20 @@ def test_a_statement_prepared_before_is_named() -> None:
     assert found.request["sql"] is None
 
 
+def test_what_is_asked_after_a_loss_is_told_at_once() -> None:
+    pairer = POSTGRES.make_pairer(joined=True)
+    asked = write_all([m.Bind("", "x"), m.Execute(""), m.Sync()])
+    pairer.receive_data(Sender.SERVER, b"rest of an answer", Mark(0))
+    pairer.receive_data(Sender.CLIENT, asked, Mark(1))
+    pairer.receive_gap(Sender.SERVER, 25, Mark(2))
+    for time_ns in (3, 4):
+        (found,) = pairer.receive_data(Sender.CLIENT, asked, Mark(time_ns))
+        assert (found.request_start.time_ns, found.problem) == (time_ns, "bytes of it were lost")
+    assert pairer.receive_gap(Sender.CLIENT, 10, Mark(5))[0].problem is not None
+    (found,) = pairer.receive_data(Sender.CLIENT, b"rest of it", Mark(6))
+    assert (found.request_start.time_ns, found.problem) == (6, "bytes of it were lost")
+
+
 def test_encryption_ends_the_story() -> None:
     pairer = POSTGRES.make_pairer()
     assert pairer.receive_data(Sender.CLIENT, write(m.SSLRequest()), Mark(1)) == []
@@ -420,6 +435,52 @@ def test_a_gap_inside_a_row_keeps_the_connection() -> None:
 def test_an_answer_seen_before_its_question_is_kept() -> None:
     found = talk(("s", complete("SELECT 0") + READY), ("c", write(m.Query("select 2"))))
     assert [(e.request["sql"], e.problem) for e in found] == [("select 2", None)]
+
+
+def _answered_at_5_unasked() -> tuple[PostgresPairer, list[Exchange]]:
+    """A connection of which a request was lost, and its answer came at 5 s."""
+    pairer = PostgresPairer()
+    for sender, data, time_ns in STARTUP:
+        pairer.receive_data(sender, data, Mark(time_ns))
+    early = write(m.BindComplete()) + complete("DELETE 1") + READY
+    return pairer, pairer.receive_data(Sender.SERVER, early, Mark(5 * IDLE_NS, offset=9))
+
+
+def test_a_lost_question_is_told_at_the_time_of_its_answer() -> None:
+    pairer, found = _answered_at_5_unasked()
+    found += pairer.receive_gap(Sender.CLIENT, 70, Mark(5 * IDLE_NS + 9))
+    assert [(e.problem, e.request_start.time_ns) for e in found] == [
+        ("bytes of it were lost", 5 * IDLE_NS)
+    ]
+
+
+def test_a_lost_question_is_told_before_the_next_one_comes() -> None:
+    pairer, found = _answered_at_5_unasked()
+    assert isinstance(pairer, HoldingPairer) and pairer.held_since == Mark(5 * IDLE_NS, offset=9)
+    assert pairer.release_idle(Mark(6 * IDLE_NS - 1)) == []
+    found += pairer.release_idle(Mark(6 * IDLE_NS))
+    assert [(e.problem, e.request_start.time_ns) for e in found] == [
+        ("bytes of it were lost", 5 * IDLE_NS)
+    ]
+    assert pairer.held_since is None
+    pairer.receive_gap(Sender.CLIENT, 70, Mark(9 * IDLE_NS))
+    for number in range(3):
+        ask = write(m.Query(f"select {number}"))
+        found += pairer.receive_data(Sender.CLIENT, ask, Mark(9 * IDLE_NS + 2 * number))
+        reply = complete("SELECT 0") + READY
+        found += pairer.receive_data(Sender.SERVER, reply, Mark(9 * IDLE_NS + 2 * number + 1))
+    found += pairer.release_idle(Mark(20 * IDLE_NS))
+    lost = [(e.problem, e.request_start.time_ns) for e in found if e.problem]
+    assert lost[1:] == [("bytes of it were lost", 9 * IDLE_NS)]  # the one behind the gap
+    assert [e.request["sql"] for e in found if not e.problem] == ["select 1", "select 2"]
+
+
+def test_a_lost_last_question_is_told_at_the_end() -> None:
+    pairer, found = _answered_at_5_unasked()
+    found += pairer.finish(Mark(90 * IDLE_NS))
+    assert [(e.problem, e.request_start.time_ns) for e in found] == [
+        ("bytes of it were lost", 5 * IDLE_NS)
+    ]
 
 
 def test_what_waits_for_an_answer_is_bounded() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import ProtocolError
+from kebpf.protocols.base import Mark, ProtocolError
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.framing import (
     BACKEND_KINDS,
@@ -142,3 +144,34 @@ def test_garbage_payloads_give_messages_or_errors(kind: int, payload: bytes) -> 
 def test_an_impossible_length_is_refused_at_once(size: int) -> None:
     with pytest.raises(ProtocolError):
         frames(b"D" + size.to_bytes(4, "big"), BACKEND_KINDS)
+
+
+def read_steps(pieces: list[bytes], lost: int) -> list[object]:
+    """Frames, what is left after each piece, and how it ended; piece number ``lost`` is missing."""
+    reader, seen = FrameReader(BACKEND_KINDS), list[object]()
+    try:
+        for number, piece in enumerate(pieces):
+            if number == lost:
+                seen.append(reader.skip(len(piece), Mark(number)))
+            else:
+                reader.feed(piece, Mark(number))
+            while frame := reader.next_frame():
+                seen.append(frame)
+            seen.append(reader.buffered_size)
+    except ProtocolError as error:
+        seen.append(str(error))
+    return seen
+
+
+@given(
+    st.lists(st.sampled_from([whole for whole, _ in BACKEND_BYTES] + [b"D\0\0\0\3", b"Q"])),
+    st.lists(st.integers(0, 200), max_size=5),
+    st.integers(0, 8),
+)
+def test_whole_frames_are_taken_as_any(frames: list[bytes], cuts: list[int], lost: int) -> None:
+    data = b"".join(frames)
+    points = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[one:other] for one, other in pairwise(points)]
+    short = read_steps(pieces, lost)
+    with mock.patch.object(FrameReader, "_take_whole", return_value=None):
+        assert read_steps(pieces, lost) == short

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import Exchange, Mark, Sender
+from kebpf.protocols.base import Exchange, HoldingPairer, Mark, Sender
 from kebpf.protocols.redis import REDIS
-from kebpf.protocols.redis.pairing import MAX_FAILURES
+from kebpf.protocols.redis.pairing import IDLE_NS, MAX_FAILURES, RedisPairer
 from kebpf.protocols.redis.writer import write_command
 from tests.protocols.redis.builders import MARK, ask, problems, tell
 
@@ -206,6 +206,35 @@ def test_reply_seen_before_its_command() -> None:
     pairer = REDIS.make_pairer()
     assert tell(pairer, b"$1\r\nx\r\n") == []
     assert summarise(ask(pairer, ["GET", "a"])) == [("GET a", "x")]
+
+
+def test_a_reply_whose_command_was_lost_is_told_before_the_next_command_comes() -> None:
+    pairer = RedisPairer()
+    assert pairer.receive_data(Sender.SERVER, b"+OK\r\n", Mark(7)) == []
+    assert isinstance(pairer, HoldingPairer) and pairer.held_since == Mark(7, offset=5)
+    assert pairer.release_idle(Mark(6 + IDLE_NS)) == []
+    (told,) = pairer.release_idle(Mark(7 + IDLE_NS))
+    assert (told.problem, told.request_start) == (
+        "a reply came that no command was seen for",
+        Mark(7, offset=5),
+    )
+    assert pairer.held_since is None
+    pairer.receive_gap(Sender.CLIENT, 30, Mark(9 * IDLE_NS))
+    ask(pairer, ["GET", "a"])
+    tell(pairer, b"$1\r\nx\r\n")
+    ask(pairer, ["GET", "a"])
+    assert summarise(tell(pairer, b"$1\r\ny\r\n")) == [("GET a", "y")]
+
+
+def test_commands_that_cannot_be_paired_after_a_loss_are_told() -> None:
+    pairer = RedisPairer()
+    lost = pairer.receive_gap(Sender.CLIENT, 30, Mark(7))
+    command = write_command(["GET", "a"])
+    lost += pairer.receive_data(Sender.CLIENT, command, Mark(8))
+    assert [(e.problem, e.request_start.time_ns) for e in lost] == [
+        ("requests were lost", 7),
+        ("requests were lost", 8),
+    ]
 
 
 def test_no_reply() -> None:

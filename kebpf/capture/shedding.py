@@ -1,0 +1,126 @@
+"""Gives up whole connections when more comes than can be parsed, rather than bytes of all.
+
+Below `WATCH_SHARE` of the backlog's quota it looks at nothing.  Above, it sums up what each
+connection moves; at the mark, the connections that moved most are given up, so many that what
+comes halves, and the mark is set half-way to the quota.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kebpf.capture.events import GIVEN_UP_TAIL, HEAD, Kind, make_record, split_records
+
+WATCH_SHARE = 1 / 2  # of the quota
+FIRST_SHARE = 3 / 4
+LAST_SHARE = 15 / 16  # beyond it, all that move anything are given up
+MOST_AT_ONCE = 1000  # connections given up at a mark
+
+_KEY = struct.Struct("=QQ")  # socket and generation, behind the head's time
+_KEY_AT = 8
+_KIND_AT, _DIRECTION_AT = 32, 33
+_PIECE_SIZE = struct.Struct("=I")
+_PIECE_SIZE_AT = HEAD.size + 8
+_RECORD_HEAD_SIZE = 8
+_PIECES = (Kind.DATA, Kind.GAP)
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one connection moved since the mark was set; ``head`` is that of its last record."""
+
+    size: int = 0
+    head: bytes = b""
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """Bytes of a connection that were thrown away, by direction."""
+
+    head: bytes
+    sizes: list[int] = field(default_factory=lambda: [0, 0])
+
+    def make_record(self) -> bytes:
+        """A KEBPF_GIVEN_UP record."""
+        head = self.head[:_KIND_AT] + bytes([Kind.GIVEN_UP]) + self.head[_KIND_AT + 1 :]
+        return make_record(head + GIVEN_UP_TAIL.pack(*self.sizes))
+
+
+class Shedder:
+    """``quota`` is the spool's, in bytes; runs are whole ring records."""
+
+    def __init__(self, quota: int) -> None:
+        self._quota = quota
+        self._mark = int(quota * FIRST_SHARE)
+        self._shares: dict[bytes, _Share] = {}
+        self._given_up: dict[bytes, _Dropped] = {}
+
+    def sift(self, run: bytes, backlog_size: int) -> bytes:
+        """What is to be kept of a run, with what was decided about connections in its place.
+
+        Raises `kebpf.capture.events.EventError`.
+        """
+        is_filling = backlog_size > self._quota * WATCH_SHARE
+        if not is_filling:
+            self._calm_down()
+            if not self._given_up:
+                return run
+        kept = b"".join(self._keep(run, is_filling))
+        if backlog_size + len(kept) > self._mark:
+            kept += self._give_up(backlog_size)
+        return kept
+
+    def finish(self) -> list[bytes]:
+        """The sums of the connections that are still open, as records."""
+        return [one.make_record() for one in self._given_up.values()]
+
+    def _calm_down(self) -> None:
+        self._mark = int(self._quota * FIRST_SHARE)
+        if self._shares:
+            self._shares.clear()
+
+    def _keep(self, run: bytes, is_filling: bool) -> Iterator[bytes]:
+        """The run without the pieces of connections that were given up."""
+        begin = 0
+        for at, end in split_records(run):
+            kind = run[at + _KIND_AT]
+            key = run[at + _KEY_AT : at + _KEY_AT + _KEY.size]
+            dropped = self._given_up.get(key)
+            if kind in _PIECES:
+                if dropped is not None:
+                    yield run[begin : at - _RECORD_HEAD_SIZE]
+                    begin = (end + 7) & ~7
+                    size = _PIECE_SIZE.unpack_from(run, at + _PIECE_SIZE_AT)[0]
+                    dropped.sizes[run[at + _DIRECTION_AT]] += size
+                elif is_filling:
+                    self._count(key, run, at, end)
+            elif kind == Kind.CLOSE and dropped is not None:
+                yield run[begin : at - _RECORD_HEAD_SIZE]
+                begin = at - _RECORD_HEAD_SIZE
+                yield self._given_up.pop(key).make_record()
+        yield run[begin:]
+
+    def _count(self, key: bytes, run: bytes, at: int, end: int) -> None:
+        share = self._shares.get(key)
+        if share is None:
+            share = self._shares[key] = _Share()
+        share.size += end - at
+        share.head = run[at : at + HEAD.size]
+
+    def _give_up(self, backlog_size: int) -> bytes:
+        """The largest of those seen since the last time, as records that say so."""
+        is_last = backlog_size > self._quota * LAST_SHARE
+        wanted = sum(share.size for share in self._shares.values()) / (1 if is_last else 2)
+        records: list[bytes] = []
+        for key, share in sorted(self._shares.items(), key=lambda item: -item[1].size):
+            if wanted <= 0 or len(records) == MOST_AT_ONCE:
+                break
+            wanted -= share.size
+            dropped = self._given_up[key] = _Dropped(share.head)
+            records.append(dropped.make_record())
+        self._shares.clear()
+        mark = max(self._mark, backlog_size)
+        self._mark = mark + (self._quota - mark) // 2
+        return b"".join(records)
