@@ -40,6 +40,7 @@ class Runtime:
     bugs: Sequence[str] = ("title",)
     left_out: Sequence[str] = ()
     sendfile: bool = False
+    min_cases: int = 1
 
     @property
     def sources(self) -> Path:
