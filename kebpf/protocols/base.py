@@ -117,6 +117,17 @@ class HoldingPairer(Protocol):
         """Time went on: gives what silence until ``mark`` makes certain."""
 
 
+@runtime_checkable
+class LearningPairer(Protocol):
+    """A pairer that tells those of other connections to the same server what it learned."""
+
+    def make_lore(self) -> Any:
+        """What they share, empty."""
+
+    def learn_from(self, lore: Any) -> None:
+        """Shares it from now on; to be called before any bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """No recorded answer; ``reason`` is one line for the protocol's own error message."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kebpf.capture.events import Direction, SocketRole
 from kebpf.protocols.base import (
     Detection,
     Exchange,
     HoldingPairer,
+    LearningPairer,
     Mark,
     Pairer,
     ProtocolSpec,
@@ -104,6 +105,7 @@ class Watcher:
         self._sink = sink
         self._clock_offset_ns = clock_offset_ns
         self._unseen = unseen
+        self._lore: dict[tuple[str, str], Any] = {}  # by protocol and server
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
         self._makes_calls = False  # has the target begun any?
@@ -253,7 +255,14 @@ class Watcher:
         is_served = watch.connection.role == SocketRole.SERVER
         if is_served and spec.name != HTTP and not self._makes_calls:
             return ServedConnection(spec.name, self._served.setdefault(spec.name, Served()))
-        return spec.make_pairer(joined=watch.is_joined)
+        pairer = spec.make_pairer(joined=watch.is_joined)
+        if isinstance(pairer, LearningPairer):
+            opened = watch.connection.opened
+            key = (spec.name, str(_endpoint(watch.connection, opened.remote, opened.remote_port)))
+            if key not in self._lore:
+                self._lore[key] = pairer.make_lore()
+            pairer.learn_from(self._lore[key])
+        return pairer
 
     def _try_to_join(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         """A request is looked for where the client speaks after the server did."""

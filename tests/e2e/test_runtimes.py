@@ -146,7 +146,7 @@ def test_every_request_is_a_case_or_left_out_for_a_reason(recorded: Recorded) ->
         if not any(re.fullmatch(known, reason) for known in UNDER_WAY)
     }
     assert len(missing) <= sum(counts.values()), (missing, left_out)
-    assert recording.cases
+    assert len(recording.cases) >= recorded.program.runtime.min_cases
 
 
 def test_every_request_is_a_case_from_the_start(recorded: Recorded) -> None:

@@ -28,6 +28,7 @@ from kebpf.protocols.postgres.exchanges import (
     notification_exchange,
     start_collector,
 )
+from kebpf.protocols.postgres.learning import Learner
 from kebpf.protocols.postgres.prepared import (
     Portal,
     PreparedStatement,
@@ -53,6 +54,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.is_strict = False
+        self.learner = Learner()
         self.group_ends = 0
         self._queue: deque[Step] = deque()
         self._queued_size = 0
@@ -99,6 +101,8 @@ class Follower:
             return
         if isinstance(step.message, _GROUP_ENDS):
             self.group_ends += 1
+        elif isinstance(step.message, m.Parse | m.Close):
+            self.learner.touch(step.message.name, self._statements)
         self._queue.append(step)
         self._queued_size += step.size
         if len(self._queue) > MAX_STEPS or self._queued_size > MAX_QUEUED_SIZE:
@@ -158,6 +162,7 @@ class Follower:
         """Some of the client's messages were lost: any name may stand for something else now."""
         self._statements.clear()
         self._portals.clear()
+        self.learner.stop()
 
     def _forget_touched(self) -> None:
         self._portals.clear()
@@ -231,11 +236,12 @@ class Follower:
     def _on_parse_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Parse)
         self._queue.popleft()
-        apply_parse(step.message, self._statements)
+        self.learner.note(apply_parse(step.message, self._statements))
 
     def _on_bind_complete(self, message: object, start: Mark, end: Mark) -> None:
         step = self._head(m.Bind)
         self._queue.popleft()
+        self.learner.recall(step.message, self._statements)
         apply_bind(step.message, self._statements, self._portals)
 
     def _on_close_complete(self, message: object, start: Mark, end: Mark) -> None:
@@ -248,6 +254,7 @@ class Follower:
         step = self._head(m.Describe)
         entry = find_statement(step.message.name, self._statements)
         entry.type_oids = list(message.type_oids)
+        self.learner.note(entry)
 
     def _on_row_description(self, message: m.RowDescription, start: Mark, end: Mark) -> None:
         columns = describe_row(message)
@@ -266,10 +273,12 @@ class Follower:
         if step.message.kind == "S":
             entry = find_statement(step.message.name, self._statements)
             entry.columns = columns
+            self.learner.note(entry)
             self._group.append(describe_exchange(step, entry, columns, end))
             return
         portal = find_portal(step.message.name, self._portals)
         portal.describe(columns)
+        self.learner.note(portal.statement)
         self._unused.append((step, portal))
 
     def _on_row(self, message: m.DataRow, start: Mark, end: Mark) -> None:

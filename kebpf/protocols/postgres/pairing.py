@@ -18,6 +18,7 @@ from kebpf.protocols.postgres.documents import make_request
 from kebpf.protocols.postgres.exchanges import Step
 from kebpf.protocols.postgres.following import Follower
 from kebpf.protocols.postgres.framing import BACKEND_KINDS, FRONTEND_KINDS, Frame, FrameReader
+from kebpf.protocols.postgres.learning import Lore
 from kebpf.protocols.postgres.opening import Opening, cancel_exchange
 from kebpf.protocols.postgres.parser import parse_backend, parse_frontend, parse_untyped
 
@@ -111,6 +112,14 @@ class PostgresPairer:
         if self._opening is not None:
             given.append(self._opening.abandon(problem))
         return given + self._follower.abandon(problem) + self._abandon_early()
+
+    def make_lore(self) -> Lore:
+        """What connections to the same server share."""
+        return Lore()
+
+    def learn_from(self, lore: Lore) -> None:
+        """Shares what is known of prepared statements from now on."""
+        self._follower.learner.lore = lore
 
     # --- following ------------------------------------------------------------------------
 

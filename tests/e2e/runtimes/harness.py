@@ -14,6 +14,7 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``left_out``   regular expressions of the reasons for which requests may be left out of the
   recording that joined (default: none; requests under way at attach or stop are never cases and
   need no entry)
+- ``min_cases``  how many cases the recording that joined must have at least (default: 1)
 - ``sendfile``   whether the file is sent by sendfile(2), whose bytes are not captured: its
   requests are left out, and their bytes are lost, to the byte
 - ``recycles_after``  for a pool that tries a connection before use when it was idle so many
