@@ -141,7 +141,7 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
 
 
 def _describe_yield(status: RecordingStatus) -> str:
-    if not status.requests and status.mocks:
+    if not status.requests and (status.mocks or status.left_out):
         return f"no requests were served; {count(status.mocks, 'call')} recorded as mocks"
     return (
         f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "

@@ -164,6 +164,10 @@ def test_a_program_that_only_makes_calls() -> None:
         "to run a command on these mocks: kebpf mock kebpf/shop-1 -- COMMAND",
     ]
     assert "0 test cases, 0 mocks from 0 requests" in summarise(make_empty(), PATH)[0]
+    status = make_status(requests=0, test_cases=0, mocks=0, left_out={"too long": 3})
+    lines = summarise(status, PATH)
+    assert lines[0].startswith("no requests were served; 0 calls recorded as mocks in 12.4 s")
+    assert lines[1:] == ["left out: 3 exchanges: too long"]
 
 
 def make_empty() -> RecordingStatus:

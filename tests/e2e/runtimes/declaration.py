@@ -38,6 +38,7 @@ class Runtime:
     build: Sequence[Command] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     bugs: Sequence[str] = ("title",)
+    recycles_after: float | None = None
     left_out: Sequence[str] = ()
     sendfile: bool = False
     min_cases: int = 1

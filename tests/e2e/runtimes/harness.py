@@ -17,6 +17,9 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``min_cases``  how many cases the recording that joined must have at least (default: 1)
 - ``sendfile``   whether the file is sent by sendfile(2), whose bytes are not captured: its
   requests are left out, and their bytes are lost, to the byte
+- ``recycles_after``  for a pool that tries a connection before use when it was idle so many
+  seconds: in the middle of the recording there is a lull in which PostgreSQL ends its sessions,
+  so that statements prepared before the attach are prepared again (default: none)
 
 There are two recordings: one *joined* by PID under load, one *fresh* from the program's start, in
 which every request must be a case and which the regressions are tested with.
@@ -58,6 +61,7 @@ from tests.e2e.runtimes.servers import Servers
 READY_SECONDS = 60.0
 TEST_SECONDS = 300.0
 BEFORE_ATTACH = 40  # requests: pools are open and statements prepared by then
+BEFORE_RECYCLING = 60  # requests on connections that were there before
 WHILE_ATTACHED = 200
 BEFORE_STOP = 10
 FROM_START = 120  # requests of a recording that begins with the program
@@ -139,6 +143,9 @@ class Program:
         attached_ns = time.monotonic_ns()
         try:
             load.admit("eve")
+            if self.runtime.recycles_after is not None:
+                load.wait_for(BEFORE_RECYCLING)
+                self._recycle(load, self.runtime.recycles_after)
             load.wait_for(WHILE_ATTACHED)
             stopping_ns = time.monotonic_ns()
         finally:
@@ -185,6 +192,11 @@ class Program:
         after = self._servers.count_calls()
         counted = {name: after[name] - before[name] for name in after}
         return Recording(path, summary, read_set(path), load.sent, [], counted)
+
+    def _recycle(self, load: Load, seconds: float) -> None:
+        with load.lull():
+            self._servers.end_sessions()
+            time.sleep(seconds)  # by the pool's own clock
 
     def replay(self, path: Path, report: Path, bug: str = "") -> TestRun:
         """Tests the program, with a regression if named, against a recording of it."""

@@ -23,6 +23,8 @@ class Load:
         self._threads: list[threading.Thread] = []
         self._news = threading.Condition()
         self._is_over = False
+        self._is_paused = False
+        self._waiting = 0
 
     def admit(self, author: str) -> None:
         """Another customer from now on."""
@@ -35,12 +37,37 @@ class Load:
         try:
             while not self._is_over:
                 customer.run_round()
+                self._rest()
         except (OSError, http.client.HTTPException, UnexpectedAnswerError, ValueError) as error:
             with self._news:
                 self.failures.append(f"{author}: {error!r}")
                 self._news.notify_all()
         finally:
             customer.close()
+
+    def _rest(self) -> None:
+        """Waits out a lull, between two rounds."""
+        with self._news:
+            self._waiting += 1
+            self._news.notify_all()
+            self._news.wait_for(lambda: not self._is_paused or self._is_over)
+            self._waiting -= 1
+
+    @contextmanager
+    def lull(self) -> Iterator[None]:
+        """Nobody has a request under way while the block lasts."""
+        with self._news:
+            self._is_paused = True
+            is_quiet = self._news.wait_for(
+                lambda: self._waiting == len(self._threads) or self.failures, WAIT_SECONDS
+            )
+            assert is_quiet and not self.failures, self.failures
+        try:
+            yield
+        finally:
+            with self._news:
+                self._is_paused = False
+                self._news.notify_all()
 
     def _note(self, sent: Sent) -> None:
         with self._news:
@@ -57,7 +84,9 @@ class Load:
 
     def end(self) -> None:
         """After the round each customer is in."""
-        self._is_over = True
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
         for thread in self._threads:
             thread.join()
 

@@ -98,7 +98,7 @@ class Customer:
         return " ".join(self._choice.choices(WORDS, k=count))
 
     def _write_and_read(self) -> None:
-        title = f"{self._some_words(3)} {self._rounds}"
+        title = f"{self._some_words(3)} no. {self._rounds}"
         wanted = {"author": self.author, "title": title, "body": self._some_words(40)}
         made = self.post_json("create", "/notes", 201, wanted)
         note = made.json()

@@ -98,6 +98,13 @@ class Servers:
             connection.execute("TRUNCATE notes, history RESTART IDENTITY")
             connection.execute(SEED, (list(AUTHORS), SEEDED))
         flush_redis(self._redis_port)
+    def end_sessions(self) -> None:
+        """Ends the program's PostgreSQL sessions, as a failover or an idle timeout does."""
+        with self._connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE usename = 'notes'"
+            )
 
     def count_calls(self) -> dict[str, int]:
         """What the servers say the program has asked of them so far."""
