@@ -98,6 +98,7 @@ class Servers:
             connection.execute("TRUNCATE notes, history RESTART IDENTITY")
             connection.execute(SEED, (list(AUTHORS), SEEDED))
         flush_redis(self._redis_port)
+
     def end_sessions(self) -> None:
         """Ends the program's PostgreSQL sessions, as a failover or an idle timeout does."""
         with self._connect() as connection:
