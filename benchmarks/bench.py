@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.assembler_speed import measure_assembler
 from benchmarks.bulk_speed import measure_bulk
 from benchmarks.bystander_speed import measure_bystander
 from benchmarks.figures import Figure, show_figure, summarise
@@ -26,7 +27,7 @@ from examples.processes import ProcessError, exiting_on_signals
 from kebpf.capture.probes import Door, choose_door
 from kebpf.kernel.btf import Btf
 
-SUBJECTS = ("shop", "http", "redis", "postgres", "bystander", "bulk")
+SUBJECTS = ("shop", "http", "redis", "postgres", "bystander", "bulk", "assembler")
 DOORS = {Door.A: ["a", "b"], Door.B: ["b"]}  # by what the kernel has
 
 
@@ -40,6 +41,7 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
         "postgres": lambda: measure_postgres(doors, rounds, folder),
         "bystander": lambda: measure_bystander(doors, rounds, folder),
         "bulk": lambda: measure_bulk(doors, folder),
+        "assembler": lambda: measure_assembler(rounds),
     }
     for subject in subjects:
         yield from measures[subject]()

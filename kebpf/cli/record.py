@@ -205,7 +205,7 @@ def make_status(progress: Progress) -> RecordingStatus:
         events=progress.events,
         captured_bytes=progress.captured_size,
         lost_events=progress.lost_events,
-        lost_bytes=progress.lost_size,
+        lost_bytes=progress.lost_size + progress.unfollowed_size,
         connections=progress.connections,
         unparsed_connections=sum(progress.unparsed.values()),
         given_up=progress.given_up,

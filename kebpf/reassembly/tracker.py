@@ -95,6 +95,7 @@ class Tracker:
         self._closed = Totals()
         self.listening: list[int] = list(listening)
         self.proof = Proof()
+        self._placed_size = 0  # lost bytes of which the connection is known
 
     @property
     def connections(self) -> list[Connection]:
@@ -197,10 +198,11 @@ class Tracker:
                 if since is not None and since < self._now_ns - PATIENCE_NS:
                     self._pass_on(connection, direction, connection.streams[direction].give_up())
 
-    def finish(self, counts: dict[Key, KernelCount] | None) -> None:
+    def finish(self, counts: dict[Key, KernelCount] | None, lost_size: int = 0) -> None:
         """The recording ended; ``counts`` are the kernel's, of the connections that are open.
 
-        Without them (a log has none) nothing is held against those.
+        Without them (a log has none) nothing is held against those.  ``lost_size`` are the bytes
+        that the kernel says found no room: some may be of connections of which nothing came.
         """
         known = counts or {}
         for key in known.keys() | self._early.keys():
@@ -211,6 +213,7 @@ class Tracker:
             self._end_connection(key, count, self._now_ns)
             if counts is not None:
                 self.proof.check(connection, count)
+        self._closed.unopened_size += max(0, lost_size - self._placed_size)
 
     def _open(self, event: Open) -> None:
         key = event.head.connection
@@ -319,6 +322,7 @@ class Tracker:
         events = self._early.pop(key, ())
         came = sum(event.size for event in events if not isinstance(event, End))
         self._closed.unopened_size += max(came, moved_size)
+        self._placed_size += max(came, moved_size)
 
     def _end_connection(self, key: Key, count: KernelCount | None, time_ns: int) -> None:
         connection = self._connections[key]
@@ -333,6 +337,8 @@ class Tracker:
         del self._connections[key]
         del self._generations[connection.opened.head.socket]
         connection.is_closed = True
+        missing_size = connection.gap_size - sum(connection.declared)
+        self._placed_size += missing_size if count is None else sum(count.lost)
         _add_up(self._closed, connection)
         self._consumer.close_connection(connection, time_ns)
 

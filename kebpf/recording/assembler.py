@@ -195,7 +195,13 @@ class Assembler:
             for one in message.moved
         }
         pipeline = self._begun
-        pipeline.finish(counts, message.seconds, message.lost_events)
+        pipeline.finish(
+            counts,
+            message.seconds,
+            message.lost_events,
+            message.lost_bytes,
+            message.unfollowed_size,
+        )
         self._channel.send(Finished(pipeline.progress().as_fields()))
 
 

@@ -60,11 +60,14 @@ class Finish:
     """Asks for the test set; ``moved`` are the connections open at the end.
 
     Each is a socket, its generation, and the bytes it moved and lost by direction.
+    ``unfollowed_size`` are bytes of connections that there was no room to follow.
     """
 
     seconds: float
     lost_events: int
+    lost_bytes: int
     moved: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
+    unfollowed_size: int = 0
 
 
 @dataclass(slots=True)

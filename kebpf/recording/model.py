@@ -94,7 +94,8 @@ class Mock:
 
     ``case`` is the test case that caused it; ``candidates`` are the cases among which the
     evidence could not decide (then ``case`` is ``None`` and the call is asserted once over all
-    of them; in the background tier over none, for a request that was left out may have made it).  ``generated`` maps JSON-pointer paths into ``identity(request)`` to the class of
+    of them; in the background tier over none, for a request that was left out may have made it).
+    ``generated`` maps JSON-pointer paths into ``identity(request)`` to the class of
     the value there (``uuid4``, ``time:<format>``, ``hex:32`` …); all other values are exact.
     """
 

@@ -82,17 +82,22 @@ class Pipeline:
         )
 
     def finish(
-        self, counts: dict[tuple[int, int], KernelCount] | None, seconds: float, lost_events: int
+        self,
+        counts: dict[tuple[int, int], KernelCount] | None,
+        seconds: float,
+        lost_events: int,
+        lost_bytes: int = 0,
+        unfollowed_size: int = 0,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
 
         ``counts`` are the kernel's, of the connections that are open; a log has none.
         """
-        self.tracker.finish(counts)
+        self.tracker.finish(counts, lost_bytes)
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,
-            lost_bytes=totals.gap_size + totals.unopened_size,
+            lost_bytes=totals.gap_size + totals.unopened_size + unfollowed_size,
             unparsed_connections=sum(self._watcher.unparsed.values()),
             given_up_connections=totals.given_up,
             given_up_bytes=totals.given_up_size,

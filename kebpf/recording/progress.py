@@ -23,6 +23,7 @@ class Progress:
     connections: int = 0
     captured_size: int = 0
     lost_size: int = 0
+    unfollowed_size: int = 0  # of connections the probes had no room for
     lost_events: int = 0
     given_up: int = 0  # connections
     given_up_size: int = 0

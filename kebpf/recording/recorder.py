@@ -106,8 +106,10 @@ class Recording:
             (one.socket, one.generation, *one.moved, *one.lost)
             for one in self._probes.open_connections()
         ]
-        lost_events = self._probes.counts()["lost_events"]
-        self._assembly.send(Finish(self._seconds, lost_events, moved))
+        counts = self._probes.counts()
+        lost = (counts["lost_events"], counts["lost_bytes"])
+        unfollowed = counts["unfollowed_bytes"]
+        self._assembly.send(Finish(self._seconds, *lost, moved, unfollowed))
         finished = self._assembly.expect(Finished)
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
@@ -155,5 +157,6 @@ class Recording:
         progress.filtered = {
             option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
         }
+        progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
         return progress

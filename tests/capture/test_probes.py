@@ -138,6 +138,9 @@ def test_the_buffers_of_another_call_are_not_looked_into(
     assert capture.only.egress == peer.only == bytes(size) + b"by io_uring"
     assert capture.only.ingress == b""
     assert capture.only.gaps(IN) == [(0, 11)]
+    # door B sees no more of it than the sequence numbers tell
+    causes = {"by io_uring": 11} if probes.door is Door.A else {}
+    assert capture.only.connection.missing_payload == causes
 
 
 def test_only_what_is_taken_out_of_the_stream_counts(probes: Probes) -> None:

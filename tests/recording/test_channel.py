@@ -39,7 +39,7 @@ MESSAGES: list[Message] = [
     Begin({"clock_offset_ns": 1, "pids": [2]}),
     Report(),
     Drain(),
-    Finish(1.5, 2),
+    Finish(1.5, 2, 3),
     Failed("test set", "it \\ is so", 3),
     Progress(requests=7, left_out={"why": 1}),
 ]
@@ -56,7 +56,7 @@ def test_one_that_is_larger_than_the_sockets_buffer(ends: Ends) -> None:
     moved = [(1 << 63, number, 3, 4, 5, 6) for number in range(50_000)]
     child = os.fork()
     if child == 0:
-        ends[0].send(Finish(0.0, 0, moved))
+        ends[0].send(Finish(0.0, 0, 0, moved))
         os._exit(0)
     message = ends[1].receive()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

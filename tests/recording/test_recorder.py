@@ -99,7 +99,8 @@ class FakeProbes:
 
     def counts(self) -> dict[str, int]:
         filtered = {**dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
-        return {"lost_events": self.lost_events, "lost_bytes": 0, **filtered}
+        losses = {"lost_events": self.lost_events, "lost_bytes": 0, "unfollowed_bytes": 40}
+        return {**losses, **filtered}
 
     def open_connections(self) -> list[Moved]:
         return self.moved
@@ -118,9 +119,9 @@ def test_all_probes_see_a_target_from_the_same_moment_on(
 ) -> None:
     monkeypatch.setattr("kebpf.recording.recorder.refresh_target", lambda _target: None)
     target = Target(make_facts(100), [100], [100])
-    probes, writer = FakeProbes([]), TestSetWriter(tmp_path / "set")
-    begin_recording(probes.as_probes, target, writer, "set", None)
-    writer.abort()
+    probes = FakeProbes([])
+    with assembling(tmp_path) as assembly:
+        begin_recording(probes.as_probes, target, assembly)
     assert probes.notes[:2] == ["attach", "watch"]
 
 
@@ -143,6 +144,7 @@ class TestRecording:
         manifest = TestSet.open(tmp_path / "set").manifest
         assert manifest.test_cases == ending.progress.test_cases == 1
         assert ending.progress.lost_events == manifest.losses.lost_events == 0
+        assert ending.progress.unfollowed_size == manifest.losses.lost_bytes == 40
         assert (ending.progress.proven, ending.progress.unbalanced) == (2, {})
         assert EventLog(tmp_path / "log").head == HEAD
         assert b"".join(EventLog(tmp_path / "log").runs()) == b"".join(records)
@@ -178,7 +180,8 @@ class TestRecording:
         )
         manifest = TestSet.open(tmp_path / "set").manifest
         assert manifest.test_cases == 1
-        assert manifest.losses.lost_bytes == ending.progress.lost_size == 7
+        assert ending.progress.lost_size == 7
+        assert manifest.losses.lost_bytes == 7 + 40
         assert shown == sorted(shown)
 
     def test_a_lasting_target_may_have_no_process_for_a_while(self) -> None:

@@ -250,11 +250,10 @@ class TestTiers:
         assert kinds(run.matcher.finish()[0]) == [("missing", None)]
 
     def test_a_call_that_may_be_of_a_request_left_out_goes_to_its_case_first(self) -> None:
-        may_be = {"tier": Tier.BACKGROUND}
         run = Run(
-            make_mock("GET", "x", answer=[1], candidates=["b"], **may_be),
-            make_mock("GET", "x", answer=[2], candidates=["a"], **may_be),
-            make_mock("GET", "y", candidates=["a"], **may_be),
+            make_mock("GET", "x", answer=[1], candidates=["b"], tier=Tier.BACKGROUND),
+            make_mock("GET", "x", answer=[2], candidates=["a"], tier=Tier.BACKGROUND),
+            make_mock("GET", "y", candidates=["a"], tier=Tier.BACKGROUND),
         )
         for name, answer in (("a", [2]), ("b", [1])):
             run.begin(name)

@@ -7,12 +7,13 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kebpf.capture.events import SocketRole
-from kebpf.capture.probes import Probes
+from kebpf.capture.probes import Door, Probes
 from tests.capture.matrix.accounts import IN, OUT, assert_pieces, assert_whole
 from tests.capture.peers import read_all, stream_peer
 from tests.capture.programs import make_bytes
@@ -123,6 +124,26 @@ def test_a_program_started_by_vfork(probes: Probes) -> None:
     threads = [piece.tid for piece in seen.pieces[OUT]]
     assert threads == [capture.pid, capture.report["child"], capture.pid]
     assert [piece.tid for piece in seen.pieces[IN]] == [capture.report["child"]]
+
+
+@pytest.fixture(params=list(Door), ids=lambda door: f"door_{door.value}")
+def narrow_probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
+    """They can follow one connection at a time."""
+    made = Probes(request.param, ring_size=8 << 20, connections=1)
+    made.attach()
+    yield made
+    made.close()
+
+
+def test_connections_that_there_is_no_room_for_are_counted(narrow_probes: Probes) -> None:
+    """The pair's two ends: one is followed, the other's bytes are known to be missing."""
+    with tap_command(narrow_probes, talker("talk_to_itself")) as held:
+        held.start()
+        capture = held.finish()
+    assert capture.report == {"received": [100_001, 90_001]}
+    there, back = make_bytes(100_001), make_bytes(90_001, 2)
+    assert_whole(capture, capture.only, there, back)
+    assert narrow_probes.counts()["unfollowed_bytes"] == 100_001 + 90_001
 
 
 @pytest.mark.parametrize(("how", "status"), [("exit", 0), ("kill", -signal.SIGKILL)])

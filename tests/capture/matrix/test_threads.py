@@ -71,6 +71,22 @@ def test_several_write_at_once(probes: Probes, programs: Path, tmp_path: Path, p
     assert_only_contested(capture.only)
 
 
+@pytest.mark.xfail(strict=True, reason="Unix sockets have no sequence numbers: the order is lost")
+def test_several_write_at_once_to_a_unix_socket(
+    probes: Probes, programs: Path, tmp_path: Path
+) -> None:
+    file, place = tmp_path / "body", str(tmp_path / "s")
+    file.write_bytes(BODY)
+    words = ("writers", "4", "100000")
+    with (
+        stream_peer(reply_with(REPLY), path=place) as peer,
+        tap_command(probes, [str(programs / "threads"), f"u:{place}", str(file), *words]) as held,
+    ):
+        held.start()
+        capture = held.finish()
+    assert_accounted(capture, capture.only, peer.only, REPLY)
+
+
 @pytest.mark.parametrize("part", [100, 16_000])
 def test_several_read_at_once(probes: Probes, programs: Path, tmp_path: Path, part: int) -> None:
     words = ("readers", "4", str(part))

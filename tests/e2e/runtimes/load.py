@@ -1,4 +1,4 @@
-"""Customers who keep a program busy for as long as a test looks on, and the log of what they did."""
+"""Customers who keep a program busy while a test looks on, and the log of what they did."""
 
 from __future__ import annotations
 

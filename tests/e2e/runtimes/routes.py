@@ -15,7 +15,8 @@ from tests.e2e.runtimes.servers import AUTHORS, LOGO, SEEDED
 
 TIMEOUT_SECONDS = 30.0
 ID_HEADER = "X-Request-Id"
-WORDS = 'früh späte Wolken ziehen "heute" über \\ das 日本 Meer & <weiter> o\'clock'.split()
+WORDS = ["früh", "späte", "Wolken", "ziehen", '"heute"', "über", "\\", "das", "日本", "Meer", "&"]
+WORDS += ["<weiter>", "o'clock"]
 BINARY = random.Random("binary").randbytes(100_000)
 
 
@@ -97,7 +98,7 @@ class Customer:
         return " ".join(self._choice.choices(WORDS, k=count))
 
     def _write_and_read(self) -> None:
-        title = f"{self._some_words(3)} {self._rounds}"
+        title = f"{self._some_words(3)} no. {self._rounds}"
         wanted = {"author": self.author, "title": title, "body": self._some_words(40)}
         made = self.post_json("create", "/notes", 201, wanted)
         note = made.json()
