@@ -58,9 +58,18 @@ def run_assembler(channel: Channel, spool: Spool) -> None:
     """
     assembler = Assembler(channel, spool)
     try:
-        assembler.run()
-    except (ChannelClosedError, OrphanedError):
+        _run(assembler, channel)
+    except OrphanedError:  # it may come while another end is dealt with, but once only
         assembler.abort()
+
+
+def _run(assembler: Assembler, channel: Channel) -> None:
+    try:
+        assembler.run()
+    except ChannelClosedError:
+        assembler.abort()
+    except OrphanedError:
+        raise
     except Exception as error:  # noqa: BLE001 - the boundary of a process: told to the other
         assembler.abort()
         _tell(channel, _describe(error))

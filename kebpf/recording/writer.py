@@ -112,8 +112,8 @@ class TestSetWriter:
             mocks, self._mocks = self._mocks, None
             _close_quietly(mocks)
         if self._temporary is not None:
-            temporary, self._temporary = self._temporary, None
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None  # afterwards: a signal may end this half-way, to call it again
         while self._made:
             with suppress(OSError):  # something else is in it by now
                 self._made.pop().rmdir()

@@ -395,15 +395,19 @@ def test_no_room_in_the_ring_is_a_gap_where_the_bytes_were(small_probes: Probes)
 
 def test_what_went_by_before_its_opening_could_be_told_is_a_gap(small_probes: Probes) -> None:
     """The ring is full before the connection begins; once there is room it is announced."""
-    with stream_peer() as first, tap(small_probes, "burst", first.port, 300_000) as filling:
+    with (
+        stream_peer() as first,
+        stream_peer() as second,
+        tap(small_probes, "burst", first.port, 300_000) as filling,
+        tap(small_probes, "burst", second.port, 70_000) as held,  # a tap empties the ring
+    ):
         filling.start()
         assert filling.read_line() == "sent"
-        with stream_peer() as second, tap(small_probes, "burst", second.port, 70_000) as held:
-            held.start()
-            assert held.read_line() == "sent"
-            held.drain()
-            held.go_on()
-            capture = held.finish()
+        held.start()
+        assert held.read_line() == "sent"
+        held.drain()
+        held.go_on()
+        capture = held.finish()
         filling.go_on()
         filling.finish()
     (seen,) = [one for one in capture.connections if one.connection.pid == held.pid]

@@ -118,7 +118,7 @@ def test_all_probes_see_a_target_from_the_same_moment_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kebpf.recording.recorder.refresh_target", lambda _target: None)
-    target = Target(make_facts(100), [100], [100])
+    target = Target(make_facts(100), [100], pids=[100])
     probes = FakeProbes([])
     with assembling(tmp_path) as assembly:
         begin_recording(probes.as_probes, target, assembly)
