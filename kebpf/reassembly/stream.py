@@ -34,8 +34,8 @@ class Stream:
 
     ``position`` is the offset of the next byte to give; ``captured_size`` and ``gap_size`` sum up
     what was given; ``overlap_size`` counts bytes that came twice; ``contested_size`` are the bytes
-    of gaps whose order cannot be known.  ``held`` are the pieces that wait for an earlier one:
-    while it is empty, one that begins at ``position`` is the next.
+    of gaps whose order cannot be known.  ``held`` are the pieces that wait for an
+    earlier one: while it is empty, one that begins at ``position`` is the next.
 
     A piece's offset is read when its call is over, so while several threads use one socket it may
     be too high, by what the others moved meanwhile, but never too low.  So pieces that follow one

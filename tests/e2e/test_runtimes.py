@@ -149,6 +149,8 @@ def test_every_request_is_a_case_or_left_out_for_a_reason(recorded: Recorded) ->
     }
     assert len(missing) <= sum(counts.values()), (missing, left_out)
     assert len(recording.cases) >= recorded.program.runtime.min_cases
+    if recorded.program.runtime.recycles_after is not None:
+        assert {routes_of(recording)[number] for number in recording.cases} == set(CALLS)
 
 
 def test_every_request_is_a_case_from_the_start(recorded: Recorded) -> None:

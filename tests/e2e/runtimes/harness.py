@@ -18,8 +18,8 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``sendfile``   how many bytes of the file go by sendfile(2) and so are not captured (default: 0):
   its requests are left out, and so many bytes of each are lost
 - ``recycles_after``  for a pool that tries a connection before use when it was idle so many
-  seconds: in the middle of the recording there is a lull in which PostgreSQL ends its sessions,
-  so that statements prepared before the attach are prepared again (default: none)
+  seconds: in the middle of the joined recording there is a lull in which PostgreSQL ends its
+  sessions, so that statements prepared before the attach are prepared again (default: none)
 
 There are two recordings: one *joined* by PID under load, one *fresh* from the program's start, in
 which every request must be a case and which the regressions are tested with.
@@ -171,6 +171,11 @@ class Program:
             {name: after[name] - before[name] for name in after},
         )
 
+    def _recycle(self, load: Load, seconds: float) -> None:
+        with load.lull():
+            self._servers.end_sessions()
+            time.sleep(seconds)  # by the pool's own clock
+
     def record_from_start(self, path: Path) -> Recording:
         """Lets kebpf start the program; the customers come when it is healthy, and go first."""
         before = self._servers.count_calls()
@@ -192,11 +197,6 @@ class Program:
         after = self._servers.count_calls()
         counted = {name: after[name] - before[name] for name in after}
         return Recording(path, summary, read_set(path), load.sent, [], counted)
-
-    def _recycle(self, load: Load, seconds: float) -> None:
-        with load.lull():
-            self._servers.end_sessions()
-            time.sleep(seconds)  # by the pool's own clock
 
     def replay(self, path: Path, report: Path, bug: str = "") -> TestRun:
         """Tests the program, with a regression if named, against a recording of it."""
