@@ -41,6 +41,7 @@ class Runtime:
     recycles_after: float | None = None
     left_out: Sequence[str] = ()
     sendfile: bool = False
+    copied_first: int = 0
     min_cases: int = 1
 
     @property

@@ -17,6 +17,7 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
 - ``min_cases``  how many cases the recording that joined must have at least (default: 1)
 - ``sendfile``   whether the file is sent by sendfile(2), whose bytes are not captured: its
   requests are left out, and their bytes are lost, to the byte
+- ``copied_first``  bytes at the file's beginning that the program copies before (default: 0)
 - ``recycles_after``  for a pool that tries a connection before use when it was idle so many
   seconds: in the middle of the joined recording there is a lull in which PostgreSQL ends its
   sessions, so that statements prepared before the attach are prepared again (default: none)
