@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from examples.oracle import OWN_COMMANDS
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.fix_services import why_not
+from tests.e2e.kebpf_runs import Entry
 from tests.e2e.runtimes.declaration import Runtime, find_runtimes, install
 from tests.e2e.runtimes.harness import Program, Recording
 from tests.e2e.runtimes.routes import Sent
@@ -66,6 +68,8 @@ UNDER_WAY = (
     "the connection or the recording ended before its response",
     "a call of no test case: requests were in flight when the connection was joined",
     "a call of no test case: there was no reply before the recording of it ended",
+    # at the end: another thread read the answer before the one that asked was back from its call
+    "a call of no test case: a reply came that no command was seen for",
 )
 JOINING = "a call it (may have )?made cannot be replayed: joined in the middle of its group"
 
@@ -107,6 +111,11 @@ def routes_of(recording: Recording) -> dict[str, str]:
 def is_uncaptured(recorded: Recorded, sent: Sent) -> bool:
     """Whether it is the file of a program that has the kernel send it."""
     return recorded.program.runtime.sendfile > 0 and sent.route == "file"
+
+
+def is_left_uncounted(mock: Entry) -> bool:
+    """Whether the oracle cannot count it, using the command itself (ioredis asks for INFO)."""
+    return mock["protocol"] == "redis" and mock["request"]["command"][0].lower() in OWN_COMMANDS
 
 
 def reasons_of(recorded: Recorded) -> list[str]:
@@ -192,7 +201,8 @@ def test_calls_are_those_the_routes_make(form: str, recorded: Recorded) -> None:
     assert not wrong
     for protocol in ("postgres", "redis"):
         made = [mock for mock in recording.mocks if mock["tier"] != "session"]
-        held = sum(mock["calls"] for mock in made if mock["protocol"] == protocol)
+        mocks = (mock for mock in made if mock["protocol"] == protocol)
+        held = sum(mock["calls"] for mock in mocks if not is_left_uncounted(mock))
         assert held <= recording.counted[protocol]
 
 
