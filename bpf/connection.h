@@ -214,8 +214,10 @@ static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
     fresh.generation = bpf_ktime_get_ns();
     fresh.transport = transport;
     fresh.role = role;
-    if (transport != KEBPF_TCP)
+    if (transport != KEBPF_TCP) {
         fresh.inode = read_inode(sk);
+        count(COUNT_UNTOLD_LIVES, 1);
+    }
     connections.update(&sk, &fresh);
     return connections.lookup(&sk);
 }

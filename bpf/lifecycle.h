@@ -106,3 +106,17 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
     connections.delete(&sk);
     return 0;
 }
+
+/* Run by user space (BPF_PROG_TEST_RUN) for the end of a Unix or UDP socket, which no tracepoint
+ * tells: the life of `args[0]` that began at `args[1]`.  Here rather than there, so that its record
+ * stands behind those of its bytes and before those of the address's next life. */
+int end_life(struct bpf_raw_tracepoint_args *ctx) {
+    u64 sk = ctx->args[0];
+    struct connection *c = connections.lookup(&sk);
+    if (!c || c->generation != ctx->args[1])
+        return 0;
+    struct connection last = *c;
+    if (connections.delete(&sk) == 0 && !last.left_out)
+        send_close(sk, &last, 0);
+    return 0;
+}

@@ -31,6 +31,8 @@ from kebpf.reassembly.stream import MOST_HELD_SIZE, Piece, unwrap
 
 #: How long, in event time, a piece waits for an earlier one of another thread or processor.
 PATIENCE_NS = 200_000_000
+#: Inodes of sockets that were there before, or whose life was ended.
+MOST_REMEMBERED = 65_536
 #: Events kept for a connection whose opening record has not come yet.
 MOST_EARLY_EVENTS = 256
 
@@ -87,7 +89,7 @@ class Tracker:
         self, consumer: Consumer, listening: Iterable[int] = (), joined: Iterable[int] = ()
     ) -> None:
         self._consumer = consumer
-        self._joined = frozenset(joined)
+        self._joined = dict.fromkeys(joined)  # in order: there is an end to what is remembered
         self._connections: dict[Key, Connection] = {}
         self._generations: dict[int, int] = {}  # of each open socket
         self._early: dict[Key, list[Data | Lost | End]] = {}
@@ -303,6 +305,14 @@ class Tracker:
         count = KernelCount(event.moved, event.lost)
         self._end_connection(key, count, event.head.time_ns)
         self.proof.check(connection, count)
+        if event.head.transport == Transport.UNIX_STREAM:
+            self._remember(connection.opened.inode)
+
+    def _remember(self, inode: int) -> None:
+        """No target holds the socket any more; one may be handed it again by another process."""
+        self._joined[inode] = None
+        if len(self._joined) > MOST_REMEMBERED:
+            del self._joined[next(iter(self._joined))]
 
     def _give_up(self, event: GivenUp) -> None:
         connection = self._connections.get(event.head.connection)

@@ -293,6 +293,22 @@ class TestJoined:
             made = Made(joined=(55,)).feed(one.open(inode=inode, paths=(b"", b"/run/db"), family=1))
             assert made.only.connection.is_joined is is_joined
 
+    def test_a_unix_socket_that_comes_back_was_joined(self) -> None:
+        made = Made()
+        for generation, is_joined in ((1, False), (2, True)):
+            one = Socket(generation=generation, transport=Transport.UNIX_STREAM)
+            made.feed(one.open(inode=55, paths=(b"", b"/run/db"), family=1), one.send(b"x"))
+            made.feed(one.close())
+            assert made.seen[-1].connection.is_joined is is_joined
+
+    def test_there_is_an_end_to_what_is_remembered(self) -> None:
+        made = Made()
+        with mock.patch("kebpf.reassembly.tracker.MOST_REMEMBERED", 2):
+            for generation, inode in enumerate((55, 56, 57, 55, 57)):
+                one = Socket(generation=generation, transport=Transport.UNIX_STREAM)
+                made.feed(one.open(inode=inode, family=1), one.send(b"x"), one.close())
+        assert [seen.connection.is_joined for seen in made.seen] == [False] * 4 + [True]
+
     def test_datagram_sockets_never(self) -> None:
         one = Socket(transport=Transport.UDP)
         made = Made(joined=(55,)).feed(one.open(inode=55, before=(9, 9)))
