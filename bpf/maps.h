@@ -43,7 +43,7 @@ struct connection {
     u32 is_announced; /* its KEBPF_OPEN is out */
     u32 has_peers;    /* it was announced before, for another peer */
     u32 left_out;     /* 0, or by which filter (filters.h) */
-    u32 reserved;
+    u32 fin_sent;     /* TCP: the target's own, which takes up a sequence number */
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
