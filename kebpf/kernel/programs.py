@@ -26,6 +26,7 @@ _MOST_DESCRIPTORS = 64
 _MOST_ANSWER_SIZE = 1 << 20
 _LOAD_TIMEOUT_SECONDS = 30
 _COMPILING = ("loader.py", "programs.py", "offsets.py", "btf.py")  # decide what is compiled, too
+_NAMED = "KEBPF_BCC_PYTHON"
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 BCC_HINT = (
@@ -87,7 +88,7 @@ def _can_import_bcc(interpreter: str) -> str:
 
 def list_interpreters() -> list[str]:
     """Interpreters that may have bcc, the likeliest first."""
-    named = os.environ.get("KEBPF_BCC_PYTHON")
+    named = os.environ.get(_NAMED)
     return [named] if named else [*_INTERPRETERS, sys.executable]
 
 
@@ -168,8 +169,11 @@ def load_kept(
     maps: Sequence[str],
     tail_calls: Mapping[str, Sequence[str]],
 ) -> Loaded | None:
-    """What was kept under ``key``, loaded; ``None`` if there is nothing that can be."""
-    content = cache.find(key)
+    """What was kept under ``key``, loaded; ``None`` if there is nothing that can be.
+
+    Nor if an interpreter was named for the compiler: then it is wanted.
+    """
+    content = None if os.environ.get(_NAMED) else cache.find(key)
     if content is None:
         return None
     try:
