@@ -98,16 +98,6 @@ class Servers:
             "FILES_DIR": str(self.files),
         }
 
-<<<<<<< HEAD
-    def forget(self) -> None:
-        """Puts everything back to what it was at the start."""
-        with self._connect() as connection:
-            connection.execute("TRUNCATE notes, history RESTART IDENTITY")
-            connection.execute(SEED, (list(AUTHORS), SEEDED))
-        flush_redis(self._redis_port)
-
-=======
->>>>>>> main
     def end_sessions(self) -> None:
         """Ends the program's PostgreSQL sessions, as a failover or an idle timeout does."""
         with self._connect() as connection:
