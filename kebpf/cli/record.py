@@ -28,6 +28,7 @@ from kebpf.cli.errors import DEBUG_VARIABLE, DEFECT_HINT, CommandUsageError, Keb
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 from kebpf.recording.assembly import AssemblerError, Assembly, EventLogFullError
 from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
@@ -145,6 +146,7 @@ class Session:
                 tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
             ),
             with_groups=target.group is not None,
+            cache=ProgramCache(),
         )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
