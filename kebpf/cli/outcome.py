@@ -48,8 +48,13 @@ def make_notes(progress: Progress) -> list[str]:
         notes.append(describe_served(protocol, connections, size))
     notes += note_unlearned(progress.unlearned)
     for pid, name, cause, size in progress.missing_payload:
-        notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
+        notes.append(describe_missing(pid, name, cause, size))
     return notes
+
+
+def describe_missing(pid: int, process: str, why: str, size: int) -> str:
+    """The sentence on bytes that a process moved in a way that shows their number only."""
+    return f"{process} (process {pid}) moved {size:,} bytes {why}: known, not captured"
 
 
 def note_unlearned(servers: Mapping[str, Mapping[str, Any]]) -> list[str]:

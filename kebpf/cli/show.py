@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from kebpf.cli.outcome import describe_missing
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing
@@ -155,6 +156,10 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
     yield from _loss_lines(manifest.losses)
     for protocol, one in manifest.extra.get("served", {}).items():
         yield f"  {describe_served(protocol, one['connections'], one['bytes'])}"
+    for reason, number in merge_reasons(manifest.extra.get("unparsed", {})):
+        yield _cut(f"  not parsed: {number:,} × {reason}")
+    for one in manifest.extra.get("not_captured", []):
+        yield from _wrap(describe_missing(one["pid"], one["process"], one["why"], one["bytes"]))
     for server, one in manifest.extra.get("prepared_before", {}).items():
         yield from _wrap(describe_unlearned(server, **one))
 

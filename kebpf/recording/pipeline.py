@@ -129,7 +129,15 @@ class Pipeline:
             for name, (connections, size) in self._watcher.count_served().items()
         }
         unlearned = self._unlearned.as_fields()
-        said = {"served": served, "prepared_before": unlearned}
+        said = {
+            "served": served,
+            "prepared_before": unlearned,
+            "unparsed": dict(self._watcher.unparsed),
+            "not_captured": [
+                {"pid": pid, "process": name, "bytes": size, "why": cause}
+                for (pid, name, cause), size in self._watcher.missing_payload.items()
+            ],
+        }
         return {key: value for key, value in said.items() if value}
 
     def _add(self, recorded: RecordedExchange) -> None:

@@ -221,4 +221,5 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
 
 def describe_loss(status: RecordingStatus) -> str:
     """``3 events and 40 bytes``."""
-    return f"{count(status.lost_events, 'event')} and {count(status.lost_bytes, 'byte')}"
+    amounts = ((status.lost_events, "event"), (status.lost_bytes, "byte"))
+    return " and ".join(count(number, noun) for number, noun in amounts if number)

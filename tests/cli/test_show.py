@@ -105,13 +105,19 @@ def test_what_was_recorded_and_what_was_not_is_said(tmp_path: Path) -> None:
         tmp_path / "shop-1",
         target="unit shop.service",
         filters=["--port 8000", "--inbound-only"],
-        extra={"prepared_before": {"10.0.0.2:5432": before}},
+        extra={
+            "prepared_before": {"10.0.0.2:5432": before},
+            "unparsed": {"encrypted (TLS)": 2},
+            "not_captured": [{"pid": 7, "process": "nginx", "bytes": 1234, "why": "by sendfile"}],
+        },
     )
-    assert show_text(folder).splitlines()[3:9] == [
+    assert show_text(folder).splitlines()[3:11] == [
         "  target: unit shop.service",
         "  only some connections: --port 8000 --inbound-only",
         "  lost: 2 events",
         "  left out: 3 × cut off",
+        "  not parsed: 2 × encrypted (TLS)",
+        "  nginx (process 7) moved 1,234 bytes by sendfile: known, not captured",
         '  10.0.0.2:5432: 9 statements prepared before the recording ("S_1", "S_2" and 7',
         "    more) on 2 connections; 40 calls by them left out",
     ]

@@ -60,6 +60,11 @@ def test_what_was_not_got_is_said() -> None:
     ]
 
 
+def test_only_what_was_lost_is_named() -> None:
+    [line] = summarise(make_status(lost_bytes=810_528), PATH)[1:]
+    assert line == "lost: 810,528 bytes; no case they belong to was kept"
+
+
 def test_what_was_given_up_says_what_to_do() -> None:
     status = make_status(given_up=2, given_up_bytes=5000, unbalanced={"bytes came twice": 1})
     assert summarise(status, PATH)[1:] == [
