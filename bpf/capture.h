@@ -177,11 +177,16 @@ static inline int announce_if_new(u64 sk, struct connection *c, struct transfer 
     return c->is_announced;
 }
 
-/* The sender is done: a read that gave nothing, and not for want of room in its buffer. */
+/* The sender is done: a read that gave nothing, and not for want of room in its buffer; or the
+ * target is about to send its FIN.  Bytes before that which have not come are missing. */
 static inline void send_end(u64 sk, struct connection *c, u32 direction) {
     struct kebpf_head head = {};
     fill_head(&head, KEBPF_END, sk, c);
     head.direction = direction;
+    head.sequence = c->moved[direction & 1];
+    if (c->transport == KEBPF_TCP)
+        head.sequence = direction == INGRESS ? read_ingress_sequence(sk)
+                                             : read_egress_sequence(sk) - c->fin_sent;
     emit(&head, sizeof(head));
 }
 

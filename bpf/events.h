@@ -60,7 +60,8 @@ struct kebpf_head {
     __u8 direction;
     __u8 transport;
     __u8 reserved;
-    __u32 sequence; /* TCP: sequence number of the first byte */
+    __u32 sequence; /* TCP: number of the first byte; KEBPF_END: of the one behind the last, where
+                     * the transport has none the low bits of its offset */
 };
 
 struct kebpf_piece {

@@ -102,6 +102,7 @@ UNTESTED: dict[str, str] = {
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
     "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
+    "tests/capture/matrix/test_endings.py": "the same, with sockets whose end nobody tells",
     "tests/capture/matrix/test_endpoints.py": "the same, over every kind of address and ending",
     "tests/capture/matrix/test_processes.py": "the same, with sockets that change hands",
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",

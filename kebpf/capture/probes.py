@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kebpf.capture.events import Transport
 from kebpf.capture.filters import FILTER_NAMES, NO_FILTERS, Filters
-from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint
+from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint, run_raw_tracepoint
 from kebpf.kernel.btf import Btf
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.hierarchies import GROUP_KEY, GROUP_PATH_KEY, Group
@@ -29,10 +30,11 @@ DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are co
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _CONNECTION = struct.Struct("=QQQQQQQQIIIIIIII")  # struct connection of bpf/maps.h
-_LEFT_OUT = -2  # its place there
+_INODE, _TRANSPORT, _LEFT_OUT = 1, 10, 14  # their places there
 _EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
 _COUNTS = (
     *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
+    "untold_lives",
     *FILTER_NAMES,
 )
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
@@ -69,6 +71,7 @@ _ENTRIES = {
     },
     Door.B: {"sys_exit": "on_sys_exit"},
 }
+_ENDING = "end_life"  # run from here, attached nowhere
 _CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
 
 
@@ -80,6 +83,15 @@ class Moved:
     generation: int
     moved: tuple[int, int]
     lost: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class UntoldLife:
+    """An entry of a socket whose end no tracepoint tells: Unix and UDP."""
+
+    socket: int
+    generation: int
+    inode: int
 
 
 def choose_door(btf: Btf) -> Door:
@@ -124,7 +136,7 @@ class Probes:
         raw, continuations = Program(RAW_TRACEPOINT), _CONTINUATIONS[self.door]
         self._loaded = load_programs(
             f"door_{self.door.value}.c",
-            dict.fromkeys((*self._tracepoints.values(), *continuations), raw),
+            dict.fromkeys((*self._tracepoints.values(), *continuations, _ENDING), raw),
             names,
             flags,
             {"continuations": continuations},
@@ -185,7 +197,7 @@ class Probes:
                     "see `kebpf doctor`",
                 ) from None
             self._links.append(link)
-        self._loaded.close_programs()
+        self._loaded.close_programs(but=_ENDING)
 
     def detach(self) -> None:
         """Stops events from coming; what is in the ring can still be read."""
@@ -210,14 +222,27 @@ class Probes:
         """What each connection still open has moved, but for those left out by filters."""
         found = []
         for key, value in self._connections.items():
-            generation, _, _, moved_in, moved_out, lost_in, lost_out, *rest = _CONNECTION.unpack(
-                value
-            )
-            if rest[_LEFT_OUT]:
-                continue
-            sk = _U64.unpack(key)[0]
-            found.append(Moved(sk, generation, (moved_in, moved_out), (lost_in, lost_out)))
+            fields = _CONNECTION.unpack(value)
+            if not fields[_LEFT_OUT]:
+                sk = _U64.unpack(key)[0]
+                found.append(Moved(sk, fields[0], (fields[3], fields[4]), (fields[5], fields[6])))
         return found
+
+    def untold_lives(self) -> list[UntoldLife]:
+        """The entries that only `end_life` removes, also of connections left out by filters."""
+        found = []
+        for key, value in self._connections.items():
+            fields = _CONNECTION.unpack(value)
+            if fields[_TRANSPORT] != Transport.TCP:
+                found.append(UntoldLife(_U64.unpack(key)[0], fields[0], fields[_INODE]))
+        return found
+
+    def end_life(self, life: UntoldLife) -> None:
+        """Removes an entry, if it is still this life's, and has its end told in the ring.
+
+        Raises ``OSError``, also where the kernel cannot run a probe so (before 5.10).
+        """
+        run_raw_tracepoint(self._loaded.programs[_ENDING], (life.socket, life.generation))
 
     def close(self) -> None:
         """Detaches and frees everything."""

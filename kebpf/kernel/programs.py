@@ -45,11 +45,10 @@ class Loaded:
     programs: dict[str, int] = field(default_factory=dict)
     maps: dict[str, int] = field(default_factory=dict)
 
-    def close_programs(self) -> None:
-        """Links hold what is attached; the rest goes now."""
-        for descriptor in self.programs.values():
-            os.close(descriptor)
-        self.programs.clear()
+    def close_programs(self, but: str = "") -> None:
+        """Links hold what is attached; the rest goes now, ``but`` for one."""
+        for name in [name for name in self.programs if name != but]:
+            os.close(self.programs.pop(name))
 
     def close(self) -> None:
         self.close_programs()

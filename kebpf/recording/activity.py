@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from kebpf.protocols.base import Exchange, Mark
-from kebpf.recording.lineage import Inputs
+from kebpf.protocols.base import Exchange, Mark, ProtocolSpec
+from kebpf.recording.lineage import Inputs, Place
 from kebpf.recording.model import Endpoint, Evidence, RecordedExchange
+from kebpf.recording.views import Views
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
+
+ProtocolFinder = Callable[[str], ProtocolSpec]
 
 FOREVER_NS = 1 << 63  # when a request ends that is still open
 
@@ -73,6 +76,7 @@ class Inbound:
     is_resolved: bool = False
     size: int = 0
     links: tuple[set[str], set[str]] | None = None  # words of the request, of the response
+    views: Views | None = None
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""
@@ -103,6 +107,8 @@ class Outbound:
     links: tuple[set[str], set[str]] | None = None  # words of its request, of its answer
     name: str | None = None
     size: int = 0
+    views: Views | None = None
+    places: list[Place] | None = None
 
     @property
     def is_session(self) -> bool:
@@ -120,6 +126,21 @@ class Outbound:
     @property
     def destination(self) -> Endpoint:
         return self.recorded.remote
+
+
+class Viewer:
+    """Gives the views of requests and calls."""
+
+    def __init__(self, find_protocol: ProtocolFinder) -> None:
+        self._find_protocol = find_protocol
+
+    def see(self, one: Inbound | Outbound) -> Views:
+        """Of a call, or of a request whose exchange is known."""
+        if one.views is None:
+            assert one.recorded is not None
+            exchange = one.recorded.exchange
+            one.views = Views(self._find_protocol(exchange.protocol), exchange, one.size)
+        return one.views
 
 
 class Threads:

@@ -9,10 +9,16 @@ to one of several requests by guessing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
-from kebpf.protocols.base import Document, ProtocolSpec
-from kebpf.recording.activity import Inbound, Memory, Outbound, Threads
+from kebpf.recording.activity import (
+    Inbound,
+    Memory,
+    Outbound,
+    ProtocolFinder,
+    Threads,
+    Viewer,
+)
 from kebpf.recording.checkout import Checkouts
 from kebpf.recording.lineage import (
     Inputs,
@@ -25,8 +31,6 @@ from kebpf.recording.lineage import (
 from kebpf.recording.links import Links
 from kebpf.recording.model import Evidence
 
-ProtocolFinder = Callable[[str], ProtocolSpec]
-
 MEMORY_CAP = 10_000  # groups, operations and idle calls remembered, each
 IDLE_REPEATS = 2  # so often seen while nothing was in flight, a call is taken for background
 LESSONS_PER_OPERATION = 64
@@ -38,7 +42,7 @@ class Attributor:
     """Decides calls one by one, in the order in which they began, and learns from each."""
 
     def __init__(self, find_protocol: ProtocolFinder) -> None:
-        self._find_protocol = find_protocol
+        self._viewer = Viewer(find_protocol)
         self.threads = Threads()
         self._checkouts = Checkouts()
         self._places = PlaceMemory()
@@ -47,7 +51,7 @@ class Attributor:
         self._open_groups: Memory[Hashable, None] = Memory(MEMORY_CAP)
         self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
-        self._links = Links(self._view, self._identify)
+        self._links = Links(self._viewer)
 
     def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
         """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
@@ -195,8 +199,7 @@ class Attributor:
         return len(self._idle) > 0 and (self._idle.get(self._idle_key(call)) or 0) >= IDLE_REPEATS
 
     def _idle_key(self, call: Outbound) -> Hashable:
-        protocol = self._find_protocol(call.recorded.exchange.protocol)
-        identity = protocol.identity(call.recorded.exchange.request)
+        identity = self._viewer.see(call).identity
         return (call.tid, str(call.destination), hash(repr(identity)))
 
     def _note_open(self, call: Outbound, raw: Sequence[Inbound]) -> None:
@@ -241,9 +244,7 @@ class Attributor:
 
     def _takes_lesson(self, call: Outbound, kind: str) -> bool:
         """Whether there is more to learn of calls like this one, which is then counted."""
-        exchange = call.recorded.exchange
-        identity = self._find_protocol(exchange.protocol).identity(exchange.request)
-        operation = template_of(str(identity.get("operation", "")))
+        operation = template_of(str(self._viewer.see(call).identity.get("operation", "")))
         key = (kind, str(call.destination), operation)
         lessons = self._lessons.get(key) or 0
         if lessons >= LESSONS_PER_OPERATION:
@@ -252,17 +253,17 @@ class Attributor:
         return True
 
     def _places_of(self, call: Outbound) -> list[Place]:
-        exchange = call.recorded.exchange
-        protocol = self._find_protocol(exchange.protocol)
-        operation = str(protocol.identity(exchange.request).get("operation", ""))
-        return find_places(str(call.destination), operation, protocol.view(exchange.request))
+        if call.places is None:
+            views = self._viewer.see(call)
+            operation = str(views.identity.get("operation", ""))
+            call.places = find_places(str(call.destination), operation, views.request)
+        return call.places
 
     def _inputs_of(self, request: Inbound) -> Inputs:
         if request.inputs is None:
             request.inputs = Inputs()
             if request.recorded is not None:
-                exchange = request.recorded.exchange
-                request.inputs.add(self._view(exchange.protocol, exchange.request))
+                request.inputs.add(self._viewer.see(request).request)
         self._take_answers(request.inputs, request.answers)
         return request.inputs
 
@@ -274,19 +275,11 @@ class Attributor:
     def _take_answers(self, inputs: Inputs, calls: Sequence[Outbound]) -> None:
         for call in calls[inputs.answers_taken :]:
             if call.answer is None:
-                exchange = call.recorded.exchange
                 call.answer = Inputs()
-                if exchange.response is not None:
-                    call.answer.add(self._view(exchange.protocol, exchange.response))
+                if call.recorded.exchange.response is not None:
+                    call.answer.add(self._viewer.see(call).response)
             inputs.take(call.answer)
         inputs.answers_taken = len(calls)
-
-    def _identify(self, protocol: str, request: Document) -> Document:
-        return self._find_protocol(protocol).identity(request)
-
-    def _view(self, protocol: str, message: Document) -> object:
-        view: object = self._find_protocol(protocol).view(message)
-        return view
 
 
 def _has_unknown_inputs(request: Inbound) -> bool:

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.activity import FOREVER_NS, Inbound, Outbound, last_mark
-from kebpf.recording.attribution import Attributor, ProtocolFinder
+from kebpf.recording.activity import (
+    FOREVER_NS,
+    Inbound,
+    Outbound,
+    ProtocolFinder,
+    last_mark,
+)
+from kebpf.recording.attribution import Attributor
 from kebpf.recording.casemaker import HTTP, CaseMaker, PreparedCase, belongs_to_left_out
 from kebpf.recording.doubts import CALLS_LOST, REQUESTS_UNKNOWN, Doubts
 from kebpf.recording.measure import measure_document
@@ -257,7 +263,7 @@ class RecordingBuilder:
             self.stats.count_left_out(problem)
         self._held_size -= request.size
         request.is_resolved = True
-        request.recorded = request.inputs = request.links = None
+        request.recorded = request.inputs = request.links = request.views = None
         request.answers, request.doubtful = [], []
 
     def _write_decided(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from kebpf.protocols.base import Document
 from kebpf.recording.body import body_of_form, form_of_body
 from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
+from kebpf.recording.yamlemit import emit_yaml
 from kebpf.recording.yamltext import BodyForm, YamlError, dump_yaml, load_yaml
 
 _HEAD = (
@@ -21,7 +23,7 @@ def write_case(case: TestCase) -> str:
 
 def write_head(case: TestCase) -> str:
     """The beginning of the file: the name."""
-    return _HEAD + dump_yaml({"name": case.name})
+    return _HEAD + _write({"name": case.name})
 
 
 def write_middle(case: TestCase) -> str:
@@ -29,9 +31,13 @@ def write_middle(case: TestCase) -> str:
 
     Raises ``ValueError`` if the case would not read back as it is.
     """
+    tree = _middle_of_case(case)
+    middle = emit_yaml(tree)
+    if middle is not None and _has_plain_fields(case):
+        return middle
     head, tail = write_head(case), write_tail(case)
     for quote_all in (False, True):
-        middle = dump_yaml(_middle_of_case(case), quote_all)
+        middle = dump_yaml(tree, quote_all)
         if _reads_back(head + middle + tail, case):
             return middle
     raise ValueError("the case would not read back as it was recorded")
@@ -40,7 +46,7 @@ def write_middle(case: TestCase) -> str:
 def write_tail(case: TestCase) -> str:
     """The end of the file of a case: what another recording of it may have otherwise."""
     timing = case.timing
-    return dump_yaml(
+    return _write(
         {
             "calls": case.calls,
             "order": case.order,
@@ -60,6 +66,29 @@ def read_case(text: str | bytes) -> TestCase:
         raise ValueError(f"{error.args[0]!r} is missing") from error
     except (TypeError, AttributeError) as error:
         raise ValueError(f"a value has the wrong type ({error})") from error
+
+
+def _write(tree: dict[str, Any]) -> str:
+    return emit_yaml(tree) or dump_yaml(tree)
+
+
+def _has_plain_fields(case: TestCase) -> bool:
+    """Whether a case whose YAML reads back does so itself: what `_case_of_tree` makes of it."""
+    return _is_parsed_back(case.endpoint) and not any(
+        _has_body_form(document) for document in (case.request, case.response)
+    )
+
+
+@lru_cache(maxsize=256)
+def _is_parsed_back(endpoint: Endpoint) -> bool:
+    try:
+        return Endpoint.parse(str(endpoint)) == endpoint
+    except ValueError:
+        return False
+
+
+def _has_body_form(document: Document) -> bool:
+    return isinstance(document.get("body"), BodyForm)
 
 
 def _reads_back(text: str, case: TestCase) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from kebpf.protocols.base import Document
-from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.attribution import ProtocolFinder
+from kebpf.recording.activity import Inbound, Outbound, ProtocolFinder, Viewer
 from kebpf.recording.casefile import write_head, write_middle, write_tail
+from kebpf.recording.intake import Intake
 from kebpf.recording.model import Mock, TestCase, Tier, Timing
 from kebpf.recording.naming import NameGiver, name_request
 from kebpf.recording.provenance import CaseProvenance, Provenance
@@ -41,7 +39,7 @@ class CaseMaker:
     def __init__(
         self, find_protocol: ProtocolFinder, provenance: Provenance, names: NameGiver
     ) -> None:
-        self._find_protocol = find_protocol
+        self._viewer = Viewer(find_protocol)
         self._provenance = provenance
         self._names = names
         self._order = 0
@@ -77,7 +75,7 @@ class CaseMaker:
             timing=Timing(request.start_ns, request.end_ns),
             order=self._order + 1,
         )
-        provenance = self._settle(request, case)
+        provenance = self._settle(request)
         case.generated, case.strength = provenance.response, provenance.strength
         middle = write_middle(case)  # raises before a name or a number is given away
         self._order += 1
@@ -112,12 +110,14 @@ class CaseMaker:
         if call.is_session:
             return {}
         if call.generated is None:
-            identity, answer = self._views_of(call)
+            views = self._viewer.see(call)
             window = Window(call.start_ns, call.end_ns)
-            call.generated = self._provenance.settle_call(identity, answer, window)
+            call.generated = self._provenance.settle_call(
+                views.identity, views.response_intake, window
+            )
         return call.generated
 
-    def _settle(self, request: Inbound, case: TestCase) -> CaseProvenance:
+    def _settle(self, request: Inbound) -> CaseProvenance:
         """Settles the values of a case and of its calls, in the order of their making.
 
         The answers to calls that only may be its own count as inputs; what such a call holds
@@ -128,15 +128,15 @@ class CaseMaker:
             if call.generated is None:
                 call.generated = self._settle_open(call)
         calls = sorted((*request.answers, *open_calls), key=_start_of)
-        views = [self._views_of(call) for call in calls]
-        protocol = self._find_protocol(case.protocol)
+        views = [self._viewer.see(call) for call in calls]
+        own = self._viewer.see(request)
         result = self._provenance.settle(
-            protocol.view(case.request),
+            own.request_intake,
             [
-                (identity if call.case is request else {}, answer)
-                for call, (identity, answer) in zip(calls, views, strict=True)
+                (one.identity if call.case is request else {}, one.response_intake)
+                for call, one in zip(calls, views, strict=True)
             ],
-            protocol.view(case.response),
+            own.response,
             Window(request.start_ns, request.end_ns),
             [Window(call.start_ns, call.end_ns) for call in calls],
         )
@@ -147,32 +147,25 @@ class CaseMaker:
 
     def _settle_open(self, call: Outbound) -> dict[str, str]:
         requests = [one for one in call.candidates if one.recorded is not None]
-        identity, answer = self._views_of(call)
+        views = self._viewer.see(call)
         window = Window(
             min((one.start_ns for one in requests), default=call.start_ns),
             max((one.end_ns for one in requests), default=call.end_ns),
         )
-        inputs = [view for one in requests for view in self._inputs_before(one, call.start_ns)]
+        inputs = [taken for one in requests for taken in self._inputs_before(one, call.start_ns)]
         made = Window(call.start_ns, call.end_ns)
-        return self._provenance.settle_call(identity, answer, window, inputs, made)
+        answer = views.response_intake
+        return self._provenance.settle_call(views.identity, answer, window, inputs, made)
 
-    def _inputs_before(self, request: Inbound, time_ns: int) -> list[Any]:
+    def _inputs_before(self, request: Inbound, time_ns: int) -> list[Intake]:
         """What had come in with a request by then: itself, and the answers to its calls."""
-        views = []
+        intakes = []
         if request.recorded is not None:
-            exchange = request.recorded.exchange
-            views.append(self._find_protocol(exchange.protocol).view(exchange.request))
+            intakes.append(self._viewer.see(request).request_intake)
         for call in (*request.answers, *request.doubtful):
             if call.end_ns <= time_ns:
-                views.append(self._views_of(call)[1])
-        return views
-
-    def _views_of(self, call: Outbound) -> tuple[Document, Any]:
-        exchange = call.recorded.exchange
-        protocol = self._find_protocol(exchange.protocol)
-        response = exchange.response
-        answer = None if response is None else protocol.view(response)
-        return protocol.identity(exchange.request), answer
+                intakes.append(self._viewer.see(call).response_intake)
+        return intakes
 
 
 def tier_of(call: Outbound) -> Tier:

@@ -49,17 +49,27 @@ def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield path, text
 
 
-def iter_texts(tree: Any) -> Iterator[str]:
+def list_texts(tree: Any) -> list[str]:
     """Every scalar of a tree as text, and the keys of its maps: data in a Redis hash."""
+    texts: list[str] = []
+    _list_texts(tree, texts)
+    return texts
+
+
+def _list_texts(tree: Any, texts: list[str]) -> None:
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield str(key)[:MAX_TEXT]
-            yield from iter_texts(value)
+            texts.append(str(key)[:MAX_TEXT])
+            _list_texts(value, texts)
     elif isinstance(tree, list | tuple):
         for value in tree:
-            yield from iter_texts(value)
+            if type(value) is str:
+                if value:
+                    texts.append(value[:MAX_TEXT])
+            else:
+                _list_texts(value, texts)
     elif text := _text_of(tree):
-        yield text
+        texts.append(text)
 
 
 def _is_readable(scalar: Any) -> bool:
@@ -75,10 +85,9 @@ def _text_of(scalar: Any) -> str:
     return str(scalar)[:MAX_TEXT]
 
 
-def iter_tokens(text: str) -> Iterator[str]:
+def find_words(text: str) -> list[str]:
     """The words of a text, compound ones as they are, in lower case."""
-    for found in _TOKEN.finditer(text):
-        yield found[0].lower()
+    return [found.lower() for found in _TOKEN.findall(text)]
 
 
 def find_phrase(text: str) -> str | None:
@@ -112,13 +121,14 @@ class Inputs:
 
     def add(self, view: Any) -> None:
         """Takes the values of a request or of an answer, a map's keys included."""
-        for text in iter_texts(view):
+        for text in list_texts(view):
             if (phrase := find_phrase(text)) is not None:
                 self.phrases.add(phrase)
                 self.tokens.add(phrase)
-            for token in iter_tokens(text):
-                self.tokens.add(token)
-                self.tokens.update(part.lower() for part in _PART.findall(token))
+            for word in find_words(text):
+                self.tokens.add(word)
+                if not word.isalnum():
+                    self.tokens.update(_PART.findall(word))
             self.is_partial |= len(text) >= MAX_TEXT
             if len(self.tokens) > MAX_TOKENS:
                 self.is_partial = True
@@ -165,7 +175,7 @@ def find_places(destination: str, operation: str, view: Any) -> list[Place]:
     for path, text in iter_scalars(view):
         if (phrase := find_phrase(text)) is not None:
             places.append(Place(hash((base, path)), phrase, is_phrase=True))
-        for index, token in enumerate(iter_tokens(text)):
+        for index, token in enumerate(find_words(text)):
             places.append(Place(hash((base, path, index)), token))
             if len(places) >= MAX_PLACES:
                 return places[:MAX_PLACES]

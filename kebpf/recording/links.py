@@ -7,31 +7,25 @@ up in the call and in the answer of one request only says whose call it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from kebpf.protocols.base import Document, Exchange
-from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.lineage import is_distinctive, iter_scalars, iter_texts, iter_tokens
-
-Viewer = Callable[[str, Document], Any]
-Identifier = Callable[[str, Document], Document]
-
+from kebpf.recording.activity import Inbound, Outbound, Viewer
+from kebpf.recording.lineage import find_words, is_distinctive, iter_scalars, list_texts
 
 MOST_COMPARED = 16  # open calls that ask the same, looked at together
 
 
 def collect_tokens(view: Any) -> set[str]:
     """The words of a tree, map keys included."""
-    return {token for text in iter_texts(view) for token in iter_tokens(text)}
+    return {word for text in list_texts(view) for word in find_words(text)}
 
 
 class Links:
     """Finds the one request that shares telling values with an open call."""
 
-    def __init__(self, view: Viewer, identify: Identifier) -> None:
-        self._view = view
-        self._identify = identify
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
 
     def find_owner(self, call: Outbound, open_calls: Sequence[Outbound]) -> Inbound | None:
         """The only candidate that holds values of the call which no other one holds.
@@ -81,9 +75,8 @@ class Links:
         if one.destination != other.destination:
             return False
         first, second = one.recorded.exchange, other.recorded.exchange
-        return first.protocol == second.protocol and self._identify(
-            first.protocol, first.request
-        ) == self._identify(second.protocol, second.request)
+        see = self._viewer.see
+        return first.protocol == second.protocol and see(one).identity == see(other).identity
 
     def _tokens_that_differ(self, requests: Sequence[Inbound]) -> list[set[str]]:
         """The words of each response at the places where the responses are not all the same."""
@@ -91,7 +84,7 @@ class Links:
         paths = {path for found in scalars for path in found}
         differing = [path for path in paths if len({found.get(path) for found in scalars}) > 1]
         return [
-            {token for path in differing for token in iter_tokens(found.get(path, ""))}
+            {token for path in differing for token in find_words(found.get(path, ""))}
             for found in scalars
         ]
 
@@ -99,7 +92,7 @@ class Links:
         exchange = request.recorded.exchange if request.recorded is not None else None
         if exchange is None or exchange.response is None:
             return {}
-        return dict(iter_scalars(self._view(exchange.protocol, exchange.response)))
+        return dict(iter_scalars(self._viewer.see(request).response))
 
     def _known_of(self, request: Inbound) -> set[str]:
         """What a request brought, answered, asked for and got."""
@@ -110,19 +103,17 @@ class Links:
 
     def _tokens_of_request(self, request: Inbound) -> tuple[set[str], set[str]]:
         if request.links is None and request.recorded is not None:
-            request.links = self._tokens_of(request.recorded.exchange)
+            request.links = self._tokens_of(request)
         return request.links or (set(), set())
 
     def _tokens_of_call(self, call: Outbound) -> tuple[set[str], set[str]]:
         if call.links is None:
-            call.links = self._tokens_of(call.recorded.exchange)
+            call.links = self._tokens_of(call)
         return call.links
 
-    def _tokens_of(self, exchange: Exchange) -> tuple[set[str], set[str]]:
-        asked = collect_tokens(self._view(exchange.protocol, exchange.request))
-        if exchange.response is None:
-            return asked, set()
-        return asked, collect_tokens(self._view(exchange.protocol, exchange.response))
+    def _tokens_of(self, one: Inbound | Outbound) -> tuple[set[str], set[str]]:
+        views = self._viewer.see(one)
+        return collect_tokens(views.request), collect_tokens(views.response)
 
 
 def _are_equal_requests(requests: Sequence[Inbound]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 MAX_DEPTH = 100
@@ -13,12 +14,10 @@ def measure_document(tree: Any, depth: int = 0) -> int:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     if isinstance(tree, dict):
-        return _OVERHEAD + sum(
-            measure_document(key, depth + 1) + measure_document(value, depth + 1)
-            for key, value in tree.items()
-        )
+        keys_size = _measure_items(tree, depth + 1)
+        return _OVERHEAD + keys_size + _measure_items(tree.values(), depth + 1)
     if isinstance(tree, list):
-        return _OVERHEAD + sum(measure_document(item, depth + 1) for item in tree)
+        return _OVERHEAD + _measure_items(tree, depth + 1)
     if isinstance(tree, str):
         return _OVERHEAD + len(_encode(tree))
     if isinstance(tree, bytes):
@@ -26,6 +25,16 @@ def measure_document(tree: Any, depth: int = 0) -> int:
     if tree is None or isinstance(tree, bool | int | float):
         return _OVERHEAD
     raise ValueError(f"holds a value of type {type(tree).__name__}")
+
+
+def _measure_items(items: Iterable[Any], depth: int) -> int:
+    size = 0
+    for item in items:
+        if type(item) is str and item.isascii() and depth <= MAX_DEPTH:
+            size += _OVERHEAD + len(item)
+        else:
+            size += measure_document(item, depth)
+    return size
 
 
 def _encode(text: str) -> bytes:

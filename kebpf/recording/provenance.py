@@ -8,24 +8,21 @@ placeholder, so that a test compares it through the binding of recorded to actua
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, unquote_plus
 
 from kebpf.protocols.base import Document
 from kebpf.recording import times
+from kebpf.recording.intake import Intake
 from kebpf.recording.model import Strength
 from kebpf.recording.templates import is_time_class, write_template
 from kebpf.recording.values import (
     Token,
     Window,
+    find_texts,
     find_tokens,
-    text_of,
-    walk_scalars,
 )
 
 MOST_INPUTS = 60_000  # distinct input tokens remembered across a recording
@@ -89,16 +86,25 @@ class _CaseInputs:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._size = 0
+        self._whole: str | None = None
         self.keys: set[str] = set()
 
-    def add(self, text: str) -> None:
-        if self._size + len(text) <= MOST_CASE_TEXT:
-            self._texts.append(text.lower())
-            self._size += len(text)
+    def add(self, intake: Intake) -> None:
+        self._whole = None
+        if self._size + intake.size <= MOST_CASE_TEXT:
+            self._texts += intake.texts
+            self._size += intake.size
+            return
+        for text in intake.texts:
+            if self._size + len(text) <= MOST_CASE_TEXT:
+                self._texts.append(text)
+                self._size += len(text)
 
     def holds(self, token: str) -> bool:
-        lowered = token.lower()
-        return any(lowered in text for text in self._texts)
+        if self._whole is None:
+            self._whole = "\n".join(self._texts)  # no token has a line end in it
+            self._texts = [self._whole]
+        return token.lower() in self._whole
 
 
 class Provenance:
@@ -118,6 +124,7 @@ class Provenance:
     ) -> CaseProvenance:
         """Settles one case; ``calls`` are ``(identity, response view)`` in the order made.
 
+        The views of what came in may be `Intake`s of them.
         ``call_windows`` say when each was made and answered (else: within the case's window).
         """
         result = CaseProvenance()
@@ -159,13 +166,10 @@ class Provenance:
         self, view: Any, inputs: _CaseInputs, window: Window, time_ns: int | None
     ) -> None:
         """``time_ns`` is when it came in; ``None``: it counts here only."""
-        for _path, scalar in walk_scalars(view):
-            text = text_of(scalar)
-            if text is None:
-                continue
-            for form in _decoded_forms(text):
-                inputs.add(form)
-                self._index_tokens(form, inputs, window, time_ns)
+        intake = view if isinstance(view, Intake) else Intake(view)
+        inputs.add(intake)
+        for text in intake.telling:
+            self._index_tokens(text, inputs, window, time_ns)
 
     def _index_tokens(
         self, text: str, inputs: _CaseInputs, window: Window, time_ns: int | None
@@ -181,14 +185,14 @@ class Provenance:
     ) -> dict[str, str]:
         """``time_ns`` is when the tree was sent: what came in later is no input of it."""
         templates = {}
-        for path, scalar in walk_scalars(tree):
-            text = text_of(scalar)
-            placeholders = [] if text is None else self._settle_text(text, inputs, window, time_ns)
-            if text is not None and placeholders:
+        texts: list[tuple[str, str]] = []
+        count = find_texts(tree, "", texts)
+        for path, text in texts:
+            placeholders = self._settle_text(text, inputs, window, time_ns)
+            if placeholders:
                 templates[path] = write_template(text, placeholders)
-                strength.by_class += 1
-            else:
-                strength.exact += 1
+        strength.by_class += len(templates)
+        strength.exact += count - len(templates)
         return templates
 
     def _settle_text(
@@ -251,27 +255,3 @@ def _keys_of(token: Token) -> list[str]:
             keys = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
             return keys if value.resolution_ns <= 1000 else keys[1:]
     return [token.text]
-
-
-def _decoded_forms(text: str) -> Iterator[str]:
-    """A text as it is and, where that differs, URL-decoded, unescaped and base64-decoded."""
-    yield text
-    if "%" in text:
-        yield unquote(text)
-    if "+" in text or "%" in text:
-        yield unquote_plus(text)
-    if "\\" in text:
-        yield text.replace("\\/", "/").replace('\\"', '"')
-    decoded = _decode_base64(text.removeprefix("Basic ").removeprefix("Bearer "))
-    if decoded is not None:
-        yield decoded
-
-
-def _decode_base64(text: str) -> str | None:
-    if not 12 <= len(text) <= 1 << 16 or " " in text:
-        return None
-    body = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
-    except (ValueError, binascii.Error):
-        return None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from kebpf.capture.endings import EndWatch
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
 from kebpf.capture.filters import FILTER_OPTIONS
@@ -76,6 +77,7 @@ class Recording:
         self._seconds = 0.0
         self._reader = Reader(probes.ring, assembly.spool)
         self._losses = LossWatch(probes)
+        self._ends = EndWatch(probes)
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -91,6 +93,7 @@ class Recording:
         self._reader.start()
         try:
             while not should_stop() and (self._is_lasting or self._probes.watched()):
+                self._ends.look()
                 self._turn(show)
             self._probes.detach()
             self._assembly.hurry()

@@ -6,8 +6,9 @@ import base64
 import binascii
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kebpf.recording import ids, times
@@ -25,11 +26,13 @@ __all__ = [
     "Window",
     "candidate_class",
     "find_candidates",
+    "find_texts",
     "find_tokens",
     "instance_class",
     "is_time_class",
     "match_template",
     "matches_class",
+    "may_hold_tokens",
     "text_of",
     "walk_scalars",
     "write_template",
@@ -37,6 +40,7 @@ __all__ = [
 
 SCANNED_TEXT_SIZE = 4 << 20  # longer text is not searched for tokens: it is compared exactly
 SHORTEST_TOKEN = 8
+_CACHED_SIZE = 64  # characters of a text of which the answer is worth remembering
 
 _SPECIFIC = re.compile(
     r"(?<![0-9A-Za-z])(?:"
@@ -74,8 +78,7 @@ def walk_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every scalar of a tree with its JSON pointer (RFC 6901), in order."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            step = str(key).replace("~", "~0").replace("/", "~1")
-            yield from walk_scalars(value, f"{path}/{step}")
+            yield from walk_scalars(value, f"{path}/{_escape(key)}")
     elif isinstance(tree, list | tuple):
         for index, value in enumerate(tree):
             yield from walk_scalars(value, f"{path}/{index}")
@@ -97,6 +100,33 @@ def text_of(scalar: Any) -> str | None:
         except UnicodeDecodeError:
             return None
     return None
+
+
+def find_texts(tree: Any, path: str, found: list[tuple[str, str]]) -> int:
+    """Adds the texts in which tokens may lie, with their JSON pointers; counts all scalars."""
+    if not isinstance(tree, dict | list | tuple):
+        text = text_of(tree)
+        if text is not None and may_hold_tokens(text):
+            found.append((path, text))
+        return 1
+    count = 0
+    is_map = isinstance(tree, dict)
+    items: Iterable[tuple[Any, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for step, value in items:
+        kind = type(value)
+        if kind is str:
+            count += 1
+            if may_hold_tokens(value):
+                found.append((f"{path}/{_escape(step) if is_map else step}", value))
+        elif value is None or kind is bool:
+            count += 1
+        else:
+            count += find_texts(value, f"{path}/{_escape(step) if is_map else step}", found)
+    return count
+
+
+def _escape(step: Any) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def find_candidates(text: str, window: Window | None) -> list[Token]:
@@ -121,6 +151,20 @@ def find_tokens(text: str, window: Window | None) -> list[Token]:
             tokens.append(token)
             end = token.end
     return tokens + _find_generic(text, end, len(text), window)
+
+
+def may_hold_tokens(text: str) -> bool:
+    """Whether `find_tokens` finds something for some window."""
+    if len(text) <= _CACHED_SIZE:
+        return len(text) >= SHORTEST_TOKEN and _may_short_hold_tokens(text)
+    return len(text) <= SCANNED_TEXT_SIZE and _search_tokens(text)
+
+
+def _search_tokens(text: str) -> bool:
+    return _SPECIFIC.search(text) is not None or bool(_find_generic(text, 0, len(text), None))
+
+
+_may_short_hold_tokens = lru_cache(maxsize=4096)(_search_tokens)
 
 
 def _find_generic(text: str, start: int, end: int, window: Window | None) -> list[Token]:

@@ -74,7 +74,8 @@ def as_readable_text(data: bytes) -> str | None:
     return None if _UNREADABLE.search(text) else text
 
 
-def _pick_style(text: str) -> str | None:
+def pick_style(text: str) -> str | None:
+    """The style in which a text is asked for; ``None``: PyYAML's choice."""
     if _NEEDS_ESCAPES.search(text):
         return '"'
     if "\n" in text:
@@ -83,7 +84,7 @@ def _pick_style(text: str) -> str | None:
 
 
 def _represent_str(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_pick_style(text))
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=pick_style(text))
 
 
 def _represent_quoted(dumper: Any, text: str) -> Any:
@@ -94,10 +95,19 @@ def _represent_bytes(dumper: Any, data: bytes) -> Any:
     text = as_readable_text(data)
     if text is None:
         return dumper.represent_binary(data)
-    return dumper.represent_scalar(BYTES_TAG, text, style=_pick_style(text) or "'")
+    return dumper.represent_scalar(BYTES_TAG, text, style=pick_style(text) or "'")
 
 
-def _is_pair(value: Any) -> bool:
+def looks_like_other(text: str) -> bool:
+    """Whether some reader would take the unquoted line for something else than text."""
+    if _NUMBER_LIKE.fullmatch(text):
+        return True
+    resolvers = _Dumper.yaml_implicit_resolvers.get(text[:1], ())
+    return any(pattern.match(text) for _tag, pattern in resolvers)
+
+
+def is_pair(value: Any) -> bool:
+    """Whether it is written in one line: two short texts, such as a header's name and value."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -109,7 +119,7 @@ def _as_text_pairs(pairs: list[Any]) -> list[list[str]] | None:
     """Pairs of bytes as pairs of text, or ``None`` if that is not what they are."""
     texts: list[list[str]] = []
     for pair in pairs:
-        if not (_is_pair(pair) and all(isinstance(item, bytes) for item in pair)):
+        if not (is_pair(pair) and all(isinstance(item, bytes) for item in pair)):
             return None
         decoded = [as_readable_text(item) for item in pair]
         if None in decoded:
@@ -122,7 +132,7 @@ def _represent_list(dumper: Any, items: list[Any]) -> Any:
     text_pairs = _as_text_pairs(items)
     if text_pairs is not None:
         return dumper.represent_sequence(BYTES_TAG, text_pairs, flow_style=False)
-    flow = _is_pair(items) or not items
+    flow = is_pair(items) or not items
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flow)
 
 

@@ -124,7 +124,9 @@ class Socket:
         return self.data(Direction.EGRESS, data)
 
     def end(self, direction: int) -> bytes:
-        return make_record(self.head(Kind.END, direction))
+        """Behind all that moved so far."""
+        first = self.first_sequence[direction] if self.transport == Transport.TCP else 0
+        return make_record(self.head(Kind.END, direction, first + self.moved[direction]))
 
     def close(self) -> bytes:
         return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, *self.lost))

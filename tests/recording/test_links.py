@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from kebpf.protocols.base import Document
-from kebpf.recording.activity import Inbound, Outbound
+from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.activity import Inbound, Outbound, Viewer
 from kebpf.recording.links import Links, collect_tokens
 from kebpf.recording.model import Endpoint, Role
 from tests.recording.builders import DATABASE, make_exchange, make_request
@@ -35,12 +35,18 @@ def make_call(
     return Outbound(recorded, 20, 30, 7, list(candidates))
 
 
-def view(protocol: str, document: Document) -> Document:
-    return document
+class Plain:
+    """A protocol of which everything is as it is sent."""
+
+    def view(self, document: Document) -> Document:
+        return document
+
+    identity = view
 
 
 def owner_of(call: Outbound, *others: Outbound) -> Inbound | None:
-    return Links(view, view).find_owner(call, [call, *others])
+    viewer = Viewer(lambda name: cast(ProtocolSpec, Plain()))
+    return Links(viewer).find_owner(call, [call, *others])
 
 
 def test_words_of_a_tree() -> None:
