@@ -55,12 +55,15 @@ class Compiled:
 
     @classmethod
     def decode(cls, content: bytes) -> Compiled:
-        """Raises ``ValueError``, ``TypeError``, ``KeyError`` for what `encode` did not write."""
-        return cls.of_answer(json.loads(content))
+        """Raises ``ValueError`` for what `encode` did not write."""
+        try:
+            return cls.of_answer(json.loads(content))
+        except (TypeError, LookupError, AttributeError, RecursionError):
+            raise ValueError("these are no compiled programs") from None
 
     @classmethod
     def of_answer(cls, whole: dict[str, Any]) -> Compiled:
-        """From what the loader process says.  Raises as `decode`."""
+        """From what the loader process says."""
         programs = {
             name: CompiledProgram(kind, attach_type, base64.b64decode(code, validate=True))
             for name, (kind, attach_type, code) in whole["programs"].items()
@@ -85,7 +88,7 @@ class Compiled:
     ) -> tuple[dict[str, int], dict[str, int]]:
         """Descriptors of all programs and of all maps.
 
-        Raises ``OSError`` when the kernel refuses one, and as `decode` for references to nowhere.
+        Raises ``OSError`` when the kernel refuses one, ``ValueError`` for references to nowhere.
         """
         with ExitStack() as undo:
             maps = {}
@@ -107,8 +110,9 @@ class Compiled:
 
 def _refer(code: bytes, descriptors: Sequence[int]) -> bytes:
     """The code with descriptors where places in the list of maps are."""
-    made = bytearray(code)
-    at = 0
+    made, at = bytearray(code), 0
+    if len(made) % INSTRUCTION_SIZE:
+        raise ValueError("the last instruction is cut short")
     while at < len(made):
         operation, registers, offset, number = _INSTRUCTION.unpack_from(made, at)
         source = registers >> 4

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import socket
-import struct
 import subprocess
 import sys
 from array import array
@@ -178,8 +177,8 @@ def load_kept(
         if not compiled.is_of_this_compiler():
             return None
         found, all_maps = compiled.load(tail_calls)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, struct.error):
-        return None  # the kernel refuses it, or it is not what is looked for: compiled anew
+    except (OSError, ValueError):
+        return None  # the kernel refuses it, or it is not what was kept: compiled anew
     for name in set(all_maps).difference(maps):
         os.close(all_maps.pop(name))
     return Loaded(found, all_maps)
