@@ -10,7 +10,8 @@
 
 #define MOST_MESSAGES 1024 /* UIO_MAXIOV: the kernel takes no more */
 
-/* Where a sendmmsg or recvmmsg is: thread → its next message; gone once the call is over. */
+/* Where a sendmmsg or recvmmsg is: thread → its next message; gone once the call or the thread is
+ * over.  Not an LRU: a place that is lost unnoticed would be taken for a call's beginning. */
 struct place {
     u64 connection;
     u64 vector;
@@ -19,7 +20,7 @@ struct place {
     u32 last_size;
     u32 reserved;
 };
-BPF_TABLE("lru_hash", u32, struct place, places, 4096);
+BPF_HASH(places, u32, struct place, KEBPF_PLACES);
 
 static inline u64 set_message(struct transfer *t, u64 message) {
     u64 buffers = 0, name = 0;
@@ -71,12 +72,19 @@ static inline u64 next_message(u64 sk, u64 regs, u32 size) {
                         .next = index + 1,
                         .last_size = size};
     if (now.next < vector_size && goes_on(regs, message, size)) {
-        places.update(&thread, &now);
+        count(COUNT_LOST_PLACES, places.update(&thread, &now) != 0);
         count(COUNT_VECTOR_READS, read_call(regs) == NR_recvmmsg);
     } else if (place) {
         places.delete(&thread);
     }
     return message;
+}
+
+/* Whether the message is known: without a place it is a call's first, unless places were lost. */
+static inline int is_message_known(u64 regs) {
+    u32 thread = (u32)bpf_get_current_pid_tgid(), which = COUNT_LOST_PLACES;
+    u64 *lost = counts.lookup(&which);
+    return !lost || !*lost || read_register(regs, REG_3) < 2 || places.lookup(&thread);
 }
 
 /* A message without bytes is one too; an error is the end of the call. */
@@ -87,7 +95,7 @@ static inline void pass_message(u64 sk, u64 regs, s32 result) {
         return;
     if (result < 0)
         places.delete(&thread);
-    else
+    else if (is_message_known(regs))
         next_message(sk, regs, 0);
 }
 
@@ -118,6 +126,8 @@ static inline u64 find_message(struct transfer *t, u64 regs, int call, u32 size,
     }
     if (call == NR_recvmmsg && read_register(regs, REG_5))
         return NO_BUFFER; /* a timeout ends the call unseen: the messages cannot be counted */
+    if (!is_message_known(regs))
+        return NO_BUFFER;
     u64 name = set_message(t, next_message(t->connection, regs, size));
     return call == NR_recvmmsg ? 0 : name; /* the source is not written yet */
 }
