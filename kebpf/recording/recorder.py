@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from kebpf.capture.endings import EndWatch
@@ -32,8 +32,12 @@ class Ending:
     progress: Progress
 
 
-def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recording:
+def begin_recording(
+    probes: Probes, target: Target, assembly: Assembly, filters: Sequence[str] = ()
+) -> Recording:
     """Attaches the probes; capturing when it returns.  The assembly was asked for its files.
+
+    ``filters`` are the options that leave connections out, as the manifest is to say them.
 
     Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and as
     `Assembly.receive`.
@@ -52,7 +56,7 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     probes.watch_groups(target.groups)
     probes.tell_listening(target.listening)
     if not target.pids and not target.is_lasting:
-        raise NoTargetError(target.describe_end())
+        raise NoTargetError(f"{target.describe()} ended before the recording began")
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -61,6 +65,8 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
         command=target.facts.command,
         executable=target.facts.executable,
         kernel=platform.release(),
+        target=target.describe(),
+        filters=list(filters),
     )
     joins = JoinWatch(probes, target.pids) if target.group is not None else None
     return Recording(probes, assembly, head, target.is_lasting, joins)

@@ -66,6 +66,8 @@ class TestWithTypes:
             "door b loads",
             "redirect loads",
             "cgroup v2",
+            "units",
+            "containers",
             "IPv6 loopback",
         ]
         assert found["redirect loads"].found == "and is taken off again; loading took 0.50 s"
