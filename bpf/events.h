@@ -45,6 +45,7 @@ enum kebpf_operation {
     KEBPF_IO_URING = 3,  /* or the kernel on its own account */
     KEBPF_TRUNCATED = 4, /* read with MSG_TRUNC: thrown away */
     KEBPF_RECVMMSG = 5,  /* with a timeout: which of its messages it is cannot be told */
+    KEBPF_VECTOR = 6,    /* sendmmsg or recvmmsg while too many threads were in one: the same */
 };
 
 enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3, KEBPF_JOIN = 4 };

@@ -78,6 +78,7 @@ class Operation(enum.IntEnum):
     IO_URING = 3
     TRUNCATED = 4
     RECVMMSG = 5
+    VECTOR = 6
 
 
 _UNREADABLE = "from memory that could not be read"
@@ -88,6 +89,7 @@ _OPERATION_NAMES = {
     Operation.IO_URING: "by io_uring",
     Operation.TRUNCATED: "by reading with MSG_TRUNC",
     Operation.RECVMMSG: "by recvmmsg with a timeout",
+    Operation.VECTOR: "by sendmmsg or recvmmsg in too many threads at once",
 }
 
 
