@@ -29,6 +29,7 @@ from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
 from kebpf.cli.outcome import make_notes, make_status
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 from kebpf.recording.assembly import AssemblerError, Assembly, EventLogFullError
 from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
@@ -144,6 +145,7 @@ class Session:
             ring_size=_power_of_two(options.ring_size * _MEBIBYTE),
             filters=self._filters,
             with_groups=target.group is not None,
+            cache=ProgramCache(),
         )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kebpf import __version__
+import kebpf
 from kebpf.capture.eventlog import EventLog, LogHead
 from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.tracker import Tracker
@@ -108,7 +108,7 @@ class Pipeline:
         )
         return self._builder.finish(
             created_ns=time.time_ns(),
-            kebpf_version=__version__,
+            kebpf_version=kebpf.__version__,
             kernel=self._head.kernel,
             command=self._head.command,
             executable=self._head.executable,

@@ -11,6 +11,7 @@ from kebpf.capture.endings import EndWatch
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
 from kebpf.capture.filters import FILTER_OPTIONS
+from kebpf.capture.joining import JoinWatch
 from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
@@ -67,14 +68,20 @@ def begin_recording(
         target=target.describe(),
         filters=list(filters),
     )
-    return Recording(probes, assembly, head, target.is_lasting)
+    joins = JoinWatch(probes, target.pids) if target.group is not None else None
+    return Recording(probes, assembly, head, target.is_lasting, joins)
 
 
 class Recording:
     """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
     def __init__(
-        self, probes: Probes, assembly: Assembly, head: LogHead, is_lasting: bool = False
+        self,
+        probes: Probes,
+        assembly: Assembly,
+        head: LogHead,
+        is_lasting: bool = False,
+        joins: JoinWatch | None = None,
     ) -> None:
         self._probes = probes
         self._is_lasting = is_lasting
@@ -84,6 +91,7 @@ class Recording:
         self._reader = Reader(probes.ring, assembly.spool)
         self._losses = LossWatch(probes)
         self._ends = EndWatch(probes)
+        self._joins = joins  # control groups only
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -100,6 +108,8 @@ class Recording:
         try:
             while not should_stop() and (self._is_lasting or self._probes.watched()):
                 self._ends.look()
+                for record in self._joins.look() if self._joins else ():
+                    self._reader.note(record)
                 self._turn(show)
             self._probes.detach()
             self._assembly.hurry()

@@ -68,10 +68,17 @@ UNDER_WAY = (
     "the connection or the recording ended before its response",
     "a call of no test case: requests were in flight when the connection was joined",
     "a call of no test case: there was no reply before the recording of it ended",
-    # at the end: another thread read the answer before the one that asked was back from its call
+    # at the end, when what is received is seen a little longer than what is sent
     "a call of no test case: a reply came that no command was seen for",
+    "a call of no test case: an answer came and the recording ended before its request was seen",
 )
-JOINING = "a call it (may have )?made cannot be replayed: joined in the middle of its group"
+# Whoever joins a connection between a question and its answer sees the answer to something else.
+JOINING = (
+    "a call it (may have )?made cannot be replayed: "
+    "(joined in the middle of its group"
+    "|a reply is of a type its command cannot have"
+    "|the server sent a reply that no command was seen for)"
+)
 
 
 @dataclass(frozen=True)
