@@ -176,7 +176,7 @@ class Session:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
         for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
             signal.signal(number, signal.SIG_IGN)
-        ending = self._begun().finish()
+        ending = self._begun().finish(self._show)
         status = make_status(ending.progress)
         status.notes = [*notes, *make_notes(ending)]
         self._display.finish(status, self._folder)
@@ -219,6 +219,8 @@ def make_status(progress: Progress) -> RecordingStatus:
             for name, calls in progress.destinations.items()
         },
         seconds=progress.seconds,
+        ending_seconds=progress.ending_seconds,
+        backlog_bytes=progress.backlog_size,
     )
 
 

@@ -8,7 +8,7 @@ judged, written and forgotten.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,9 @@ from kebpf.recording.store import TestSetWriter
 from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
+HASTE = 8  # by so much that time is shorter while half of what may be held is
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
-HELD_CAP = 256 << 20  # bytes of exchanges held before requests open for long are given up
+HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
 BEGAN_BEFORE = "it began before the recording"
@@ -124,7 +125,9 @@ class RecordingBuilder:
             oldest = min(still_open, key=lambda one: one.start_ns)
             still_open.remove(oldest)
             self._give_up(oldest)
-        horizon_ns = min([now_ns - self._grace_ns, *(one.start_ns for one in still_open)])
+        is_much = self._held_size > self._held_cap // 2
+        grace_ns = self._grace_ns // HASTE if is_much else self._grace_ns
+        horizon_ns = min([now_ns - grace_ns, *(one.start_ns for one in still_open)])
         self._settle(horizon_ns)
 
     def finish(
@@ -141,12 +144,17 @@ class RecordingBuilder:
         seconds: float = 0.0,
         losses: Losses | None = None,
         extra: dict[str, Any] | None = None,
+        tell: Callable[[], None] = lambda: None,
     ) -> Manifest:
-        """Settles the rest and commits the test set; nothing can be added afterwards."""
+        """Settles the rest and commits the test set; nothing can be added afterwards.
+
+        ``tell`` is called now and then meanwhile.
+        """
         for _ in self._given_up:
             self.stats.count_left_out(STILL_OPEN)
         for step_ns in range(self._grace_ns, 0, -FINISH_STEP_NS):  # not all of it at once
             self._settle(self._newest_ns - step_ns)
+            tell()
         self._settle(FOREVER_NS - 1)
         losses = losses or Losses()
         for reason, count in self.stats.left_out.items():

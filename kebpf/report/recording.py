@@ -34,7 +34,8 @@ class RecordingStatus:
     ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
     bytes all add up; ``unbalanced`` counts by reason those whose do not.  ``left_out`` gives the
     number of exchanges kept out for each reason, ``filtered`` the number of connections that each
-    option left out; ``notes`` are further sentences.
+    option left out; ``notes`` are further sentences.  Since the capture ended
+    ``ending_seconds`` have gone by, and ``backlog_bytes`` are still to be read.
     """
 
     requests: int = 0
@@ -54,6 +55,8 @@ class RecordingStatus:
     filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
+    ending_seconds: float = 0.0
+    backlog_bytes: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -95,6 +98,8 @@ def describe_opening(subject: str, command: str, open_connections: int) -> str:
 
 def describe_progress(status: RecordingStatus) -> str:
     """One line on where the recording stands."""
+    if status.ending_seconds:
+        return f"{status.ending_seconds:.0f} s after its end: {_describe_writing(status)}"
     parts = [
         f"{status.seconds:.0f} s: {count(status.requests, 'request')}",
         count(status.test_cases, "test case"),
@@ -104,6 +109,13 @@ def describe_progress(status: RecordingStatus) -> str:
     if status.lost_events or status.lost_bytes:
         parts.append(_describe_loss(status))
     return ", ".join(parts)
+
+
+def _describe_writing(status: RecordingStatus) -> str:
+    written = f"writing, {count(status.test_cases, 'test case')} so far"
+    if not status.backlog_bytes:
+        return written
+    return f"{written}, {count(status.backlog_bytes, 'byte')} still to be read"
 
 
 def summarise(status: RecordingStatus, path: Path) -> list[str]:
@@ -198,8 +210,9 @@ class PlainDisplay:
         self._write(opening)
 
     def update(self, status: RecordingStatus) -> None:
-        if status.seconds >= self._next_progress:
-            self._next_progress = status.seconds + PROGRESS_INTERVAL
+        seconds = status.seconds + status.ending_seconds
+        if seconds >= self._next_progress:
+            self._next_progress = seconds + PROGRESS_INTERVAL
             self._write(describe_progress(status))
 
     def finish(self, status: RecordingStatus, path: Path) -> None:
@@ -267,6 +280,8 @@ def _status_rows(status: RecordingStatus) -> list[tuple[str, str, str]]:
         ("captured", f"{count(status.captured_bytes, 'byte')}", ""),
         ("lost", _describe_loss(status) if lost else "nothing", "bold red" if lost else ""),
     ]
+    if status.ending_seconds:
+        rows.append(("ended", _describe_writing(status), "bold"))
     ranked = sorted(status.destinations.items(), key=lambda item: -item[1]["calls"])
     for name, seen in ranked[:DESTINATION_LIMIT]:
         rows.append((seen["protocol"], f"{name}  {count(seen['calls'], 'call')}", "cyan"))
