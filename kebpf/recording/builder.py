@@ -32,7 +32,7 @@ from kebpf.recording.store import TestSetWriter
 from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
-HASTE = 8  # by so much that time is shorter while half of what may be held is
+HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
@@ -118,17 +118,17 @@ class RecordingBuilder:
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
 
-        Settles what it can; to be called a few times a second.
+        Settles what it can; to be called a few times a second.  When too much is held for long
+        it waits less for late calls, and gives up on the oldest open request if that is no help.
         """
         still_open = [one for one in open_requests if one.connection not in self._given_up]
+        first_ns = min((one.start_ns for one in still_open), default=now_ns)
+        for haste in HASTES:
+            self._settle(min(now_ns - self._grace_ns // haste, first_ns))
+            if self._held_size <= self._held_cap // 2:
+                return
         if self._held_size > self._held_cap and still_open:
-            oldest = min(still_open, key=lambda one: one.start_ns)
-            still_open.remove(oldest)
-            self._give_up(oldest)
-        is_much = self._held_size > self._held_cap // 2
-        grace_ns = self._grace_ns // HASTE if is_much else self._grace_ns
-        horizon_ns = min([now_ns - grace_ns, *(one.start_ns for one in still_open)])
-        self._settle(horizon_ns)
+            self._give_up(min(still_open, key=lambda one: one.start_ns))
 
     def finish(
         self,
