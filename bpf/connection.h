@@ -200,6 +200,7 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
     if (c->transport == KEBPF_TCP) {
         read_tcp_position(open, sk);
         begin_streams(open, c, direction, t->behind);
+        c->fin_sent |= (read_shutdown(sk) & SHUTDOWN_SEND) != 0;
     } else if (c->transport == KEBPF_UDP && c->has_peers) {
         open->ingress_before = c->moved[INGRESS] - (direction == INGRESS ? t->piece.call_size : 0);
         open->egress_before = c->moved[EGRESS] - (direction == EGRESS ? t->piece.call_size : 0);
@@ -214,17 +215,19 @@ static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
     fresh.generation = bpf_ktime_get_ns();
     fresh.transport = transport;
     fresh.role = role;
-    if (transport != KEBPF_TCP)
+    if (transport != KEBPF_TCP) {
         fresh.inode = read_inode(sk);
+        count(COUNT_UNTOLD_LIVES, 1);
+    }
     connections.update(&sk, &fresh);
     return connections.lookup(&sk);
 }
 
-static inline void send_close(u64 sk, struct connection *c, u32 unseen) {
+static inline void send_close(u64 sk, struct connection *c, u32 unseen_in, u32 unseen_out) {
     struct kebpf_close close = {};
     fill_head(&close.head, KEBPF_CLOSE, sk, c);
-    close.moved[0] = c->moved[0] + unseen;
-    close.moved[1] = c->moved[1];
+    close.moved[0] = c->moved[0] + unseen_in;
+    close.moved[1] = c->moved[1] + unseen_out;
     close.lost[0] = c->lost[0];
     close.lost[1] = c->lost[1];
     emit(&close, sizeof(close));
@@ -239,7 +242,7 @@ static inline struct connection *find_connection(u64 sk, u64 size) {
     if (!transport)
         return 0;
     if (c && c->is_announced) /* the address is another socket's now */
-        send_close(sk, c, 0);
+        send_close(sk, c, 0, 0);
     c = begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
     if (!c)
         count(COUNT_UNFOLLOWED_BYTES, size);

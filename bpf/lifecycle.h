@@ -36,6 +36,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
         return 0;
     u64 signal = 0;
     u32 live = 0, process = bpf_get_current_pid_tgid() >> 32;
+    end_messages(); /* the thread's */
     READ(signal, ctx->args[0], OFF_TASK_SIGNAL);
     READ(live, signal, OFF_SIGNAL_LIVE);
     if (live)
@@ -60,13 +61,19 @@ static inline void send_listen(u64 sk) {
     emit(open, sizeof(*open));
 }
 
-/* Bytes read that no probe saw (splice under door A), by the sequence number. */
-static inline u32 count_unseen(u64 sk, struct connection *c) {
-    u64 received = 0;
+/* Bytes that no probe saw, by the sequence numbers of a socket that is not in use any more: door A
+ * does not see splice out of a socket, door B nothing of io_uring. */
+static inline u32 count_unseen(u64 sk, struct connection *c, u32 direction) {
+    u64 received = 0, acked = 0;
     READ(received, sk, OFF_TCP_BYTES_RECEIVED);
-    if (!received || !c->is_announced) /* 0 also once it was disconnected: no sequence then */
+    READ(acked, sk, OFF_TCP_BYTES_ACKED);
+    /* both are 0 also once it was disconnected: no sequence then */
+    if (!c->is_announced || (!received && (direction == INGRESS || !acked)))
         return 0;
-    return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
+    if (direction == INGRESS)
+        return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
+    u32 unseen = read_egress_sequence(sk) - c->fin_sent - c->base[EGRESS] - (u32)c->moved[EGRESS];
+    return (s32)unseen < 0 ? 0 : unseen; /* a FIN there was no memory for */
 }
 
 /* In the process that connects.  A socket may do so again after a disconnect or a refusal. */
@@ -75,7 +82,7 @@ static inline void begin_client(u64 sk) {
         return;
     struct connection *last = connections.lookup(&sk);
     if (last && last->is_announced)
-        send_close(sk, last, 0);
+        send_close(sk, last, 0, 0);
     begin_life(sk, KEBPF_TCP, KEBPF_ROLE_CLIENT);
 }
 
@@ -89,8 +96,11 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
     if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
         return 0;
     struct connection *c = connections.lookup(&sk);
-    if (c && !c->left_out)
-        send_end(sk, c, EGRESS);
+    if (!c)
+        return 0;
+    if (!c->left_out)
+        send_end(sk, c, EGRESS); /* the FIN is not counted yet */
+    c->fin_sent = 1;
     return 0;
 }
 
@@ -102,7 +112,21 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
     if (!c)
         return 0;
     if (!c->left_out)
-        send_close(sk, c, count_unseen(sk, c));
+        send_close(sk, c, count_unseen(sk, c, INGRESS), count_unseen(sk, c, EGRESS));
     connections.delete(&sk);
+    return 0;
+}
+
+/* Run by user space (BPF_PROG_TEST_RUN) for the end of a Unix or UDP socket, which no tracepoint
+ * tells: the life of `args[0]` that began at `args[1]`.  Here rather than there, so that its record
+ * stands behind those of its bytes and before those of the address's next life. */
+int end_life(struct bpf_raw_tracepoint_args *ctx) {
+    u64 sk = ctx->args[0];
+    struct connection *c = connections.lookup(&sk);
+    if (!c || c->generation != ctx->args[1])
+        return 0;
+    struct connection last = *c;
+    if (connections.delete(&sk) == 0 && !last.left_out)
+        send_close(sk, &last, 0, 0);
     return 0;
 }

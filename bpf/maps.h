@@ -43,7 +43,7 @@ struct connection {
     u32 is_announced; /* its KEBPF_OPEN is out */
     u32 has_peers;    /* it was announced before, for another peer */
     u32 left_out;     /* 0, or by which filter (filters.h) */
-    u32 reserved;
+    u32 fin_sent;     /* TCP: the target's own, which takes up a sequence number */
 };
 
 /* The bytes of one call on their way out, kept across tail calls. */
@@ -82,13 +82,16 @@ enum {
     COUNT_RETRIES,
     COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
     COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
+    COUNT_UNTOLD_LIVES,     /* of sockets whose end no tracepoint tells */
+    COUNT_LOST_PLACES,      /* in a sendmmsg or recvmmsg, for want of room (buffers.h) */
     COUNT_LEFT_OUT,         /* connections: three counts, in the order of enum filter */
     COUNTS = COUNT_LEFT_OUT + 3,
 };
 
 BPF_RINGBUF_OUTPUT(events, KEBPF_RING_PAGES);
-/* struct sock → its life; the end of a TCP socket removes it, and user space those of others.  What
- * finds no room is counted: nothing is ever dropped to make some. */
+/* struct sock → its life; the end of a TCP socket removes it, and user space has those of others
+ * removed (end_life) once no target holds the socket.  What finds no room is counted: nothing is
+ * ever dropped to make some. */
 BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
 /* By processor; too large a value for a map of per-processor memory. */
 BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);

@@ -96,12 +96,14 @@ TESTED_IN: dict[str, str] = {
 UNTESTED: dict[str, str] = {
     "kebpf/protocols/base.py": "types only, checked by mypy",
     "kebpf/recording/model.py": "types only, checked by mypy",
+    "kebpf/recording/progress.py": "types only, checked by mypy",
     "kebpf/replay/events.py": "types only, checked by mypy",
     "kebpf/replay/stages.py": "types only, checked by mypy",
 }
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
     "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
+    "tests/capture/matrix/test_endings.py": "the same, with sockets whose end nobody tells",
     "tests/capture/matrix/test_endpoints.py": "the same, over every kind of address and ending",
     "tests/capture/matrix/test_processes.py": "the same, with sockets that change hands",
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",

@@ -1,4 +1,4 @@
-"""The few bpf(2) commands a resident process needs: attach, link, read and write maps.
+"""The few bpf(2) commands a resident process needs: load, attach, link, read and write maps.
 
 See bpf(2) and the kernel's include/uapi/linux/bpf.h for the layouts of ``union bpf_attr``.
 """
@@ -10,12 +10,16 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280}
 _ATTR_SIZE = 128
 
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 1, 2, 3, 4
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 1, 2, 3, 5
+_PROG_TEST_RUN = 10
+_MAP_LOOKUP_BATCH = 24
+_FIRST_BATCH = 1 << 10
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
 
@@ -24,17 +28,51 @@ CGROUP_SOCK_ADDR = 18
 CGROUP_SKB = 8
 SOCK_OPS = 13
 
+INSTRUCTION_SIZE = 8  # bytes
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _bpf(command: int, attr: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attr.ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)
+    return _call(command, ctypes.create_string_buffer(attr, _ATTR_SIZE))
+
+
+def _call(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
     number = _SYSCALL_NUMBERS[platform.machine()]
-    result = int(_libc.syscall(number, command, buffer, _ATTR_SIZE))
+    result = int(_libc.syscall(number, command, attr, _ATTR_SIZE))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What a map is made by: bpf_map_type, sizes in bytes, BPF_F_… flags."""
+
+    kind: int
+    key_size: int
+    value_size: int
+    entries: int
+    flags: int
+
+
+def create_map(name: str, shape: MapShape) -> int:
+    """A new map's descriptor.  Raises ``OSError``."""
+    numbers = (shape.kind, shape.key_size, shape.value_size, shape.entries, shape.flags)
+    return _bpf(_MAP_CREATE, struct.pack("=5I8x15sx", *numbers, name.encode()))
+
+
+def load_program(name: str, kind: int, attach_type: int, code: bytes, terms: str) -> int:
+    """Loads instructions under the licence ``terms``; a descriptor.  Raises ``OSError``.
+
+    The kernel sees the first 15 characters of the name; ``attach_type`` is -1 for none.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    told = ctypes.create_string_buffer(terms.encode())
+    addresses = (ctypes.addressof(instructions), ctypes.addressof(told))
+    head = struct.pack("=IIQQ24x", kind, len(code) // INSTRUCTION_SIZE, *addresses)
+    return _bpf(_PROG_LOAD, head + struct.pack("=15sxII", name.encode(), 0, max(attach_type, 0)))
 
 
 def attach_raw_tracepoint(program: int, name: str) -> int:
@@ -46,6 +84,17 @@ def attach_raw_tracepoint(program: int, name: str) -> int:
 def link_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
     """Links a program to a cgroup (a folder's descriptor).  Raises ``OSError``."""
     return _bpf(_LINK_CREATE, struct.pack("=IIII", program, cgroup, attach_type, 0))
+
+
+def run_raw_tracepoint(program: int, arguments: Sequence[int]) -> None:
+    """Runs a raw tracepoint's program here and now, as if it had fired.
+
+    Raises ``OSError``, also where the kernel cannot (before 5.10).
+    """
+    context = struct.pack(f"={len(arguments)}Q", *arguments)
+    buffer = ctypes.create_string_buffer(context, len(context))
+    attr = struct.pack("=II8xQQIIII", program, 0, 0, 0, 0, 0, len(context), 0)
+    _bpf(_PROG_TEST_RUN, attr + struct.pack("=Q", ctypes.addressof(buffer)))
 
 
 class Map:
@@ -74,26 +123,63 @@ class Map:
         self._run(_MAP_DELETE, key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All entries; those that come or go meanwhile may be missed."""
-        key: bytes | None = None
-        while (key := self._next_key(key)) is not None:
+        """All entries of a hash map; those that come or go meanwhile may be missed."""
+        size, place, is_first = _FIRST_BATCH, ctypes.create_string_buffer(8), True
+        while True:
+            keys = ctypes.create_string_buffer(size * self._key_size)
+            values = ctypes.create_string_buffer(size * self._value_size)
             try:
-                yield key, self[key]
-            except KeyError:
+                count, is_last = self._look_up_batch(place, is_first, keys, values, size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:  # else more than that are in one bucket
+                    raise
+                size *= 2
                 continue
+            is_first = False
+            key_bytes, value_bytes = keys.raw, values.raw
+            for at in range(count):
+                key_at, value_at = at * self._key_size, at * self._value_size
+                yield (
+                    key_bytes[key_at : key_at + self._key_size],
+                    value_bytes[value_at : value_at + self._value_size],
+                )
+            if is_last:
+                return
+
+    def _look_up_batch(
+        self,
+        place: ctypes.Array[ctypes.c_char],
+        is_first: bool,
+        keys: ctypes.Array[ctypes.c_char],
+        values: ctypes.Array[ctypes.c_char],
+        size: int,
+    ) -> tuple[int, bool]:
+        """How many entries came, and whether they are the last; ``place`` is where it goes on."""
+        at = ctypes.addressof(place)
+        attr = ctypes.create_string_buffer(
+            struct.pack(
+                "=QQQQIIQQ",
+                0 if is_first else at,
+                at,
+                ctypes.addressof(keys),
+                ctypes.addressof(values),
+                size,
+                self.descriptor,
+                0,
+                0,
+            ),
+            _ATTR_SIZE,
+        )
+        is_last = False
+        try:
+            _call(_MAP_LOOKUP_BATCH, attr)
+        except FileNotFoundError:
+            is_last = True
+        count: int = struct.unpack_from("=I", attr, 32)[0]
+        return count, is_last
 
     def close(self) -> None:
         os.close(self.descriptor)
-
-    def _next_key(self, key: bytes | None) -> bytes | None:
-        following = ctypes.create_string_buffer(self._key_size)
-        try:
-            self._run(_MAP_NEXT_KEY, key, following)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
-        return following.raw
 
     def _run(
         self, command: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None

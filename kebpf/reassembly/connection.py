@@ -21,8 +21,9 @@ class Connection:
     """A connection, numbered from 1 in the order of appearance.
 
     ``is_joined`` says that bytes may have moved before the first event.  ``missing_payload`` maps
-    why bytes were not copied, in words, to how many.  ``ends_ns`` are the ends of
-    streams that still wait for a piece; ``order`` keeps what came after such a piece.
+    why bytes were not copied, in words, to how many.  ``ends`` are the ends of
+    streams, offset and time, as long as a piece before them may still come; ``order`` keeps what
+    came after such a piece.
 
     ``is_given_up`` once the reader keeps its bytes no more.  By direction, ``declared`` are the
     bytes the probes said they could not copy, ``dropped`` those the reader threw away.
@@ -35,7 +36,7 @@ class Connection:
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
     missing_payload: dict[str, int] = field(default_factory=dict)
-    ends_ns: dict[Direction, int] = field(default_factory=dict)
+    ends: dict[Direction, tuple[int, int]] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)
     is_given_up: bool = False
     declared: list[int] = field(default_factory=lambda: [0, 0])

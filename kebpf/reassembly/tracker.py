@@ -16,11 +16,14 @@ from kebpf.capture.events import (
     End,
     Event,
     GivenUp,
+    Held,
     Kind,
     Listen,
     Loss,
     Lost,
     Open,
+    Process,
+    ProcessChange,
     SocketRole,
     Transport,
     take_event,
@@ -31,9 +34,13 @@ from kebpf.reassembly.stream import MOST_HELD_SIZE, Piece, unwrap
 
 #: How long, in event time, a piece waits for an earlier one of another thread or processor.
 PATIENCE_NS = 200_000_000
+#: Inodes of sockets that were there before, or whose life was ended.
+MOST_REMEMBERED = 65_536
 #: Events kept for a connection whose opening record has not come yet.
 MOST_EARLY_EVENTS = 256
 
+#: Door A does not see splice out of a socket, door B io_uring, neither of them mapped memory.
+UNSEEN = "by splice, io_uring or another way that no probe sees"
 _CONTESTED = "by several threads at once, whose order is not known"
 
 Key = tuple[int, int]
@@ -87,10 +94,11 @@ class Tracker:
         self, consumer: Consumer, listening: Iterable[int] = (), joined: Iterable[int] = ()
     ) -> None:
         self._consumer = consumer
-        self._joined = frozenset(joined)
+        self._joined = dict.fromkeys(joined)  # in order: there is an end to what is remembered
         self._connections: dict[Key, Connection] = {}
         self._generations: dict[int, int] = {}  # of each open socket
         self._early: dict[Key, list[Data | Lost | End]] = {}
+        self._strangers: set[int] = set()  # processes that joined, and what they had is not told
         self._now_ns = 0
         self._closed = Totals()
         self.listening: list[int] = list(listening)
@@ -157,7 +165,7 @@ class Tracker:
         stream = egress if way else ingress
         position = stream.position
         is_next = (connection.bases[way] + position) & _SEQUENCES == sequence
-        if not is_next or ingress.held or egress.held:
+        if not is_next or ingress.held or egress.held or connection.ends:
             return 0
         stream.position = position + size
         stream.captured_size += size
@@ -170,13 +178,10 @@ class Tracker:
 
     def feed(self, event: Event) -> None:
         """Takes one event."""
-        if isinstance(event, Data):
-            self._take(event, event.data)
-        elif isinstance(event, Lost):
-            self._take(event, None)
+        if isinstance(event, Data | Lost):
+            self._take(event, event.data if isinstance(event, Data) else None)
         elif isinstance(event, Listen):
-            if event.local_port not in self.listening:
-                self.listening.append(event.local_port)
+            self._note_port(event.local_port)
         elif isinstance(event, Open):
             self._open(event)
         elif isinstance(event, End):
@@ -185,6 +190,10 @@ class Tracker:
             self._close(event)
         elif isinstance(event, GivenUp):
             self._give_up(event)
+        elif isinstance(event, Process):
+            self._follow(event)
+        elif isinstance(event, Held):
+            self._take_held(event)
         elif isinstance(event, Loss):
             connection = self._connections.get(event.head.connection)
             self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
@@ -197,6 +206,10 @@ class Tracker:
                 since = connection.streams[direction].held_since_ns
                 if since is not None and since < self._now_ns - PATIENCE_NS:
                     self._pass_on(connection, direction, connection.streams[direction].give_up())
+            for direction, (end, time_ns) in list(connection.ends.items()):
+                if time_ns < self._now_ns - PATIENCE_NS:
+                    stream = connection.streams[direction]
+                    self._pass_on(connection, direction, stream.close(end, time_ns))
 
     def finish(self, counts: dict[Key, KernelCount] | None, lost_size: int = 0) -> None:
         """The recording ended; ``counts`` are the kernel's, of the connections that are open.
@@ -243,7 +256,28 @@ class Tracker:
 
     def _is_joined(self, event: Open) -> bool:
         is_unix = event.head.transport == Transport.UNIX_STREAM
-        return event.has_moved or (is_unix and event.inode in self._joined)
+        is_older = event.inode in self._joined or event.head.pid in self._strangers
+        return event.has_moved or (is_unix and is_older)
+
+    def _follow(self, event: Process) -> None:
+        """Keeps whose sockets may be older than their being targets; children inherit them."""
+        inherits = event.change is ProcessChange.FORK and event.head.pid in self._strangers
+        if inherits or event.change is ProcessChange.JOIN:
+            self._strangers.add(event.child)
+        elif event.change is ProcessChange.EXIT:
+            self._strangers.discard(event.head.pid)
+
+    def _note_port(self, port: int) -> None:
+        if port not in self.listening:
+            self.listening.append(port)
+
+    def _take_held(self, event: Held) -> None:
+        if event.inode:
+            self._remember(event.inode)
+        if event.port:
+            self._note_port(event.port)
+        if event.is_last:
+            self._strangers.discard(event.head.pid)
 
     def _choose_role(self, event: Open) -> SocketRole:
         if event.role != SocketRole.UNKNOWN:
@@ -255,6 +289,8 @@ class Tracker:
         # a connect by the target would have been seen, unless it was before the recording; it
         # counts as a byte then (the SYN)
         is_older = event.ingress_before > 0 or event.egress_before > 0
+        if is_older and event.head.pid in self._strangers:
+            return SocketRole.UNKNOWN  # where that listens is not known yet
         return SocketRole.CLIENT if is_older else SocketRole.SERVER
 
     def _take(self, event: Data | Lost, data: bytes | None) -> None:
@@ -291,8 +327,11 @@ class Tracker:
         connection = self._find(event)
         if connection is None:
             return
-        direction = Direction(event.head.direction)
-        connection.ends_ns[direction] = event.head.time_ns
+        head, direction = event.head, Direction(event.head.direction)
+        stream = connection.streams[direction]
+        base = connection.bases[direction] if head.transport == Transport.TCP else 0
+        end = unwrap(head.sequence, base, stream.position)
+        connection.ends[direction] = (end, head.time_ns)
         self._give(connection)
 
     def _close(self, event: Close) -> None:
@@ -303,6 +342,14 @@ class Tracker:
         count = KernelCount(event.moved, event.lost)
         self._end_connection(key, count, event.head.time_ns)
         self.proof.check(connection, count)
+        if event.head.transport == Transport.UNIX_STREAM:
+            self._remember(connection.opened.inode)
+
+    def _remember(self, inode: int) -> None:
+        """If it is seen again, it is in its middle: another process may hand it to a target."""
+        self._joined[inode] = None
+        if len(self._joined) > MOST_REMEMBERED:
+            del self._joined[next(iter(self._joined))]
 
     def _give_up(self, event: GivenUp) -> None:
         connection = self._connections.get(event.head.connection)
@@ -334,6 +381,8 @@ class Tracker:
                 missing = connection.missing_payload
                 missing[_CONTESTED] = missing.get(_CONTESTED, 0) + stream.contested_size
         self._give(connection)
+        if count is not None and connection.opened.head.transport == Transport.TCP:
+            _name_unseen(connection, sum(count.lost))
         del self._connections[key]
         del self._generations[connection.opened.head.socket]
         connection.is_closed = True
@@ -347,25 +396,42 @@ class Tracker:
         if connection.order.size > MOST_HELD_SIZE:
             for each in Direction:
                 connection.order.add(each, connection.streams[each].give_up())
+            for each, (end, time_ns) in connection.ends.items():
+                connection.order.add(each, connection.streams[each].close(end, time_ns))
         self._give(connection)
 
     def _give(self, connection: Connection) -> None:
         """Gives what is certain to come next: while one direction waits, so does the other.
 
-        An answer handed over before its question, which was late, would be taken for another's.
+        An answer handed over before its question, which was late, would be taken for another's;
+        and one whose end is handed over before its last bytes, or their gap, for a whole one.
         """
         waits_since_ns = _find_waiting(connection)
         for direction, piece in connection.order.take(waits_since_ns):
             self._consumer.take_piece(connection, direction, piece)
-        if waits_since_ns is None:
-            for direction in list(connection.ends_ns):
-                self._consumer.end_stream(connection, direction, connection.ends_ns.pop(direction))
+        if waits_since_ns is not None:
+            return
+        for direction, (_, time_ns) in list(connection.ends.items()):
+            del connection.ends[direction]
+            self._consumer.end_stream(connection, direction, time_ns)
 
 
 def _find_waiting(connection: Connection) -> int | None:
-    """The time of the oldest piece that waits for an earlier one of its stream."""
+    """The time of the oldest piece, or end, that waits for an earlier piece of its stream."""
     times = [stream.held_since_ns for stream in connection.streams]
+    for direction, (end, time_ns) in connection.ends.items():
+        if connection.streams[direction].position < end:
+            times.append(time_ns)
     return min((time for time in times if time is not None), default=None)
+
+
+def _name_unseen(connection: Connection, lost_size: int) -> None:
+    """Gaps that only the sequence numbers tell of, and nothing else accounts for."""
+    contested_size = sum(stream.contested_size for stream in connection.streams)
+    known_size = contested_size + sum(connection.declared) + sum(connection.dropped) + lost_size
+    unseen_size = sum(stream.gap_size for stream in connection.streams) - known_size
+    if unseen_size > 0:
+        connection.missing_payload[UNSEEN] = unseen_size
 
 
 def _add_up(sums: Totals, connection: Connection) -> None:

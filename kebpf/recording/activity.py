@@ -115,6 +115,15 @@ class Outbound:
         return self.recorded.exchange.is_session
 
     @property
+    def may_end_checkout(self) -> bool:
+        """Whether a pool may have done it between two requests: a reset, a ping.
+
+        A COMMIT is the request's own; what the server does not count (a preparation) a driver's.
+        """
+        exchange = self.recorded.exchange
+        return exchange.is_session and exchange.transaction is None and exchange.calls > 0
+
+    @property
     def destination(self) -> Endpoint:
         return self.recorded.remote
 

@@ -14,9 +14,9 @@ class Checkouts:
     """Learns, per destination, whether one request at a time holds a connection.
 
     A *handover* is a call on a connection whose previous call was another request's, both known
-    by other evidence.  Where every handover lay at a session exchange (a pool's reset, a ping),
-    the calls between two of them are one checkout; where one lay inside a transaction, not even
-    transactions tell.
+    by other evidence.  Where every handover lay at a pool's own exchange (a reset, a ping), the
+    calls between two of them are one checkout; where one lay inside a transaction, not even
+    transactions tell.  A COMMIT or the preparation of a statement between two requests is chance.
     """
 
     def __init__(self, cap: int = MEMORY_CAP) -> None:

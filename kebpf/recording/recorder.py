@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from kebpf.capture.endings import EndWatch
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
 from kebpf.capture.filters import FILTER_OPTIONS
+from kebpf.capture.joining import JoinWatch
 from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
@@ -30,8 +32,12 @@ class Ending:
     progress: Progress
 
 
-def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recording:
+def begin_recording(
+    probes: Probes, target: Target, assembly: Assembly, filters: Sequence[str] = ()
+) -> Recording:
     """Attaches the probes; capturing when it returns.  The assembly was asked for its files.
+
+    ``filters`` are the options that leave connections out, as the manifest is to say them.
 
     Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and as
     `Assembly.receive`.
@@ -50,7 +56,7 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     probes.watch_groups(target.groups)
     probes.tell_listening(target.listening)
     if not target.pids and not target.is_lasting:
-        raise NoTargetError(target.describe_end())
+        raise NoTargetError(f"{target.describe()} ended before the recording began")
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -59,15 +65,23 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
         command=target.facts.command,
         executable=target.facts.executable,
         kernel=platform.release(),
+        target=target.describe(),
+        filters=list(filters),
     )
-    return Recording(probes, assembly, head, target.is_lasting)
+    joins = JoinWatch(probes, target.pids) if target.group is not None else None
+    return Recording(probes, assembly, head, target.is_lasting, joins)
 
 
 class Recording:
     """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
     def __init__(
-        self, probes: Probes, assembly: Assembly, head: LogHead, is_lasting: bool = False
+        self,
+        probes: Probes,
+        assembly: Assembly,
+        head: LogHead,
+        is_lasting: bool = False,
+        joins: JoinWatch | None = None,
     ) -> None:
         self._probes = probes
         self._is_lasting = is_lasting
@@ -77,6 +91,8 @@ class Recording:
         self._ended: float | None = None
         self._reader = Reader(probes.ring, assembly.spool)
         self._losses = LossWatch(probes)
+        self._ends = EndWatch(probes)
+        self._joins = joins  # control groups only
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -92,6 +108,9 @@ class Recording:
         self._reader.start()
         try:
             while not should_stop() and (self._is_lasting or self._probes.watched()):
+                self._ends.look()
+                for record in self._joins.look() if self._joins else ():
+                    self._reader.note(record)
                 self._turn(show)
             self._probes.detach()
             self._assembly.hurry()

@@ -74,7 +74,7 @@ class Timeline:
         call.is_startup = first_ns is None or call.start_ns < first_ns
         connection = call.recorded.connection
         call.segment = self._segments.get(connection) or 0
-        if call.is_session:
+        if call.may_end_checkout:
             self._segments.put(connection, call.segment + 1)
         self.placed.append(call)
         self.by_connection.setdefault(connection, deque()).append(call)

@@ -124,13 +124,20 @@ class Socket:
         return self.data(Direction.EGRESS, data)
 
     def end(self, direction: int) -> bytes:
-        return make_record(self.head(Kind.END, direction))
+        """Behind all that moved so far."""
+        first = self.first_sequence[direction] if self.transport == Transport.TCP else 0
+        return make_record(self.head(Kind.END, direction, first + self.moved[direction]))
 
     def close(self) -> bytes:
         return make_record(self.head(Kind.CLOSE) + struct.pack("<QQQQ", *self.moved, *self.lost))
 
     def process(self, change: ProcessChange, child: int = 0) -> bytes:
         return make_record(self.head(Kind.PROCESS) + struct.pack("<II", child, change))
+
+    def held(self, pid: int, inode: int = 0, port: int = 0, is_last: int = 0) -> bytes:
+        """What a process had when it joined."""
+        self.pid = pid
+        return make_record(self.head(Kind.HELD) + struct.pack("<QII", inode, port, is_last))
 
 
 def _pack_address(host: str) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 
 from kebpf.capture.events import Direction, End, GapReason, Open, Operation, SocketRole
 from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Door, Probes
+from kebpf.reassembly.tracker import UNSEEN
 from tests.capture.peers import datagram_peer, read_all, reply_with, stream_peer
 from tests.capture.programs import REPLY_SIZE, REQUEST_SIZE, make_bytes
 from tests.capture.tap import Capture, tap, watch
@@ -139,8 +140,8 @@ def test_the_buffers_of_another_call_are_not_looked_into(
     assert capture.only.ingress == b""
     assert capture.only.gaps(IN) == [(0, 11)]
     # door B sees no more of it than the sequence numbers tell
-    causes = {"by io_uring": 11} if probes.door is Door.A else {}
-    assert capture.only.connection.missing_payload == causes
+    cause = "by io_uring" if probes.door is Door.A else UNSEEN
+    assert capture.only.connection.missing_payload == {cause: 11}
 
 
 def test_only_what_is_taken_out_of_the_stream_counts(probes: Probes) -> None:
@@ -338,6 +339,26 @@ def test_a_vector_that_was_sent_in_part(probes: Probes, tmp_path: Path) -> None:
     assert received == [b"%05d" % number for part in (count, again) for number in range(part)]
     assert capture.only.egress == b"".join(received)
     assert_whole(capture)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_vector_whose_place_is_lost_is_a_gap(places: int) -> None:
+    """Its second message is not taken for its first: that would be other bytes."""
+    made = Probes(Door.A, places=places)
+    try:
+        made.attach()
+        capture = watch(made, "receive_in_two_threads")
+    finally:
+        made.close()
+    assert capture.report["received"] == [["quick one", "quick two"], ["slow one", "slow two"]]
+    quick, slow = sorted(
+        (seen for seen in capture.connections if seen.ingress or seen.gaps(IN)),
+        key=lambda seen: seen.ingress[:1],
+    )
+    assert slow.ingress == b"slow oneslow two"
+    assert quick.ingress == b"quick onequick two"[: 9 * places]
+    missing = {"by sendmmsg or recvmmsg in too many threads at once": 9} if places == 1 else {}
+    assert quick.connection.missing_payload == missing
 
 
 def test_unix_datagrams(probes: Probes, tmp_path: Path) -> None:

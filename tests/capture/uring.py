@@ -1,6 +1,8 @@
-"""As much of io_uring(7) as it takes to receive once; run as ``uring.py PORT read|write``.
+"""As much of io_uring(7) as it takes to receive or send once; run as ``uring.py PORT HOW``.
 
-The receive is submitted while there is nothing to receive.  The kernel does it later, when the
+With a number it sends, and so many bytes behind that by a call of its own.  With ``read`` or
+``write`` it receives:
+the receive is submitted while there is nothing to receive.  The kernel does it later, when the
 thread is within another call: a read of a pipe, or a write to the very same socket.
 """
 
@@ -16,7 +18,8 @@ import sys
 import threading
 
 SETUP, ENTER = 425, 426
-RECV = 27  # IORING_OP_RECV
+SEND, RECV = 26, 27  # IORING_OP_SEND, IORING_OP_RECV
+GETEVENTS = 1  # IORING_ENTER_GETEVENTS
 RINGS_AT, ENTRIES_AT = 0, 0x10000000  # IORING_OFF_SQ_RING, IORING_OFF_SQES
 ENTRY_SIZE = 64
 MUCH = 8_000_000  # bytes: more than fits between two sockets
@@ -39,12 +42,21 @@ class Ring:
 
     def receive(self, sock: socket.socket, buffer: ctypes.Array[ctypes.c_char]) -> None:
         """Submits; does not wait."""
+        self._submit(RECV, sock, buffer, 0)
+
+    def send(self, sock: socket.socket, buffer: ctypes.Array[ctypes.c_char]) -> None:
+        """Submits, and waits until some of it was sent."""
+        self._submit(SEND, sock, buffer, 1)
+
+    def _submit(
+        self, operation: int, sock: socket.socket, buffer: ctypes.Array[ctypes.c_char], wait: int
+    ) -> None:
         address = ctypes.addressof(buffer)
-        entry = struct.pack("=BBHiQQII", RECV, 0, 0, sock.fileno(), 0, address, len(buffer), 0)
+        entry = struct.pack("=BBHiQQII", operation, 0, 0, sock.fileno(), 0, address, len(buffer), 0)
         self._entries[: len(entry)] = entry
         self._rings[self._array : self._array + 4] = bytes(4)
         self._rings[self._tail : self._tail + 4] = struct.pack("=I", 1)
-        _check(_libc.syscall(ENTER, self.descriptor, 1, 0, 0, None, 0))
+        _check(_libc.syscall(ENTER, self.descriptor, 1, wait, GETEVENTS * wait, None, 0))
 
     @property
     def is_complete(self) -> bool:
@@ -52,7 +64,7 @@ class Ring:
 
     @property
     def result(self) -> int:
-        """Bytes received."""
+        """Bytes received or sent."""
         number: int = struct.unpack_from("=i", self._rings, self._results + 8)[0]
         return number
 
@@ -63,8 +75,31 @@ def _check(result: int) -> int:
     return result
 
 
-def main(port: str, other_call: str) -> None:
+def send(port: str, tail_size: int) -> None:
+    """A head, a body by io_uring, a tail; then it reads to the end."""
+    received = 0
+    ring, body = Ring(), ctypes.create_string_buffer(b"by io_uring " * 10_000)
+    with socket.create_connection(("127.0.0.1", int(port))) as sock:
+        sock.sendall(b"ten bytes:")
+        ring.send(sock, body)
+        if tail_size:
+            sock.sendall(bytes(tail_size))
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(10_000):
+            received += len(data)
+    sys.stdout.write(json.dumps({"sent": ring.result, "received": received}) + "\n")
+
+
+def main(port: str, how: str) -> None:
     sys.stdin.readline()
+    if how.isdigit():
+        send(port, int(how))
+    else:
+        receive(port, how)
+
+
+def receive(port: str, other_call: str) -> None:
+    """While it is in another call."""
     reading, writing = os.pipe()
     ring, buffer = Ring(), ctypes.create_string_buffer(100)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from typing import IO
 
 import pytest
 
+from examples.recorder import find_kebpf, with_sources
 from kebpf.capture.eventlog import EventLog
 from kebpf.capture.events import Direction, decode_run
 from kebpf.capture.probes import Door, Probes
@@ -238,11 +241,15 @@ def test_a_ring_that_overflows_is_found_to_the_byte(tmp_path: Path, door: Door) 
     assert progress.captured_size + progress.lost_size == sum(
         sum(map(len, oracle)) for oracle in oracles.values()
     )
-    check_cases(TestSet.open(tmp_path / "set"), customer)
+    kept = check_cases(TestSet.open(tmp_path / "set"), customer)
+    replay(tmp_path, redis.port, port, kept)
 
 
-def check_cases(test_set: TestSet, customer: Customer) -> None:
-    """Those of quiet times are all there; each that is there is whole, with its one call."""
+def check_cases(test_set: TestSet, customer: Customer) -> int:
+    """Those of quiet times are all there; each that is there is whole, with its one call.
+
+    Gives how many there are.
+    """
     calls = {mock.name: mock for _, mock in test_set.iter_mocks()}
     kept = [case.request["target"] for case in test_set.cases()]
     for case in test_set.cases():
@@ -253,6 +260,26 @@ def check_cases(test_set: TestSet, customer: Customer) -> None:
     quiet = {f"/{phase}-{number}" for phase in ("before", "after") for number in range(60)}
     assert len(quiet - set(kept)) <= 2, "the loss is found when its connection moves again"
     assert len(set(kept)) == len(kept) < 180
+    return len(kept)
+
+
+def replay(folder: Path, redis_port: int, port: int, count: int) -> None:
+    """Every case of the set passes, with the Redis gone."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", redis_port))
+    service = shlex.join([sys.executable, "-I", str(SERVICE), str(redis_port), str(port)])
+    report = folder / "events"
+    done = subprocess.run(
+        [*find_kebpf(), "test", "-c", service, folder / "set", "--json", report],
+        env=with_sources(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    finished = json.loads(report.read_text().splitlines()[-1])
+    assert (finished["passed"], finished["failed"]) == (count, 0)
 
 
 def test_a_backlog_beyond_its_quota_gives_up_whole_connections(tmp_path: Path) -> None:
@@ -296,3 +323,4 @@ def test_a_backlog_beyond_its_quota_gives_up_whole_connections(tmp_path: Path) -
     kept = {case.request["target"] for case in test_set.cases()}
     assert kept >= {f"/before-{number}" for number in range(60)}
     assert progress.left_out.keys() <= {CALLS_GIVEN_UP}
+    replay(tmp_path, redis.port, port, len(test_set.cases()))

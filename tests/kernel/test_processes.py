@@ -16,6 +16,7 @@ from kebpf.kernel.processes import (
     count_open_connections,
     find_descendants,
     is_running,
+    list_held_sockets,
     list_processes,
     listening_ports,
     read_process,
@@ -134,3 +135,24 @@ def test_ports_of_others_are_not_its_own() -> None:
     with socket.create_server(("127.0.0.1", 0)), hold() as process:
         assert listening_ports(process.pid) == []
         assert count_open_connections(process.pid) == 0
+
+
+def test_held_sockets_of_a_process_whose_first_thread_has_ended() -> None:
+    """Its own folder shows no descriptors then."""
+    code = (
+        "import ctypes, os, socket, sys, threading\n"
+        "sock = socket.socket()\n"
+        "def wait():\n"
+        "    while open('/proc/self/stat').read().rpartition(')')[2].split()[0] != 'Z': pass\n"
+        "    os.write(1, b'%d\\n' % os.fstat(sock.fileno()).st_ino)\n"
+        "    os.read(0, 1)\n"
+        "    os._exit(0)\n"
+        "threading.Thread(target=wait).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    with hold(code) as process:
+        inode = int(read_line(process))
+        assert socket_inodes(process.pid) == set()
+        assert list_held_sockets(process.pid) == {inode}
+    with pytest.raises(ProcessLookupError):
+        list_held_sockets(process.pid)

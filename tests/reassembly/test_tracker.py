@@ -21,7 +21,7 @@ from kebpf.capture.events import (
 )
 from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.stream import MOST_HELD_SIZE
-from kebpf.reassembly.tracker import MOST_EARLY_EVENTS, PATIENCE_NS, Tracker
+from kebpf.reassembly.tracker import MOST_EARLY_EVENTS, PATIENCE_NS, UNSEEN, Tracker
 from tests.capture.records import Socket, make_record
 from tests.capture.tap import Collector, Seen
 
@@ -282,6 +282,11 @@ class TestRole:
             assert made.only.connection.role is role
 
 
+def _open_unix(address: int, pid: int, inode: int = 50) -> bytes:
+    one = Socket(address=address, pid=pid, transport=Transport.UNIX_STREAM)
+    return one.open(inode=inode, paths=(b"", b"/run/db"), family=1)
+
+
 class TestJoined:
     def test_tcp_by_what_had_moved(self) -> None:
         assert Made().feed(Socket().open(before=(1, 1))).only.connection.is_joined
@@ -293,10 +298,100 @@ class TestJoined:
             made = Made(joined=(55,)).feed(one.open(inode=inode, paths=(b"", b"/run/db"), family=1))
             assert made.only.connection.is_joined is is_joined
 
+    def test_a_unix_socket_that_comes_back_was_joined(self) -> None:
+        made = Made()
+        for generation, is_joined in ((1, False), (2, True)):
+            one = Socket(generation=generation, transport=Transport.UNIX_STREAM)
+            made.feed(one.open(inode=55, paths=(b"", b"/run/db"), family=1), one.send(b"x"))
+            made.feed(one.close())
+            assert made.seen[-1].connection.is_joined is is_joined
+
+    def test_there_is_an_end_to_what_is_remembered(self) -> None:
+        made = Made()
+        with mock.patch("kebpf.reassembly.tracker.MOST_REMEMBERED", 2):
+            for generation, inode in enumerate((55, 56, 57, 55, 57)):
+                one = Socket(generation=generation, transport=Transport.UNIX_STREAM)
+                made.feed(one.open(inode=inode, family=1), one.send(b"x"), one.close())
+        assert [seen.connection.is_joined for seen in made.seen] == [False] * 4 + [True]
+
+    def test_a_process_that_joins_brings_older_sockets_along(self) -> None:
+        """Until what it had is told, nobody knows how old they are; its child's are the same."""
+        other = Socket(pid=1)
+        made = Made().feed(other.process(ProcessChange.JOIN, 5), _open_unix(1, pid=5))
+        made.feed(Socket(pid=5).process(ProcessChange.FORK, 6), _open_unix(2, pid=6))
+        made.feed(other.held(5, inode=53), other.held(5, is_last=1))
+        made.feed(_open_unix(3, pid=5, inode=53), _open_unix(4, pid=5, inode=54))
+        made.feed(Socket(pid=6).process(ProcessChange.EXIT), _open_unix(5, pid=6))
+        joined = [seen.connection.is_joined for seen in made.seen]
+        assert joined == [True, True, True, False, False]
+
+    def test_a_process_that_joins_listens(self) -> None:
+        """Before that is told, who speaks first on an older connection is the client."""
+        other, kinds = Socket(pid=1), (SocketRole.SERVER, SocketRole.CLIENT)
+        made = Made().feed(other.process(ProcessChange.JOIN, 5))
+        for number, is_asked in enumerate((True, False)):
+            one = Socket(address=number, pid=5)
+            made.feed(one.open(SocketRole.UNKNOWN, ("10.0.0.1", 80), before=(9, 9)))
+            made.feed(one.receive(b"x") if is_asked else one.send(b"x"))
+        assert tuple(seen.connection.role for seen in made.seen) == kinds
+        made.feed(other.held(5, port=80), other.held(5, is_last=1))
+        made.feed(
+            Socket(address=3, pid=5).open(SocketRole.UNKNOWN, ("10.0.0.1", 80), before=(9, 9))
+        )
+        assert made.seen[-1].connection.role is SocketRole.SERVER
+        assert made.tracker.listening == [80]
+
     def test_datagram_sockets_never(self) -> None:
         one = Socket(transport=Transport.UDP)
         made = Made(joined=(55,)).feed(one.open(inode=55, before=(9, 9)))
         assert not made.only.connection.is_joined
+
+
+class TestEnds:
+    def test_an_end_waits_for_what_was_before_it(self) -> None:
+        """The answer's last bytes come late, from another processor; so does their end."""
+        one = Socket()
+        opened, asked = one.open(), one.send(b"question")
+        first, last = one.receive(b"ans"), one.receive(b"wer")
+        made = Made().feed(opened, asked, first, one.end(IN))
+        assert made.only.ends == []
+        made.feed(last)
+        assert (made.only.ingress, made.only.ends) == (b"answer", [IN])
+        assert made.feed(one.close()).only.gaps(IN) == []
+
+    def test_bytes_missing_before_an_end_are_a_gap_before_it(self) -> None:
+        one = Socket()
+        made = Made().feed(one.open(), one.receive(b"ans"))
+        one.lose(IN, 3)
+        made.feed(one.end(IN), one.send(b"next question"))
+        assert (made.only.egress, made.only.ends) == (b"", [])
+        one.time_ns += PATIENCE_NS + 1
+        made.feed(one.send(b"?"))
+        made.tracker.release_late()
+        assert (made.only.gaps(IN), made.only.ends) == ([(3, 3)], [IN])
+        assert made.only.egress == b"next question?"
+        made.feed(one.close())
+        assert made.only.connection.missing_payload == {}
+
+    def test_a_unix_stream_ends_at_an_offset(self) -> None:
+        one = Socket(transport=Transport.UNIX_STREAM)
+        made = Made().feed(one.open(family=1), one.receive(b"ans"))
+        one.lose(IN, 3)
+        made.feed(one.end(IN)).feed(one.close())
+        assert (made.only.gaps(IN), made.only.ends) == ([(3, 3)], [IN])
+
+    def test_what_only_the_kernel_counted_has_a_name(self) -> None:
+        one = Socket()
+        made = Made().feed(one.open(), one.send(b"head"), one.gap(OUT, 5))
+        one.lose(OUT, 7)
+        one.moved[OUT] += 100
+        made.feed(one.close())
+        assert made.only.gaps(OUT) == [(4, 112)]
+        assert made.only.connection.missing_payload == {
+            "beyond the limit of one call": 5,
+            UNSEEN: 100,
+        }
+        assert made.tracker.proof.proven == 1
 
 
 def test_processes_are_none_of_its_affairs() -> None:

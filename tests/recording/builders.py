@@ -46,6 +46,7 @@ def make_exchange(
     is_session: bool = False,
     transaction: int | None = None,
     problem: str | None = None,
+    calls: int = 1,
 ) -> RecordedExchange:
     is_server = role is Role.SERVER
     exchange = Exchange(
@@ -59,6 +60,7 @@ def make_exchange(
         is_session=is_session,
         transaction=transaction,
         problem=problem,
+        calls=calls,
     )
     return RecordedExchange(
         exchange,

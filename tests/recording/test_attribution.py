@@ -194,6 +194,28 @@ def test_a_connection_used_by_turns_binds_nothing() -> None:
     assert writer.target_of("open") is None
 
 
+@pytest.mark.parametrize("options", [{"transaction": 1}, {"calls": 0}])
+def test_what_a_pool_does_not_do_at_a_handover_teaches_nothing(options: dict[str, int]) -> None:
+    """That a COMMIT, or a statement's preparation, came between two requests is chance."""
+    exchanges: list[RecordedExchange] = []
+    for turn in range(5):
+        at = turn * 100 + 100
+        exchanges += [
+            serve(f"/warm{turn}", at, at + 50),
+            call(f"warm{turn}", at + 10, at + 11),
+            call(f"END{turn}", at + 20, at + 21, is_session=True, **options),
+        ]
+    exchanges += [
+        serve("/report", 1000, 1080),
+        call("rows", 1010, 1011),
+        serve("/b", 1020, 1050, connection=2),
+        call("open", 1030, 1031),
+    ]
+    writer, _ = record(exchanges)
+    assert found(writer, "rows")[0] == "/report"
+    assert writer.target_of("open") is None
+
+
 @pytest.mark.parametrize(
     "key", ["alice@example.com", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "9f1c2d3e4b5a6978"]
 )

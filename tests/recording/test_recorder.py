@@ -100,7 +100,7 @@ class FakeProbes:
     def counts(self) -> dict[str, int]:
         filtered = {**dict.fromkeys(FILTER_NAMES, 0), FILTER_NAMES[0]: self.filtered}
         losses = {"lost_events": self.lost_events, "lost_bytes": 0, "unfollowed_bytes": 40}
-        return {**losses, **filtered}
+        return {**losses, "untold_lives": 0, **filtered}
 
     def open_connections(self) -> list[Moved]:
         return self.moved

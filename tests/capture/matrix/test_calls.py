@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from kebpf.capture.probes import Door, Probes
+from kebpf.reassembly.tracker import UNSEEN
 from tests.capture.matrix.accounts import IN, OUT, assert_accounted, assert_whole
 from tests.capture.matrix.mover import REPLY, REQUEST, Mover
-from tests.capture.peers import read_all, stream_peer
+from tests.capture.peers import read_all, reply_with, stream_peer
 from tests.capture.programs import make_bytes
+from tests.capture.tap import tap
 
 pytestmark = pytest.mark.kernel
 
@@ -91,8 +93,25 @@ def test_what_is_spliced_away_is_a_gap(mover: Mover) -> None:
     assert_accounted(capture, seen, REQUEST, REPLY)
     assert seen.gaps(OUT) == []
     assert seen.gaps(IN) == [(10, len(REPLY) - 10)]
-    unseen = {} if mover.probes.door is Door.A else {"by splice": len(REPLY) - 10}
-    assert seen.connection.missing_payload == unseen
+    cause = UNSEEN if mover.probes.door is Door.A else "by splice"
+    assert seen.connection.missing_payload == {cause: len(REPLY) - 10}
+
+
+@pytest.mark.parametrize("tail", [0, 10])
+def test_what_io_uring_sends_is_a_gap(probes: Probes, tail: int) -> None:
+    """Also at the very end of a stream, where no later byte shows that something was missing."""
+    with stream_peer(reply_with(REPLY)) as peer, tap(probes, "uring", peer.port, tail) as held:
+        held.start()
+        capture = held.finish()
+    seen, missing = capture.only, len(peer.only) - 10 - tail
+    assert capture.report == {"sent": missing, "received": len(REPLY)}
+    assert missing > 0
+    assert_accounted(capture, seen, peer.only, REPLY)
+    assert seen.gaps(OUT) == [(10, missing)]
+    assert seen.gaps(IN) == []
+    cause = "by io_uring" if probes.door is Door.A else UNSEEN
+    assert seen.connection.missing_payload == {cause: missing}
+    assert seen.ends == [OUT, IN]
 
 
 def test_what_is_thrown_away_is_a_gap(mover: Mover) -> None:

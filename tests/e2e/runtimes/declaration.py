@@ -40,7 +40,7 @@ class Runtime:
     bugs: Sequence[str] = ("title",)
     recycles_after: float | None = None
     left_out: Sequence[str] = ()
-    sendfile: bool = False
+    sendfile: int = 0
     min_cases: int = 1
 
     @property

@@ -15,8 +15,8 @@ what it must answer), its pinned dependencies and a ``runtime.json`` with
   recording that joined (default: none; requests under way at attach or stop are never cases and
   need no entry)
 - ``min_cases``  how many cases the recording that joined must have at least (default: 1)
-- ``sendfile``   whether the file is sent by sendfile(2), whose bytes are not captured: its
-  requests are left out, and their bytes are lost, to the byte
+- ``sendfile``   how many bytes of the file go by sendfile(2) and so are not captured (default: 0):
+  its requests are left out, and so many bytes of each are lost
 - ``recycles_after``  for a pool that tries a connection before use when it was idle so many
   seconds: in the middle of the joined recording there is a lull in which PostgreSQL ends its
   sessions, so that statements prepared before the attach are prepared again (default: none)
