@@ -37,6 +37,8 @@ def make_status(progress: Progress) -> RecordingStatus:
             for name, calls in progress.destinations.items()
         },
         seconds=progress.seconds,
+        ending_seconds=progress.ending_seconds,
+        backlog_bytes=progress.backlog_size,
         details=make_details(progress),
     )
 

@@ -193,7 +193,7 @@ class Session:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
         for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
             signal.signal(number, signal.SIG_IGN)
-        ending = self._begun().finish()
+        ending = self._begun().finish(self._show)
         status = make_status(ending.progress)
         status.notes = [*notes, *make_notes(ending.progress)]
         self._display.finish(status, self._folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 #: With more files the whole file system is flushed: once, instead of a journal commit for each.
@@ -34,10 +35,16 @@ def flush_folder(folder: Path) -> None:
     Where flushing the file system fails, perhaps over a file of someone else's, each file is
     flushed by itself to know.
     """
-    paths = [*folder.rglob("*"), folder]
-    if len(paths) <= MOST_SINGLE_FILES or not _flush_file_system(folder):
-        for path in paths:
-            flush_file(path)
+    if not (_has_many_files(folder) and _flush_file_system(folder)):
+        for parent, _folders, names in os.walk(folder):
+            for name in names:
+                flush_file(Path(parent, name))
+            flush_file(Path(parent))
+
+
+def _has_many_files(folder: Path) -> bool:
+    files = (name for _parent, _folders, names in os.walk(folder) for name in names)
+    return len(list(islice(files, MOST_SINGLE_FILES))) == MOST_SINGLE_FILES
 
 
 def _flush_file_system(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import kebpf
@@ -91,10 +92,12 @@ class Pipeline:
         lost_events: int,
         lost_bytes: int = 0,
         unfollowed_size: int = 0,
+        tell: Callable[[], None] = lambda: None,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
 
-        ``counts`` are the kernel's, of the connections that are open; a log has none.
+        ``counts`` are the kernel's, of the connections that are open; a log has none.  ``tell`` is
+        called now and then.
         """
         self.tracker.finish(counts, lost_bytes)
         totals = self.tracker.totals()
@@ -120,6 +123,7 @@ class Pipeline:
             seconds=seconds,
             losses=losses,
             extra=self._extra(),
+            tell=tell,
         )
 
     def _extra(self) -> dict[str, Any]:

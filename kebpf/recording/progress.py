@@ -40,6 +40,8 @@ class Progress:
     served: dict[str, tuple[int, int]] = field(default_factory=dict)
     unlearned: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
+    ending_seconds: float = 0.0  # since the capture ended
+    backlog_size: int = 0  # not yet read then
 
     def as_fields(self) -> dict[str, Any]:
         """As JSON holds it."""

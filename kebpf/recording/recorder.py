@@ -88,6 +88,7 @@ class Recording:
         self._assembly = assembly
         self._begun = time.monotonic()
         self._seconds = 0.0
+        self._ended: float | None = None
         self._reader = Reader(probes.ring, assembly.spool)
         self._losses = LossWatch(probes)
         self._ends = EndWatch(probes)
@@ -119,7 +120,7 @@ class Recording:
             self._reader.abandon()
         return self._complete(self._newest)
 
-    def finish(self) -> Ending:
+    def finish(self, show: Callable[[Progress], None] = lambda _: None) -> Ending:
         """Writes the test set, after `watch`.  Raises as that does."""
         moved = [
             (one.socket, one.generation, *one.moved, *one.lost)
@@ -129,18 +130,23 @@ class Recording:
         lost = (counts["lost_events"], counts["lost_bytes"])
         unfollowed = counts["unfollowed_bytes"]
         self._assembly.send(Finish(self._seconds, *lost, moved, unfollowed))
-        finished = self._assembly.expect(Finished)
+        while not isinstance(finished := self._assembly.receive(None), Finished):
+            if isinstance(finished, Progress):
+                show(self._complete(finished))
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
 
     def _drain(self, show: Callable[[Progress], None]) -> None:
         """The backlog's rest, which may take a while."""
-        self._seconds = time.monotonic() - self._begun
+        self._ended = time.monotonic()
+        self._seconds = self._ended - self._begun
         self._note_losses()
         self._reader.stop()
         while not self._reader.join(0):
             self._turn(show)
         self._reader.check()
+        while self._assembly.spool.backlog_size:
+            self._ask(show)
         self._assembly.send(Drain())
         wanted = 1 + self._is_asked
         while wanted:
@@ -148,9 +154,12 @@ class Recording:
             show(self._complete(self._newest))
 
     def _turn(self, show: Callable[[Progress], None]) -> None:
-        """Asks for news when the last were given, so that no one waits for the other."""
         self._reader.check()
         self._note_losses()
+        self._ask(show)
+
+    def _ask(self, show: Callable[[Progress], None]) -> None:
+        """Asks for news when the last were given, so that no one waits for the other."""
         now = time.monotonic()
         if not self._is_asked and now >= self._next_report:
             self._assembly.send(Report())
@@ -178,4 +187,7 @@ class Recording:
         }
         progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
+        if self._ended is not None:
+            progress.ending_seconds = time.monotonic() - self._ended
+            progress.backlog_size = self._assembly.spool.backlog_size
         return progress

@@ -56,6 +56,8 @@ class RecordingStatus:
     filtered: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
+    ending_seconds: float = 0.0  # since the capture ended
+    backlog_bytes: int = 0  # still to be read then
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -89,6 +91,8 @@ def describe_opening(
 
 def describe_progress(status: RecordingStatus) -> str:
     """One line on where the recording stands."""
+    if status.ending_seconds:
+        return f"{status.ending_seconds:.0f} s after its end: {describe_writing(status)}"
     parts = [
         f"{status.seconds:.0f} s: {count(status.requests, 'request')}",
         count(status.test_cases, "test case"),
@@ -98,6 +102,14 @@ def describe_progress(status: RecordingStatus) -> str:
     if status.lost_events or status.lost_bytes:
         parts.append(f"{describe_loss(status)} lost")
     return ", ".join(parts)
+
+
+def describe_writing(status: RecordingStatus) -> str:
+    """How far what was recorded is written, once the capture has ended."""
+    written = f"writing, {count(status.test_cases, 'test case')} so far"
+    if not status.backlog_bytes:
+        return written
+    return f"{written}, {count(status.backlog_bytes, 'byte')} still to be read"
 
 
 def summarise(status: RecordingStatus, path: Path) -> list[str]:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from kebpf.report.lines import count, fill
-from kebpf.report.recorded import RecordingStatus, describe_loss, describe_progress, summarise
+from kebpf.report.recorded import (
+    RecordingStatus,
+    describe_loss,
+    describe_progress,
+    describe_writing,
+    summarise,
+)
 
 if TYPE_CHECKING:  # rich costs memory and start time, which only a terminal is worth
     from rich.live import Live
@@ -59,8 +65,9 @@ class PlainDisplay:
         self._write(sentence)
 
     def update(self, status: RecordingStatus) -> None:
-        if status.seconds >= self._next_progress:
-            self._next_progress = status.seconds + PROGRESS_INTERVAL
+        seconds = status.seconds + status.ending_seconds
+        if seconds >= self._next_progress:
+            self._next_progress = seconds + PROGRESS_INTERVAL
             self._write(describe_progress(status))
 
     def finish(self, status: RecordingStatus, path: Path) -> None:
@@ -151,6 +158,8 @@ def _status_rows(status: RecordingStatus) -> list[tuple[str, str, str]]:
         ("captured", f"{count(status.captured_bytes, 'byte')}", ""),
         ("lost", describe_loss(status) if lost else "nothing", "bold red" if lost else ""),
     ]
+    if status.ending_seconds:
+        rows.append(("ended", describe_writing(status), "bold"))
     ranked = sorted(status.destinations.items(), key=lambda item: -item[1]["calls"])
     for name, seen in ranked[:DESTINATION_LIMIT]:
         rows.append((seen["protocol"], f"{name}  {count(seen['calls'], 'call')}", "cyan"))
