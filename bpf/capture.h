@@ -202,7 +202,9 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         c->transport == KEBPF_TCP)
         operation = KEBPF_TRUNCATED;
     else if (destination == NO_BUFFER && call == NR_recvmmsg)
-        operation = KEBPF_RECVMMSG;
+        operation = read_register(regs, REG_5) ? KEBPF_RECVMMSG : KEBPF_VECTOR;
+    else if (destination == NO_BUFFER && call == NR_sendmmsg)
+        operation = KEBPF_VECTOR;
     if (operation)
         destination = NO_BUFFER;
     set_size(t, c, result);

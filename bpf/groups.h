@@ -62,8 +62,8 @@ int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx) {
     READ(process, ctx->args[2], OFF_TASK_TGID);
     if (is_recorder(process) || is_known_target(process))
         return 0;
+    send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN); /* before its bytes */
     add_target(process);
-    send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN);
     return 0;
 }
 

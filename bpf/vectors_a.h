@@ -3,7 +3,8 @@
 
 #define MOST_TABLE (MOST_MESSAGES * 16)
 
-/* Where a sendmmsg or recvmmsg is: thread → its next message; gone once the call is over. */
+/* Where a sendmmsg or recvmmsg is: thread → its next message; gone once the call or the thread is
+ * over.  Not an LRU: a place that is lost unnoticed would be taken for a call's beginning. */
 struct place {
     u64 connection;
     u64 vector;
@@ -12,7 +13,7 @@ struct place {
     u32 last_size;
     u32 reserved;
 };
-BPF_TABLE("lru_hash", u32, struct place, places, 4096);
+BPF_HASH(places, u32, struct place, KEBPF_PLACES);
 
 /* Whether a message has no more than `size` bytes: the call ends behind one that was cut short.
  * The table of its buffers is read at once, to where the payload comes later: the verifier walks
@@ -60,7 +61,7 @@ static inline u64 next_message(struct transfer *t, u64 sk, u64 regs, int call, u
                         .next = index + 1,
                         .last_size = size};
     if (now.next < vector_size && goes_on(t, call, message, size)) {
-        places.update(&thread, &now);
+        count(COUNT_LOST_PLACES, places.update(&thread, &now) != 0);
         count(COUNT_VECTOR_READS, call == NR_recvmmsg);
     } else if (place) {
         places.delete(&thread);
@@ -68,11 +69,20 @@ static inline u64 next_message(struct transfer *t, u64 sk, u64 regs, int call, u
     return message;
 }
 
+/* Whether the message is known: without a place it is a call's first, unless places were lost. */
+static inline int is_message_known(u64 regs) {
+    u32 thread = (u32)bpf_get_current_pid_tgid(), which = COUNT_LOST_PLACES;
+    u64 *lost = counts.lookup(&which);
+    return !lost || !*lost || read_register(regs, REG_3) < 2 || places.lookup(&thread);
+}
+
 /* The message that was reported, or `NO_BUFFER`.  One without bytes is one too; an error is the end
  * of the call.  Called from one place each, lest the verifier walks through it again and again. */
 static inline u64 pass_message(struct transfer *t, u64 sk, u64 regs, int call, s32 result) {
     if (call == NR_recvmmsg && read_register(regs, REG_5))
         return NO_BUFFER; /* a timeout ends the call unseen: the messages cannot be counted */
+    if (!is_message_known(regs))
+        return NO_BUFFER;
     return next_message(t, sk, regs, call, result);
 }
 

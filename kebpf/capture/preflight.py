@@ -20,11 +20,13 @@ from kebpf.capture.checks import (
     check_call_filter,
     check_cgroup,
     check_container,
+    check_containers,
     check_kernel,
     check_lockdown,
     check_machine,
     check_offsets,
     check_privileges,
+    check_units,
     check_unprivileged_bpf,
     passed,
     report_problem,
@@ -86,6 +88,8 @@ class Preflight:
         yield from trials
         yield self._check_kept()
         yield check_cgroup(host)
+        yield check_units(host)
+        yield check_containers(host)
         yield self._check_ipv6()
 
     def _check_types(self) -> Iterator[Check]:

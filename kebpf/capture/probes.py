@@ -28,6 +28,7 @@ MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
+DEFAULT_PLACES = 4096  # threads in the middle of a sendmmsg or recvmmsg at one time
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
@@ -36,7 +37,7 @@ _INODE, _TRANSPORT, _LEFT_OUT = 1, 10, 14  # their places there
 _EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
 _COUNTS = (
     *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
-    "untold_lives",
+    *("untold_lives", "lost_places"),
     *FILTER_NAMES,
 )
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
@@ -117,6 +118,7 @@ class Probes:
         connections: int = DEFAULT_CONNECTIONS,
         filters: Filters = NO_FILTERS,
         with_groups: bool = False,
+        places: int = DEFAULT_PLACES,
         cache: ProgramCache | None = None,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
@@ -127,6 +129,7 @@ class Probes:
             f"-DKEBPF_CALL_LIMIT={call_limit}",
             f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
+            f"-DKEBPF_PLACES={places}",
             f"-DKEBPF_PROCESSORS={processors}",
             *filters.flags(),
             *(["-DKEBPF_GROUPS"] if with_groups else []),

@@ -197,6 +197,11 @@ class PlaceMemory:
         proof = self._proofs.get(place.key)
         return proof is not None and proof.is_enough
 
+    def is_refuted(self, place: Place) -> bool:
+        """Whether a value here was not the request's own."""
+        proof = self._proofs.get(place.key)
+        return proof is not None and proof.is_refuted
+
     def tells(self, place: Place) -> bool:
         """Whether the value here need not be proved: nothing that many calls share."""
         if not place.is_phrase:
@@ -272,9 +277,10 @@ def choose_by_lineage(
     """
     allowed = set(range(len(certain)))
     votes: set[int] = set()
+    is_told = False
     for place in places:
-        is_proved = memory.is_proved(place)
-        if not (is_proved or memory.tells(place)):
+        is_proved, tells = memory.is_proved(place), memory.tells(place)
+        if not (is_proved or tells):
             continue
         holders = {
             index
@@ -288,7 +294,25 @@ def choose_by_lineage(
             continue  # a text that came with an answer may be anyone's
         allowed &= holders
         votes |= holders if is_vote else set()
-    return votes.pop() if len(votes) == 1 and votes == allowed else None
+        is_told |= is_vote and tells
+    if len(votes) != 1 or votes != allowed:
+        return None
+    chosen = votes.pop()
+    return chosen if is_told or not _is_contradicted(chosen, places, memory, certain) else None
+
+
+def _is_contradicted(
+    chosen: int, places: Sequence[Place], memory: PlaceMemory, certain: Sequence[Inputs]
+) -> bool:
+    """Whether a place that may yet prove itself holds what came in with one other only.
+
+    A common word that the program wrote otherwise (escaped, say) is another's by chance.
+    """
+    for place in _words_of(places):
+        holders = [index for index, one in enumerate(certain) if place.token in one.tokens]
+        if len(holders) == 1 and holders != [chosen] and not memory.is_refuted(place):
+            return True
+    return False
 
 
 def _brought(inputs: Inputs, place: Place) -> bool:

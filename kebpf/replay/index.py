@@ -109,7 +109,7 @@ class MockIndex:
         self.shared_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.possible_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.session_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
-        self.anywhere = Group()  # mocks of cases, a few of each identity
+        self.anywhere = Group()  # what cases made or may have made, a few of each identity
         self.startup = Group()
         self.background = Group()
         self.outside: list[int] = []  # ordinals of the start-up and background tiers
@@ -136,11 +136,19 @@ class MockIndex:
         if mock.tier is Tier.CASE:
             self._add_to_case(ordinal, mock, leaves)
         else:
-            group = self.startup if mock.tier is Tier.STARTUP else self.background
-            group.add(ordinal, mock, leaves)
-            self.outside.append(ordinal)
-            for name in mock.candidates:
-                self.possible_by_case[name].append(ordinal)
+            self._add_outside(ordinal, mock, leaves)
+
+    def _add_outside(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
+        """A call that may be a left-out request's is only for the cases that may have made it."""
+        self.outside.append(ordinal)
+        for name in mock.candidates:
+            self.possible_by_case[name].append(ordinal)
+        if mock.tier is Tier.STARTUP:
+            self.startup.add(ordinal, mock, leaves)
+        elif mock.candidates:
+            self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)
+        else:
+            self.background.add(ordinal, mock, leaves)
 
     def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
         self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)

@@ -3,10 +3,10 @@
 A call is the recorded one when destination, protocol and identity are equal once the bindings
 have translated it; recorded values that the program generated are compared by class and bound.
 Looked for, in this order: the calls of the case now running, in recorded order among equal
-ones; calls shared by several cases; those that may be its own or a request's that was left out;
-the start-up tier, each once, and without end before the first case; the background tier, without
-end.  A call that only another case made is answered as
-there, so that the application goes on, and reported as extra.
+ones; calls shared by several cases; those that may be its own or a request's that was left out,
+each once; the start-up tier, each once, and without end before the first case; the background
+tier, without end.  A call that only another case made is answered as there, so that the
+application goes on, and reported as extra.
 """
 
 from __future__ import annotations
@@ -182,6 +182,7 @@ class Matcher:
         found = [
             *self._known(current.group, call, current.recorded),
             *self._known(current.shared_group, call, current.shared),
+            *self._known(current.possible_group, call, current.possible),
         ]
         found = found or list(islice(self._known(self.index.startup, call), MOST_VERIFIED))
         return [item for item in found if self._used[item.ordinal]]

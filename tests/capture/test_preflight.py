@@ -68,6 +68,8 @@ class TestWithTypes:
             "redirect loads",
             "kept programs",
             "cgroup v2",
+            "units",
+            "containers",
             "IPv6 loopback",
         ]
         assert found["redirect loads"].found == "and is taken off again; loading took 0.50 s"

@@ -86,6 +86,20 @@ def test_what_came_in_may_be_more_than_was_looked_at() -> None:
     )
 
 
+def test_a_word_that_is_anothers_by_chance_does_not_outweigh_an_id() -> None:
+    """The program writes ``&`` as ``\\u0026``, as an answer to somebody else has it."""
+    memory = PlaceMemory()
+    for word in ("tea", "cup", "pot"):
+        memory.learn(find_places("db", "S", {"body": word}), inputs_of(word))
+    places = find_places("db", "S", {"id": 30805, "body": "u0026"})
+    maker, reader = inputs_of(30805, "&"), inputs_of(30804, "u0026")
+    assert choose_by_lineage(places, memory, [maker, reader], NOTHING) is None
+    assert choose_by_lineage(places[1:], memory, [maker, reader], NOTHING) == 1
+    for number in range(9):  # of the program's own making: its numbers tell nothing
+        memory.learn(find_places("db", "S", {"id": number}), inputs_of("b"))
+    assert choose_by_lineage(places, memory, [maker, reader], NOTHING) == 1
+
+
 def test_memories_are_capped() -> None:
     assert len(find_places("db", "S", list(range(1000)))) == MAX_PLACES
     memory = PlaceMemory(cap=10)

@@ -261,6 +261,15 @@ class TestTiers:
             assert run.end() == []
         assert run.matcher.finish()[0] == []  # nobody need have made the other
 
+    def test_a_call_that_may_be_of_a_request_left_out_is_made_once_by_its_cases(self) -> None:
+        run = Run(make_mock("GET", "x", answer=[1], candidates=["a"], tier=Tier.BACKGROUND))
+        run.begin("a")
+        assert [rows(run.call("GET", "x")) for _ in range(2)] == [[1], [1]]
+        assert kinds(run.end()) == [("repeated", MissKind.USED_UP)]
+        run.begin("b")
+        assert rows(run.call("GET", "x")) == [1]
+        assert kinds(run.end()) == [("extra", None)]
+
     def test_a_shared_call_is_not_judged_before_all_its_cases_ran(self) -> None:
         run = Run(make_mock("GET", "x", candidates=["a", "b"]))
         run.begin("a")

@@ -33,6 +33,7 @@ _ANCHORS = (b"Z\0\0\0\x05I", b"Z\0\0\0\x05T", b"Z\0\0\0\x05E")
 _ANCHOR_SIZE = 6
 _LOST_BYTES = "bytes of it were lost"
 _UNASKED = "an answer to nothing that was asked"
+_UNSEEN_REQUEST = "an answer came and the recording ended before its request was seen"
 
 
 class PostgresPairer:
@@ -111,7 +112,7 @@ class PostgresPairer:
         given, self._held = self._held, []
         if self._opening is not None:
             given.append(self._opening.abandon(problem))
-        return given + self._follower.abandon(problem) + self._abandon_early()
+        return given + self._follower.abandon(problem) + self._abandon_early(_UNSEEN_REQUEST)
 
     def make_lore(self) -> Lore:
         """What connections to the same server share."""
@@ -245,8 +246,8 @@ class PostgresPairer:
         self._tail = _ANCHORS[0] if is_settled else b""
         return given
 
-    def _abandon_early(self) -> list[Exchange]:
-        """Stands for the requests that were lost though their answers were seen.
+    def _abandon_early(self, problem: str = _LOST_BYTES) -> list[Exchange]:
+        """Stands for the requests that were not seen though their answers were.
 
         A gap is known only when bytes after it come, which may be much later; whoever asked was
         still under way when the answer came.
@@ -255,7 +256,7 @@ class PostgresPairer:
         is_first = True
         for message, start, _ in self._early:
             if is_first:
-                given.append(_unknown_exchange(_LOST_BYTES, start))
+                given.append(_unknown_exchange(problem, start))
             is_first = isinstance(message, m.ReadyForQuery)
         self._early.clear()
         return given

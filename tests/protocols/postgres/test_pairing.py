@@ -475,11 +475,11 @@ def test_a_lost_question_is_told_before_the_next_one_comes() -> None:
     assert [e.request["sql"] for e in found if not e.problem] == ["select 1", "select 2"]
 
 
-def test_a_lost_last_question_is_told_at_the_end() -> None:
+def test_a_last_question_not_seen_is_told_at_the_end() -> None:
     pairer, found = _answered_at_5_unasked()
     found += pairer.finish(Mark(90 * IDLE_NS))
     assert [(e.problem, e.request_start.time_ns) for e in found] == [
-        ("bytes of it were lost", 5 * IDLE_NS)
+        ("an answer came and the recording ended before its request was seen", 5 * IDLE_NS)
     ]
 
 
