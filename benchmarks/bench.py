@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.assembler_speed import measure_assembler
 from benchmarks.bulk_speed import measure_bulk
 from benchmarks.bystander_speed import measure_bystander
+from benchmarks.case_speed import measure_cases
 from benchmarks.figures import Figure, show_figure, summarise
 from benchmarks.http_speed import measure_http
 from benchmarks.postgres_speed import measure_postgres
@@ -27,7 +28,7 @@ from examples.processes import ProcessError, exiting_on_signals
 from kebpf.capture.probes import Door, choose_door
 from kebpf.kernel.btf import Btf
 
-SUBJECTS = ("shop", "http", "redis", "postgres", "bystander", "bulk", "assembler")
+SUBJECTS = ("shop", "http", "redis", "postgres", "bystander", "bulk", "assembler", "cases")
 DOORS = {Door.A: ["a", "b"], Door.B: ["b"]}  # by what the kernel has
 
 
@@ -42,6 +43,7 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
         "bystander": lambda: measure_bystander(doors, rounds, folder),
         "bulk": lambda: measure_bulk(doors, folder),
         "assembler": lambda: measure_assembler(rounds),
+        "cases": lambda: measure_cases(rounds),
     }
     for subject in subjects:
         yield from measures[subject]()

@@ -88,23 +88,6 @@ static inline void set_size(struct transfer *t, struct connection *c, u32 size) 
     __sync_fetch_and_add(&c->moved[direction], (u64)size);
 }
 
-/* Door B sees sendmmsg and recvmmsg once, at their end: on to the next of their messages. */
-static inline int begin_next_message(struct transfer *t, struct connection *c) {
-    u32 size = 0;
-    if (!t->messages_left)
-        return 0;
-    read_user(&size, sizeof(size), (void *)(t->message + MMSGHDR_LEN));
-    set_message(t, t->message);
-    t->piece.head.kind = KEBPF_DATA;
-    t->piece.reason = 0;
-    t->failure = 0;
-    t->behind -= size;
-    set_size(t, c, size);
-    t->message += MMSGHDR_SIZE;
-    t->messages_left--;
-    return 1;
-}
-
 /* One buffer, or a chunk of it.  Gives 0 at the transfer's end. */
 static inline int advance(struct transfer *t, struct connection *c) {
     if (!t->buffer_left && t->remaining && !t->failure)
@@ -196,14 +179,15 @@ static inline int is_consuming(u32 direction, u32 flags) {
 }
 
 /* `result` bytes went through `sk` in the current call of a target; `regs` are its registers, and
- * name the call's buffers unless an `operation` without any is given.  `messages` is not 0 for a
- * whole sendmmsg or recvmmsg: then `result` is its first message's. */
+ * name the call's buffers unless an `operation` without any is given.  `vector` is what the
+ * door's find_message() needs for sendmmsg and recvmmsg: door A's the message, door B's the number
+ * of messages, of which `result` is the first one's. */
 static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction, u32 flags,
-                          u32 messages, u32 operation) {
+                          u64 vector, u32 operation) {
     struct connection *c = find_connection(sk, result);
     if (!c || is_left_out(c))
         return 0;
-    if (result == 0 && messages < 2) {
+    if (result == 0 && vector < 2) {
         if (direction == INGRESS && (read_shutdown(sk) & SHUTDOWN_RECEIVE) &&
             (c->transport == KEBPF_TCP || c->transport == KEBPF_UNIX_STREAM))
             send_end(sk, c, direction);
@@ -213,12 +197,14 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
     if (!t)
         return 0;
     int call = read_call(regs);
-    u64 destination = find_buffers(t, regs, call, result, messages);
+    u64 destination = find_buffers(t, regs, call, result, vector);
     if (operation == KEBPF_OTHER && direction == INGRESS && (flags & MSG_TRUNC) &&
         c->transport == KEBPF_TCP)
         operation = KEBPF_TRUNCATED;
     else if (destination == NO_BUFFER && call == NR_recvmmsg)
-        operation = KEBPF_RECVMMSG;
+        operation = read_register(regs, REG_5) ? KEBPF_RECVMMSG : KEBPF_VECTOR;
+    else if (destination == NO_BUFFER && call == NR_sendmmsg)
+        operation = KEBPF_VECTOR;
     if (operation)
         destination = NO_BUFFER;
     set_size(t, c, result);

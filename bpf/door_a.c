@@ -8,6 +8,7 @@
 #include "filters.h"
 #include "connection.h"
 #include "buffers.h"
+#include "vectors_a.h"
 #include "capture.h"
 #include "groups.h"
 #include "short.h"
@@ -32,11 +33,11 @@ static inline u32 find_operation(u64 regs, u64 sk, u32 direction) {
 }
 
 /* A failed receive moves nothing; it only ends a recvmmsg, if ever there was one. */
-static inline int end_vector(u64 sk) {
+static inline int end_vector(void) {
     u32 which = COUNT_VECTOR_READS;
     u64 *vectors = counts.lookup(&which);
     if (vectors && *vectors && is_target())
-        pass_message(sk, (u64)bpf_task_pt_regs(bpf_get_current_task_btf()), -1);
+        end_messages();
     return 0;
 }
 
@@ -65,17 +66,24 @@ int capture_long(struct bpf_raw_tracepoint_args *ctx) {
         return 0;
     u64 sk = t->connection, regs = find_registers(find_task(), 0);
     u32 direction = t->piece.head.direction, flags = t->flags;
+    u64 vector = 0;
     s32 result = t->result;
-    if (result <= 0)
-        pass_message(sk, regs, result);
+    int call = read_call(regs);
+    if (call == NR_sendmmsg || call == NR_recvmmsg) {
+        if (result < 0)
+            end_messages();
+        else
+            vector = pass_message(t, sk, regs, call, result);
+    }
     if (result < 0)
         return 0;
-    return capture(ctx, regs, sk, result, direction, flags, 0, find_operation(regs, sk, direction));
+    return capture(ctx, regs, sk, result, direction, flags, result ? vector : 0,
+                   find_operation(regs, sk, direction));
 }
 
 static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction) {
     if (result < 0 && direction == INGRESS)
-        return end_vector(sk);
+        return end_vector();
     u64 task = find_task();
     if (!is_known_target(read_process(task)) || !is_consuming(direction, flags))
         return 0;

@@ -8,6 +8,7 @@
 #include "filters.h"
 #include "connection.h"
 #include "buffers.h"
+#include "vectors_b.h"
 #include "capture.h"
 #include "groups.h"
 #include "short.h"

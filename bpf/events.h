@@ -16,6 +16,7 @@ enum kebpf_kind {
     /* from the reader in user space, between the others */
     KEBPF_GIVEN_UP = 8, /* struct kebpf_given_up: a connection whose bytes are kept no more */
     KEBPF_LOSS = 9,     /* struct kebpf_loss: records found no room in the ring */
+    KEBPF_HELD = 10,    /* struct kebpf_held: what a process had when it became a target */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -44,6 +45,7 @@ enum kebpf_operation {
     KEBPF_IO_URING = 3,  /* or the kernel on its own account */
     KEBPF_TRUNCATED = 4, /* read with MSG_TRUNC: thrown away */
     KEBPF_RECVMMSG = 5,  /* with a timeout: which of its messages it is cannot be told */
+    KEBPF_VECTOR = 6,    /* sendmmsg or recvmmsg while too many threads were in one: the same */
 };
 
 enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3, KEBPF_JOIN = 4 };
@@ -114,4 +116,12 @@ struct kebpf_given_up {
 struct kebpf_loss {
     struct kebpf_head head; /* its time: when the loss was noticed */
     __u64 since_ns;         /* it was not there yet */
+};
+
+/* Of a process (`head.pid`) that KEBPF_JOIN told of: one of its sockets, or where it listens. */
+struct kebpf_held {
+    struct kebpf_head head;
+    __u64 inode;   /* or 0 */
+    __u32 port;    /* of TCP, or 0 */
+    __u32 is_last; /* all was told */
 };

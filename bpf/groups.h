@@ -23,6 +23,13 @@ struct group_path {
 BPF_HASH(groups, struct group, u32, 16384);        /* watched → 1; mkdir adds, rmdir removes */
 BPF_HASH(group_paths, struct group_path, u32, 64); /* watched again when made again → 1 */
 BPF_PERCPU_ARRAY(group_scratch, struct group_path, 1);
+BPF_ARRAY(recorder, u32, 1); /* kebpf's own process, which is never watched; user space writes it */
+
+static inline int is_recorder(u32 process) {
+    u32 slot = 0;
+    u32 *own = recorder.lookup(&slot);
+    return own && *own == process;
+}
 
 static inline void read_group(struct group *group, u64 cgroup) {
     u64 node = 0, root = 0;
@@ -36,7 +43,7 @@ static inline void read_group(struct group *group, u64 cgroup) {
 static inline int is_started_in_group(u64 child, u32 parent) {
     struct group group = {};
     u64 set = 0, cgroup = 0;
-    if (parent == KEBPF_SELF)
+    if (is_recorder(parent))
         return 0;
     READ(set, child, OFF_TASK_GROUPS);
     READ(cgroup, set, OFF_GROUPS_DEFAULT);
@@ -53,10 +60,10 @@ int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx) {
     if (!groups.lookup(&group))
         return 0;
     READ(process, ctx->args[2], OFF_TASK_TGID);
-    if (process == KEBPF_SELF || is_known_target(process))
+    if (is_recorder(process) || is_known_target(process))
         return 0;
+    send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN); /* before its bytes */
     add_target(process);
-    send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN);
     return 0;
 }
 

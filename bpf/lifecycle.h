@@ -36,6 +36,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
         return 0;
     u64 signal = 0;
     u32 live = 0, process = bpf_get_current_pid_tgid() >> 32;
+    end_messages(); /* the thread's */
     READ(signal, ctx->args[0], OFF_TASK_SIGNAL);
     READ(live, signal, OFF_SIGNAL_LIVE);
     if (live)

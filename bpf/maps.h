@@ -83,6 +83,7 @@ enum {
     COUNT_UNFOLLOWED_BYTES, /* of sockets that `connections` had no room for */
     COUNT_VECTOR_READS,     /* recvmmsg calls with more than one message */
     COUNT_UNTOLD_LIVES,     /* of sockets whose end no tracepoint tells */
+    COUNT_LOST_PLACES,      /* in a sendmmsg or recvmmsg, for want of room (buffers.h) */
     COUNT_LEFT_OUT,         /* connections: three counts, in the order of enum filter */
     COUNTS = COUNT_LEFT_OUT + 3,
 };

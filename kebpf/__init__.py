@@ -1,8 +1,15 @@
 """Records a running service through eBPF and replays it with what it depends on switched off."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("kebpf")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0"
+
+def __getattr__(name: str) -> str:
+    """The version, looked up when it is asked for: that takes longer than all the rest of it."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kebpf")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"

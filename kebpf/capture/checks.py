@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kebpf.capture.containers import MANAGERS
 from kebpf.capture.host import Host
 from kebpf.kernel.btf import Btf
 from kebpf.kernel.cgroup import find_cgroup2_mount
@@ -14,6 +16,8 @@ from kebpf.kernel.offsets import find_offsets
 OLDEST_KERNEL = (5, 8)  # the first with BPF ring buffers
 TRIED_MACHINES = ("x86_64",)
 BUILT_MACHINES = ("x86_64", "aarch64")
+
+PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "bin")
 
 USE_SUDO = "run `sudo kebpf doctor`"
 ON_HOST = "run kebpf on the host itself"
@@ -170,6 +174,29 @@ def check_unprivileged_bpf(host: Host) -> Check:
     """Told because people look for it; it says nothing about root."""
     value = host.read("proc/sys/kernel/unprivileged_bpf_disabled")
     return passed("unprivileged BPF", f"{value or 'unknown'} (of no matter to root)")
+
+
+def check_units(host: Host) -> Check:
+    """How a systemd unit is found."""
+    if (host.root / "run/systemd/system").is_dir():
+        return passed("units", "systemd runs: --unit asks it")
+    return passed("units", "systemd does not run: --unit looks for the control group of that name")
+
+
+def check_containers(host: Host) -> Check:
+    """How a container is found."""
+    found = [one for one in MANAGERS if _has_program(host, one)]
+    if found:
+        return passed("containers", f"--container takes ids, and names that {_or(found)} knows")
+    return passed("containers", f"no {_or(MANAGERS)} here: --container takes ids, not names")
+
+
+def _has_program(host: Host, name: str) -> bool:
+    return any((host.root / folder / name).exists() for folder in PROGRAM_FOLDERS)
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def check_cgroup(host: Host) -> Check:

@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _HELPER = re.compile(r".*conmon-[0-9a-f]{64}(?:\.scope)?")  # watches a container, is not in it
 _NAME_FOLDER = re.compile(r"lxc\.payload\.(.+)|machine-(.+)\.scope")  # LXC, systemd-nspawn
 _SHORT = 12
-_MANAGERS = ("docker", "podman", "nerdctl")
+MANAGERS = ("docker", "podman", "nerdctl")
 _MANAGER_SECONDS = 10
 _MOST_LISTED = 5
 
@@ -125,7 +125,7 @@ def _find_by_process(told: _Told, hierarchies: list[Hierarchy]) -> Group | None:
 
 
 def _ask_managers(wanted: str) -> _Told | None:
-    for manager in _MANAGERS:
+    for manager in MANAGERS:
         told = _ask(manager, wanted)
         if told is not None:
             return told

@@ -26,7 +26,8 @@ class LogHead:
 
     ``clock_offset_ns`` added to an event's time gives nanoseconds since the Unix epoch;
     ``listening`` are the target's listening ports when recording began, ``sockets`` the inodes
-    of the sockets it had open.
+    of the sockets it had open.  ``target`` says what was
+    recorded, ``filters`` which options left connections out.
     """
 
     clock_offset_ns: int
@@ -36,6 +37,8 @@ class LogHead:
     command: list[str] = field(default_factory=list)
     executable: str = ""
     kernel: str = ""
+    target: str = ""
+    filters: list[str] = field(default_factory=list)
     version: int = LOG_VERSION
 
 

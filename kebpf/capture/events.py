@@ -15,6 +15,7 @@ CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
 GIVEN_UP_TAIL = struct.Struct("=QQ")
 LOSS_TAIL = struct.Struct("=Q")
+HELD_TAIL = struct.Struct("=QII")
 _RECORD = struct.Struct("=II")
 #: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
 PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
@@ -41,6 +42,7 @@ class Kind(enum.IntEnum):
     PROCESS = 7
     GIVEN_UP = 8
     LOSS = 9
+    HELD = 10
 
 
 class Direction(enum.IntEnum):
@@ -76,6 +78,7 @@ class Operation(enum.IntEnum):
     IO_URING = 3
     TRUNCATED = 4
     RECVMMSG = 5
+    VECTOR = 6
 
 
 _UNREADABLE = "from memory that could not be read"
@@ -86,6 +89,7 @@ _OPERATION_NAMES = {
     Operation.IO_URING: "by io_uring",
     Operation.TRUNCATED: "by reading with MSG_TRUNC",
     Operation.RECVMMSG: "by recvmmsg with a timeout",
+    Operation.VECTOR: "by sendmmsg or recvmmsg in too many threads at once",
 }
 
 
@@ -235,7 +239,20 @@ class Loss:
     since_ns: int
 
 
-Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process that joined (``head.pid``) had: a socket, or a TCP port it listens on.
+
+    With ``is_last`` neither: all of it was told.
+    """
+
+    head: Head
+    inode: int
+    port: int
+    is_last: bool
+
+
+Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss | Held
 
 
 class EventError(Exception):
@@ -314,6 +331,11 @@ def _decode_loss(_: int, head: Head, data: bytes, at: int, __: int) -> Loss:
     return Loss(head, LOSS_TAIL.unpack_from(data, at)[0])
 
 
+def _decode_held(_: int, head: Head, data: bytes, at: int, __: int) -> Held:
+    inode, port, is_last = HELD_TAIL.unpack_from(data, at)
+    return Held(head, inode, port, bool(is_last))
+
+
 def _decode_end(_: int, head: Head, __: bytes, ___: int, ____: int) -> End:
     return End(head)
 
@@ -328,6 +350,7 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
     Kind.PROCESS: (PROCESS_TAIL.size, _decode_process),
     Kind.GIVEN_UP: (GIVEN_UP_TAIL.size, _decode_given_up),
     Kind.LOSS: (LOSS_TAIL.size, _decode_loss),
+    Kind.HELD: (HELD_TAIL.size, _decode_held),
 }
 
 
@@ -337,7 +360,7 @@ def decode_event(data: bytes, at: int, end: int) -> Event:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
-        if kind not in (Kind.PROCESS, Kind.LOSS):
+        if kind not in (Kind.PROCESS, Kind.LOSS, Kind.HELD):
             Transport(transport)
         Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)

@@ -35,6 +35,14 @@ class Filters:
     def has_any(self) -> bool:
         return bool(self.ports or self.excluded_ports or self.is_inbound_only)
 
+    def describe(self) -> list[str]:
+        """As a person gave them: ``--port 80``."""
+        return [
+            *(f"--port {port}" for port in self.ports),
+            *(f"--exclude-port {port}" for port in self.excluded_ports),
+            *(["--inbound-only"] if self.is_inbound_only else []),
+        ]
+
     def flags(self) -> list[str]:
         """What the compiler is told."""
         wanted = {

@@ -20,11 +20,13 @@ from kebpf.capture.checks import (
     check_call_filter,
     check_cgroup,
     check_container,
+    check_containers,
     check_kernel,
     check_lockdown,
     check_machine,
     check_offsets,
     check_privileges,
+    check_units,
     check_unprivileged_bpf,
     passed,
     report_problem,
@@ -35,6 +37,7 @@ from kebpf.capture.probes import Door, choose_door
 from kebpf.capture.trials import KernelTrials
 from kebpf.kernel.btf import VMLINUX_BTF, Btf
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import FOLDER, UntrustedError
 
 _NOT_TRIED = "not tried: it needs root"
 _DOORS = {
@@ -52,6 +55,8 @@ class Trials(Protocol):
     def load_door(self, door: Door) -> float: ...
 
     def redirect_cgroup(self) -> float: ...
+
+    def count_kept(self) -> int: ...
 
     def bind_ipv6_loopback(self) -> None: ...
 
@@ -81,7 +86,10 @@ class Preflight:
         trials = [*self._try_doors(), self._try_redirect()]
         yield check_call_filter(host, all(each.status is Status.OK for each in trials))
         yield from trials
+        yield self._check_kept()
         yield check_cgroup(host)
+        yield check_units(host)
+        yield check_containers(host)
         yield self._check_ipv6()
 
     def _check_types(self) -> Iterator[Check]:
@@ -139,6 +147,20 @@ class Preflight:
                 else warn(name, f"{error} (not needed on this host)", remedy)
             )
         return passed(name, f"and is taken off again; loading took {seconds:.2f} s")
+
+    def _check_kept(self) -> Check:
+        """Compiled programs of earlier runs, which are not used unless only root can have them."""
+        name = "kept programs"
+        if not self._host.is_root:
+            return warn(name, _NOT_TRIED, USE_SUDO)
+        try:
+            number = self._trials.count_kept()
+        except FileNotFoundError:
+            return passed(name, "none yet: the first recording compiles and keeps them")
+        except (UntrustedError, OSError) as error:
+            found = f"not used, so that each recording starts with the compiler: {error}"
+            return warn(name, found, f"remove {FOLDER}: the next recording makes it anew")
+        return passed(name, f"{number} in {FOLDER}")
 
     def _guess_obstacle(self) -> str:
         host = self._host

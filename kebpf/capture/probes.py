@@ -14,10 +14,12 @@ from kebpf.capture.events import Transport
 from kebpf.capture.filters import FILTER_NAMES, NO_FILTERS, Filters
 from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint, run_raw_tracepoint
 from kebpf.kernel.btf import Btf
+from kebpf.kernel.compiled import Compiled
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.hierarchies import GROUP_KEY, GROUP_PATH_KEY, Group
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.offsets import group_offset_flags, offset_flags
-from kebpf.kernel.programs import Program, load_programs
+from kebpf.kernel.programs import Loaded, Program, load_kept, load_programs, make_key
 from kebpf.kernel.ring import RingBuffer
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -26,6 +28,7 @@ MOST_BUFFERS = 1024  # of one call (UIO_MAXIOV)
 DEFAULT_RING_SIZE = 4 << 20  # bytes
 DEFAULT_CALL_LIMIT = 8 << 20  # bytes of one call that are copied
 DEFAULT_CONNECTIONS = 65_536  # followed at one time; the bytes of others are counted
+DEFAULT_PLACES = 4096  # threads in the middle of a sendmmsg or recvmmsg at one time
 
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
@@ -34,7 +37,7 @@ _INODE, _TRANSPORT, _LEFT_OUT = 1, 10, 14  # their places there
 _EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
 _COUNTS = (
     *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
-    "untold_lives",
+    *("untold_lives", "lost_places"),
     *FILTER_NAMES,
 )
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
@@ -103,8 +106,8 @@ class Probes:
     """Loaded and attached probes; descriptors hold them, so they end with this process.
 
     `watch` after ``attach``: a target is seen by all probes from the same moment on.
-    Without ``filters`` and ``with_groups`` (whether `watch_groups` will be called) the programs
-    hold nothing of either.
+    A ``cache`` spares the compiler from the second time on.  Without ``filters`` and
+    ``with_groups`` (whether `watch_groups` will be called) the programs hold nothing of either.
     """
 
     def __init__(
@@ -115,32 +118,26 @@ class Probes:
         connections: int = DEFAULT_CONNECTIONS,
         filters: Filters = NO_FILTERS,
         with_groups: bool = False,
+        places: int = DEFAULT_PLACES,
+        cache: ProgramCache | None = None,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
         self._tracepoints = {**_ENTRIES[self.door], **_COMMON, **(_GROUPS if with_groups else {})}
-        flags = [
-            *offset_flags(btf),
+        settings = [
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
             f"-DKEBPF_CALL_LIMIT={call_limit}",
             f"-DKEBPF_ROUNDS={_count_rounds(call_limit)}",
             f"-DKEBPF_CONNECTIONS={connections}",
+            f"-DKEBPF_PLACES={places}",
             f"-DKEBPF_PROCESSORS={processors}",
             *filters.flags(),
-            *([*group_offset_flags(btf), "-DKEBPF_GROUPS"] if with_groups else []),
-            f"-DKEBPF_SELF={os.getpid()}",
+            *(["-DKEBPF_GROUPS"] if with_groups else []),
         ]
         names = list(_MAPS)
         names += ["ports", "listening"] if filters.has_any else []
-        names += ["groups", "group_paths"] if with_groups else []
-        raw, continuations = Program(RAW_TRACEPOINT), _CONTINUATIONS[self.door]
-        self._loaded = load_programs(
-            f"door_{self.door.value}.c",
-            dict.fromkeys((*self._tracepoints.values(), *continuations, _ENDING), raw),
-            names,
-            flags,
-            {"continuations": continuations},
-        )
+        names += ["groups", "group_paths", "recorder"] if with_groups else []
+        self._loaded = self._load(btf, settings, names, cache)
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
         self._slots = Map(maps["target_slots"], 4, 8)
@@ -151,10 +148,32 @@ class Probes:
         if with_groups:
             self._groups = Map(maps["groups"], GROUP_KEY.size, 4)
             self._group_paths = Map(maps["group_paths"], GROUP_PATH_KEY.size, 4)
+            Map(maps["recorder"], 4, 4)[_U32.pack(0)] = _U32.pack(os.getpid())
         if filters.has_any:
             filters.write(Map(maps["ports"], 4, 4))
         self.ring = RingBuffer(maps["events"], ring_size)
         self._links: list[int] = []
+
+    def _load(
+        self, btf: Btf, settings: list[str], maps: list[str], cache: ProgramCache | None
+    ) -> Loaded:
+        """The programs, kept from another run or compiled now."""
+        continuations = _CONTINUATIONS[self.door]
+        programs = (*self._tracepoints.values(), *continuations, _ENDING)
+        source, tail_calls = f"door_{self.door.value}.c", {"continuations": continuations}
+        key = make_key(btf.digest(), source, programs, maps, settings) if cache else ""
+        kept = load_kept(cache, key, maps, tail_calls) if cache else None
+        if kept is not None:
+            return kept
+
+        def keep(compiled: Compiled) -> None:
+            if cache is not None:
+                cache.keep(key, compiled.encode())
+
+        flags = [*offset_flags(btf), *settings]
+        flags += group_offset_flags(btf) if "-DKEBPF_GROUPS" in settings else []
+        wanted = dict.fromkeys(programs, Program(RAW_TRACEPOINT))
+        return load_programs(source, wanted, maps, flags, tail_calls, keep if cache else None)
 
     def watch(self, pids: Iterable[int]) -> None:
         """Adds processes to the targets; their later children follow by themselves."""

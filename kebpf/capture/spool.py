@@ -12,7 +12,7 @@ import os
 import struct
 
 PAGE = mmap.PAGESIZE
-DEFAULT_QUOTA = 128 << 20  # bytes
+DEFAULT_QUOTA = 64 << 20  # bytes
 LEAST_QUOTA = 4 << 20
 
 _FRAME = struct.Struct("=Q")  # before each run: its size

@@ -29,7 +29,8 @@ class Target:
 
     They are ``leaders`` with their descendants, or all that is in the control group ``group``.
     ``title`` is what it is called to a person (empty for processes), ``name`` what a recording of
-    it is called.  One that ``is_lasting`` is recorded on when none of its processes is left.
+    it is called, ``origin`` what was asked for if that was neither.  One that ``is_lasting`` is
+    recorded on when none of its processes is left.
     """
 
     facts: ProcessFacts
@@ -42,16 +43,19 @@ class Target:
     listening: list[int] = field(default_factory=list)
     sockets: list[int] = field(default_factory=list)  # inodes
     open_connections: int = 0
+    origin: str = ""
 
     @property
     def groups(self) -> list[Group]:
         """The control group, if it is one, and those below it now."""
         return [] if self.group is None else list_below(self.group)
 
-    def describe_end(self) -> str:
-        """What to say when nothing of it is left before the recording could begin."""
-        what = self.title or f"process {self.facts.pid}"
-        return f"{what} ended before the recording began"
+    def describe(self) -> str:
+        """What was asked for: ``process 4711``, ``unit shop.service``."""
+        if self.origin or self.title:
+            return self.origin or self.title
+        pids = self.leaders or [self.facts.pid]
+        return f"process{'es' if len(pids) > 1 else ''} {', '.join(map(str, pids))}"
 
 
 def check_process(pid: int) -> ProcessFacts:

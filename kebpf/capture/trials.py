@@ -9,6 +9,7 @@ from contextlib import closing
 
 from kebpf.capture.probes import Door, Probes
 from kebpf.kernel.cgroup import make_cgroup
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.programs import find_interpreter
 from kebpf.kernel.redirect import Redirect, RedirectPorts
 
@@ -54,6 +55,10 @@ class KernelTrials:
             begin = time.monotonic()
             with closing(Redirect(group.path, _NO_PORTS)):
                 return time.monotonic() - begin
+
+    def count_kept(self) -> int:
+        """Files of compiled programs.  Raises `UntrustedError` and ``OSError``."""
+        return ProgramCache().check()
 
     def bind_ipv6_loopback(self) -> None:
         """Raises ``OSError`` where ::1 is not there."""

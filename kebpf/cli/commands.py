@@ -15,6 +15,8 @@ from kebpf.cli.options import (
     DEFAULT_RING_SIZE,
     DEFAULT_TIMEOUT,
     LEAST_BACKLOG,
+    MAX_PORT,
+    MOST_BACKLOG,
     RECORDINGS_FOLDER,
     Door,
     MockOptions,
@@ -23,7 +25,6 @@ from kebpf.cli.options import (
 )
 
 MAX_SECONDS = 1e9
-MAX_PORT = 65535
 
 
 @dataclass(slots=True)
@@ -155,16 +156,15 @@ def record(
     ] = None,
     user: UserOption = None,
     backlog: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="MIB",
             min=LEAST_BACKLOG,
-            max=65536,
-            show_default=False,
+            max=MOST_BACKLOG,
             help="Memory for what was captured and is not parsed yet, in MiB."
             f"  [default: {DEFAULT_BACKLOG}]",
         ),
-    ] = DEFAULT_BACKLOG,
+    ] = None,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
     ring_size: Annotated[
         int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
@@ -178,63 +178,38 @@ def record(
     kebpf record --container ID
     kebpf record -- COMMAND...
     """
-    from kebpf.cli.command import choose_command, to_words
+    from kebpf.cli.choosing import (
+        choose_backlog,
+        choose_user,
+        complete_filters,
+        complete_target,
+    )
     from kebpf.cli.config import load_config
     from kebpf.cli.record import record as run_record
 
     config = load_config(Path.cwd())
-    command = _command_behind_dashes(context)
-    named = {
-        "--pid": bool(pid),
-        "--cgroup": cgroup is not None,
-        "--unit": unit is not None,
-        "--container": container is not None,
-        "-- COMMAND": bool(command),
-    }
-    _check_one_kind([kind for kind, is_given in named.items() if is_given])
-    _check_ports(port or [], exclude_port or [])
-    if not any(named.values()):
-        command = to_words(choose_command(command, None, config.command))
-        if not command:
-            raise CommandUsageError(
-                "nothing to record was named", hint=f"name it with {_join_or(list(named))}"
-            )
-    return run_record(
-        RecordOptions(
-            pids=list(dict.fromkeys(pid or [])),
-            cgroup=cgroup,
-            unit=unit,
-            container=container,
-            ports=list(dict.fromkeys(port or [])),
-            excluded_ports=list(dict.fromkeys(exclude_port or [])),
-            is_inbound_only=inbound_only,
-            command=command,
-            output=output or config.output or RECORDINGS_FOLDER,
-            name=name or config.name,
-            duration=duration if duration is not None else config.duration,
-            as_json=as_json,
-            keep_events=keep_events,
-            door=door,
-            ring_size=ring_size,
-            backlog=backlog,
-            user=user or config.user,
-        )
+    options = RecordOptions(
+        pids=list(dict.fromkeys(pid or [])),
+        cgroup=cgroup,
+        unit=unit,
+        container=container,
+        ports=port or [],
+        excluded_ports=exclude_port or [],
+        is_inbound_only=inbound_only,
+        command=_command_behind_dashes(context),
+        output=output or config.output or RECORDINGS_FOLDER,
+        name=name or config.name,
+        duration=duration if duration is not None else config.duration,
+        as_json=as_json,
+        keep_events=keep_events,
+        door=door,
+        ring_size=ring_size,
+        backlog=choose_backlog(backlog, config),
     )
-
-
-def _check_one_kind(given: list[str]) -> None:
-    if len(given) > 1:
-        raise CommandUsageError(f"give one kind of target only, not {' and '.join(given)}")
-
-
-def _check_ports(ports: list[int], excluded: list[int]) -> None:
-    both = sorted(set(ports) & set(excluded))
-    if both:
-        raise CommandUsageError(f"port {both[0]} is both to be recorded and to be left out")
-
-
-def _join_or(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+    complete_target(options, config)
+    complete_filters(options, config)
+    options.user = choose_user(user, options, config)
+    return run_record(options)
 
 
 @app.command()

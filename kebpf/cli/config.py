@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from kebpf.cli.errors import CommandUsageError
+from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG
 
 CONFIG_NAME = "kebpf.yml"
 MAX_SECONDS = 1e9
@@ -20,7 +21,7 @@ EMPTY_TAG = "tag:yaml.org,2002:null"
 class Config:
     """What ``kebpf.yml`` says; what it does not say is ``None`` or empty.
 
-    Times are in seconds; ``noise`` are JSON pointers into responses.
+    Times are in seconds, ``backlog`` in MiB; ``noise`` are JSON pointers into responses.
     """
 
     command: str | list[str] | None = None
@@ -31,6 +32,13 @@ class Config:
     delay: float | None = None
     duration: float | None = None
     noise: list[str] = field(default_factory=list)
+    cgroup: Path | None = None
+    unit: str | None = None
+    container: str | None = None
+    port: list[int] = field(default_factory=list)
+    exclude_port: list[int] = field(default_factory=list)
+    inbound_only: bool = False
+    backlog: int | None = None
 
 
 class _WrongValueError(Exception):
@@ -64,7 +72,7 @@ def parse_config(text: str) -> Config:
             raise CommandUsageError(f"{where} is given twice")
         seen.add(key)
         try:
-            setattr(config, key, _READERS[key](value))
+            setattr(config, key.replace("-", "_"), _READERS[key](value))
         except _WrongValueError as error:
             raise CommandUsageError(f"{where} must be {error}") from error
     return config
@@ -141,6 +149,29 @@ def _read_noise(value: Any) -> list[str]:
     raise _WrongValueError("a list of paths such as /body/updated_at")
 
 
+def _read_ports(value: Any) -> list[int]:
+    ports = value if isinstance(value, list) else [value]
+    if not ports or not all(_is_number(port, 1, MAX_PORT) for port in ports):
+        raise _WrongValueError(f"a port or a list of ports, each from 1 to {MAX_PORT}")
+    return list(ports)
+
+
+def _read_truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _WrongValueError("true or false")
+    return value
+
+
+def _read_backlog(value: Any) -> int:
+    if not _is_number(value, LEAST_BACKLOG, MOST_BACKLOG):
+        raise _WrongValueError(f"a whole number of MiB from {LEAST_BACKLOG} to {MOST_BACKLOG}")
+    return int(value)
+
+
+def _is_number(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 _READERS: dict[str, Callable[[Any], object]] = {
     "command": _read_command,
     "output": _read_path,
@@ -150,4 +181,11 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "delay": _read_seconds,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
+    "cgroup": _read_path,
+    "unit": _read_text,
+    "container": _read_text,
+    "port": _read_ports,
+    "exclude-port": _read_ports,
+    "inbound-only": _read_truth,
+    "backlog": _read_backlog,
 }

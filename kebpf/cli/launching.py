@@ -43,6 +43,7 @@ async def _record(options: RecordOptions, assembly: Assembly, stack: ExitStack) 
         target = resolve_target([pid])
         target.facts = describe_command(target.facts, options.command)
         target.name = target.facts.name
+        target.origin = "a command, from its start"
         session = Session(options, target, assembly, stack)
         session.begin()
         sessions.append(session)

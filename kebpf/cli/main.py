@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -22,6 +23,12 @@ from kebpf.cli.errors import (
 
 HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
 COMMANDS_WITH_COMMAND = ("record", "test", "mock")
+_PLAIN = (
+    (re.compile(r"is not a valid int(?:eger)?(?: range)?"), "is not a whole number"),
+    (re.compile(r"is not in the range (\d+)<=x<=(\d+)"), r"has to be from \1 to \2"),
+    (re.compile(r"is not in the range x>=(\d+)"), r"has to be \1 or more"),
+    (re.compile(r"got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)"), r"nothing takes \1 here"),
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # typer exports no other name for what it raises on a wrong command line, in any of its versions.
@@ -57,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.message, error.hint, error.exit_status)
     except UsageError as error:
         message = cast(_UsageMessage, error).format_message().strip().rstrip(".")
-        return _fail(message[:1].lower() + message[1:], HELP_HINT, ExitStatus.USAGE)
+        return _fail(say_plainly(message[:1].lower() + message[1:]), HELP_HINT, ExitStatus.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
@@ -66,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail_writing(error) if error.errno in _FULL else _fail_unexpectedly(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary: it reports what it caught
         return _fail_unexpectedly(error)
+
+
+def say_plainly(message: str) -> str:
+    """A sentence of the command line's library without its notation."""
+    for pattern, plain in _PLAIN:
+        message = pattern.sub(plain, message)
+    return message
 
 
 def _accept_any_character() -> None:

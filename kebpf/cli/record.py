@@ -27,21 +27,20 @@ from kebpf.capture.target import (
 from kebpf.cli.errors import DEBUG_VARIABLE, DEFECT_HINT, CommandUsageError, KebpfError
 from kebpf.cli.options import Door as DoorOption
 from kebpf.cli.options import RecordOptions
+from kebpf.cli.outcome import make_notes, make_status
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 from kebpf.recording.assembly import AssemblerError, Assembly, EventLogFullError
 from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.progress import Progress
-from kebpf.recording.recorder import Ending, Recording, begin_recording
-from kebpf.recording.served import describe_served
-from kebpf.report.recording import (
-    RecordingDisplay,
-    RecordingStatus,
+from kebpf.recording.recorder import Recording, begin_recording
+from kebpf.report.recorded import (
     describe_opening,
     describe_subject,
-    open_display,
     summary_object,
 )
+from kebpf.report.recording import RecordingDisplay, open_display
 
 _SHOW_SECONDS = 0.25
 _MEBIBYTE = 1 << 20
@@ -89,7 +88,7 @@ def record_running(options: RecordOptions, assembly: Assembly) -> int:
         session = Session(options, find_target(options), assembly, stack)
         session.begin()
         session.watch(session.stop)
-        return session.finish()
+        return session.finish(*session.explain_end())
 
 
 def find_target(options: RecordOptions) -> Target:
@@ -138,13 +137,15 @@ class Session:
         events = None if options.keep_events is None else str(options.keep_events)
         assembly.prepare(Prepare(str(self._folder), name, find_owner(), events))
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
+        self._filters = Filters(
+            tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
+        )
         self._probes = Probes(
             door,
             ring_size=_power_of_two(options.ring_size * _MEBIBYTE),
-            filters=Filters(
-                tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
-            ),
+            filters=self._filters,
             with_groups=target.group is not None,
+            cache=ProgramCache(),
         )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
@@ -152,12 +153,15 @@ class Session:
         )
         stack.callback(self._display.close)
         self._next_show = 0.0
+        self._is_running = True
         self._recording: Recording | None = None
         self.stop = Stop(None)
 
     def begin(self) -> None:
         """Capturing when it returns; signals and the duration end it from here on."""
-        self._recording = begin_recording(self._probes, self._target, self._assembly)
+        self._recording = begin_recording(
+            self._probes, self._target, self._assembly, self._filters.describe()
+        )
         self.stop = Stop(self._options.duration)
         for number in _END_SIGNALS:
             signal.signal(number, self.stop.receive_signal)
@@ -168,17 +172,30 @@ class Session:
         subject = describe_subject(
             self._target.title, self._options.pids or [facts.pid], len(self._target.pids)
         )
-        opening = describe_opening(subject, " ".join(facts.command), self._target.open_connections)
+        several = len(self._options.pids) > 1 or bool(self._target.title and self._target.pids[1:])
+        opening = describe_opening(
+            subject,
+            " ".join(facts.command),
+            self._target.open_connections,
+            self._options.duration,
+            several,
+        )
         self._display.start(opening)
         return self._begun().watch(should_stop, self._show)
+
+    def explain_end(self) -> list[str]:
+        """Why it ended, if nobody ended it."""
+        if self.stop():
+            return []
+        return [f"{self._target.describe()} ended, and the recording with it"]
 
     def finish(self, *notes: str) -> int:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
         for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
             signal.signal(number, signal.SIG_IGN)
-        ending = self._begun().finish()
+        ending = self._begun().finish(self._show)
         status = make_status(ending.progress)
-        status.notes = [*notes, *make_notes(ending)]
+        status.notes = [*notes, *make_notes(ending.progress)]
         self._display.finish(status, self._folder)
         if self._options.as_json:
             sys.stdout.write(json.dumps(summary_object(status, self._folder)) + "\n")
@@ -193,47 +210,21 @@ class Session:
         now = time.monotonic()
         if now >= self._next_show:
             self._next_show = now + _SHOW_SECONDS
+            self._tell_of_restarts()
             self._display.update(make_status(progress))
 
-
-def make_status(progress: Progress) -> RecordingStatus:
-    """What the display shows of a recording's progress."""
-    return RecordingStatus(
-        requests=progress.requests,
-        test_cases=progress.test_cases,
-        mocks=progress.mocks,
-        events=progress.events,
-        captured_bytes=progress.captured_size,
-        lost_events=progress.lost_events,
-        lost_bytes=progress.lost_size + progress.unfollowed_size,
-        connections=progress.connections,
-        unparsed_connections=sum(progress.unparsed.values()),
-        given_up=progress.given_up,
-        given_up_bytes=progress.given_up_size,
-        proven=progress.proven,
-        unbalanced=progress.unbalanced,
-        left_out=progress.left_out,
-        filtered=progress.filtered,
-        destinations={
-            name: {"protocol": progress.protocols.get(name, "?"), "calls": calls}
-            for name, calls in progress.destinations.items()
-        },
-        seconds=progress.seconds,
-    )
-
-
-def make_notes(ending: Ending) -> list[str]:
-    """Further sentences for the summary: why connections were not parsed, payloads not copied."""
-    notes = [
-        f"{number} of the connections not parsed: {reason}"
-        for reason, number in ending.progress.unparsed.items()
-    ]
-    notes += [f"it does not add up: {name}" for name in ending.progress.unbalanced_names]
-    for protocol, (connections, size) in ending.progress.served.items():
-        notes.append(describe_served(protocol, connections, size))
-    for pid, name, cause, size in ending.progress.missing_payload:
-        notes.append(f"{name} (process {pid}) moved {size:,} bytes {cause}: known, not captured")
-    return notes
+    def _tell_of_restarts(self) -> None:
+        """A target that is lasting may have no process for a while."""
+        if not self._target.is_lasting or self.stop():
+            return
+        is_running = bool(self._probes.watched())
+        if is_running != self._is_running:
+            self._is_running = is_running
+            what = self._target.describe()
+            waiting = (
+                f"{what} has stopped: waiting for it to start again; Ctrl-C ends the recording"
+            )
+            self._display.announce(f"{what} runs again" if is_running else waiting)
 
 
 def make_name(output: Path, process_name: str) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from kebpf.cli.outcome import describe_missing
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing
 from kebpf.recording.served import describe_served
 from kebpf.recording.store import TestSet
+from kebpf.recording.unlearned import describe_unlearned
+from kebpf.report.recorded import merge_reasons
 
-WIDTH = 96  # columns
+WIDTH = 80  # columns
 _CALL_INDENT = 7
 
 
@@ -136,7 +140,8 @@ def _human_lines(test_set: TestSet) -> Iterator[str]:
 
 
 def _head_lines(manifest: Manifest) -> Iterator[str]:
-    yield _cut(f"{manifest.name}: {' '.join(manifest.command) or manifest.executable}".rstrip(": "))
+    command = " ".join(" ".join(manifest.command).split()) or manifest.executable
+    yield _cut(f"{manifest.name}: {command}".rstrip(": "))
     when = datetime.fromtimestamp(manifest.created_ns / 1e9, tz=UTC)
     made = f"kebpf {manifest.kebpf_version}" if manifest.kebpf_version else "kebpf"
     yield f"  recorded {when:%Y-%m-%d %H:%M:%S} UTC in {manifest.seconds:.1f} s by {made}"
@@ -144,9 +149,19 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         f"  {_count(manifest.test_cases, 'test case')}, {_count(manifest.mocks, 'mock')}, "
         f"{_count(manifest.events, 'event')}, {_count(manifest.captured_bytes, 'byte')}"
     )
+    if manifest.target:
+        yield _cut(f"  target: {manifest.target}")
+    if manifest.filters:
+        yield _cut(f"  only some connections: {' '.join(manifest.filters)}")
     yield from _loss_lines(manifest.losses)
     for protocol, one in manifest.extra.get("served", {}).items():
         yield f"  {describe_served(protocol, one['connections'], one['bytes'])}"
+    for reason, number in merge_reasons(manifest.extra.get("unparsed", {})):
+        yield _cut(f"  not parsed: {number:,} × {reason}")
+    for one in manifest.extra.get("not_captured", []):
+        yield from _wrap(describe_missing(one["pid"], one["process"], one["why"], one["bytes"]))
+    for server, one in manifest.extra.get("prepared_before", {}).items():
+        yield from _wrap(describe_unlearned(server, **one))
 
 
 def _loss_lines(losses: Losses) -> Iterator[str]:
@@ -162,7 +177,7 @@ def _loss_lines(losses: Losses) -> Iterator[str]:
         if number
     ]
     yield f"  lost: {', '.join(lost) or 'nothing'}"
-    for reason, number in sorted(losses.left_out.items()):
+    for reason, number in merge_reasons(losses.left_out):
         yield _cut(f"  left out: {number:,} × {reason}")
 
 
@@ -211,6 +226,18 @@ def _count(number: int, what: str) -> str:
 
 def _text(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _wrap(text: str) -> list[str]:
+    indent = "  "
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=2 * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _cut(line: str) -> str:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import typer
 
-from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
 from kebpf.cli.options import RECORDINGS_FOLDER, TestOptions
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.store import TestSet
@@ -46,11 +46,25 @@ def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
     try:
         run_options = _make_run_options(options)
         test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        if not options.cases:
+            check_cases(test_sets)
         runner = Runner(run_options, test_sets, environment)
     except (TestSetError, InvokerError) as error:
         raise KebpfError(str(error)) from error
     with open_reporters(options, out) as reporters:
         return report_run(runner.run(), reporters)
+
+
+def check_cases(test_sets: Sequence[tuple[str, TestSet]]) -> None:
+    """Nothing is started for nothing.  Raises `NothingToRunError` where no set has a case."""
+    if any(test_set.manifest.test_cases for _, test_set in test_sets):
+        return
+    names = " ".join(name for name, _ in test_sets)
+    has_mocks = any(test_set.manifest.mocks for _, test_set in test_sets)
+    raise NothingToRunError(
+        f"there is no test case in {names}",
+        hint=f"to run a command on its mocks: kebpf mock {names} -- COMMAND" if has_mocks else None,
+    )
 
 
 def name_set(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The few bpf(2) commands a resident process needs: attach, link, read and write maps.
+"""The few bpf(2) commands a resident process needs: load, attach, link, read and write maps.
 
 See bpf(2) and the kernel's include/uapi/linux/bpf.h for the layouts of ``union bpf_attr``.
 """
@@ -11,11 +11,12 @@ import os
 import platform
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280}
 _ATTR_SIZE = 128
 
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 1, 2, 3
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 1, 2, 3, 5
 _PROG_TEST_RUN = 10
 _MAP_LOOKUP_BATCH = 24
 _FIRST_BATCH = 1 << 10
@@ -26,6 +27,8 @@ RAW_TRACEPOINT = 17
 CGROUP_SOCK_ADDR = 18
 CGROUP_SKB = 8
 SOCK_OPS = 13
+
+INSTRUCTION_SIZE = 8  # bytes
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +44,35 @@ def _call(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What a map is made by: bpf_map_type, sizes in bytes, BPF_F_… flags."""
+
+    kind: int
+    key_size: int
+    value_size: int
+    entries: int
+    flags: int
+
+
+def create_map(name: str, shape: MapShape) -> int:
+    """A new map's descriptor.  Raises ``OSError``."""
+    numbers = (shape.kind, shape.key_size, shape.value_size, shape.entries, shape.flags)
+    return _bpf(_MAP_CREATE, struct.pack("=5I8x15sx", *numbers, name.encode()))
+
+
+def load_program(name: str, kind: int, attach_type: int, code: bytes, terms: str) -> int:
+    """Loads instructions under the licence ``terms``; a descriptor.  Raises ``OSError``.
+
+    The kernel sees the first 15 characters of the name; ``attach_type`` is -1 for none.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    told = ctypes.create_string_buffer(terms.encode())
+    addresses = (ctypes.addressof(instructions), ctypes.addressof(told))
+    head = struct.pack("=IIQQ24x", kind, len(code) // INSTRUCTION_SIZE, *addresses)
+    return _bpf(_PROG_LOAD, head + struct.pack("=15sxII", name.encode(), 0, max(attach_type, 0)))
 
 
 def attach_raw_tracepoint(program: int, name: str) -> int:

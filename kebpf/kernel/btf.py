@@ -8,6 +8,7 @@ its struct.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import struct
 from array import array
 from collections.abc import Iterator
@@ -54,8 +55,7 @@ class Btf:
         self._strings = header + string_offset
         self._types = array("I", (0,))  # type id → position of its head; id 0 is void
         self._structs: dict[str, int] = {}
-        with _rejecting_damage():
-            self._index(header + type_offset, header + type_offset + type_size)
+        self._unread = (header + type_offset, header + type_offset + type_size)
 
     @classmethod
     def load(cls, path: Path = VMLINUX_BTF) -> Btf:
@@ -74,6 +74,7 @@ class Btf:
 
         Members of anonymous structs and unions are found as in C.  Raises `KernelError`.
         """
+        self._index_types()
         type_id = self._structs.get(struct_name)
         if type_id is None:
             raise KernelError(f"this kernel has no struct {struct_name}")
@@ -94,6 +95,17 @@ class Btf:
     def has_name(self, name: str) -> bool:
         """Whether anything has this name (each raw tracepoint has a typedef ``btf_trace_…``)."""
         return self._data.find(b"\0" + name.encode() + b"\0", self._strings) >= 0
+
+    def digest(self) -> str:
+        """The same for the same types."""
+        return hashlib.sha256(self._data).hexdigest()
+
+    def _index_types(self) -> None:
+        """Once, and only when offsets are asked for: it takes a while."""
+        if self._unread[0] < self._unread[1]:
+            with _rejecting_damage():
+                self._index(*self._unread)
+            self._unread = (0, 0)
 
     def _index(self, position: int, end: int) -> None:
         data, types, structs, unpack = self._data, self._types, self._structs, _TYPE.unpack_from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -10,18 +11,21 @@ import socket
 import subprocess
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kebpf.kernel.compiled import Compiled
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 
 _LOADER = Path(__file__).with_name("loader.py")
 _MOST_DESCRIPTORS = 64
 _MOST_ANSWER_SIZE = 1 << 20
 _LOAD_TIMEOUT_SECONDS = 30
+_COMPILING = ("loader.py", "programs.py", "offsets.py", "btf.py")  # decide what is compiled, too
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 
 BCC_HINT = (
@@ -105,11 +109,12 @@ def load_programs(
     maps: Sequence[str],
     flags: Sequence[str],
     tail_calls: Mapping[str, Sequence[str]] | None = None,
+    keep: Callable[[Compiled], object] | None = None,
 ) -> Loaded:
     """Compiles ``bpf/<source>`` and loads the named programs.  Raises `KernelError`.
 
-    The first interpreter that may have bcc is tried without asking first: asking costs as much
-    as loading.
+    ``keep`` is given what was compiled, where that can be loaded again.  The first interpreter
+    that may have bcc is tried without asking first: asking costs as much as loading.
     """
     folder = find_bpf_folder()
     request = {
@@ -128,6 +133,7 @@ def load_programs(
         },
         "maps": list(maps),
         "tail_calls": tail_calls or {},
+        "is_kept": keep is not None,
     }
     first = list_interpreters()[0]
     answer, descriptors, output = _run_loader(first, request)
@@ -138,7 +144,44 @@ def load_programs(
             f"the kernel did not take the programs: {_last_words(output) or answer['text']}",
             "run `kebpf doctor` and report this with its output",
         )
+    if keep is not None and answer.get("compiled"):
+        keep(Compiled.of_answer(answer["compiled"]))
     return _name_descriptors(answer, descriptors)
+
+
+def make_key(*parts: object) -> str:
+    """A name for programs compiled from all of kebpf's sources, for this kernel, by ``parts``."""
+    found = hashlib.sha256()
+    folder, own = find_bpf_folder(), Path(__file__).parent
+    for path in (*sorted(folder.rglob("*.[ch]")), *(own / name for name in _COMPILING)):
+        content = path.read_bytes()
+        found.update(f"{path.name} {len(content)}\n".encode())
+        found.update(content)
+    host = os.uname()
+    found.update(json.dumps([host.release, host.version, host.machine, *parts]).encode())
+    return found.hexdigest()
+
+
+def load_kept(
+    cache: ProgramCache,
+    key: str,
+    maps: Sequence[str],
+    tail_calls: Mapping[str, Sequence[str]],
+) -> Loaded | None:
+    """What was kept under ``key``, loaded; ``None`` if there is nothing that can be."""
+    content = cache.find(key)
+    if content is None:
+        return None
+    try:
+        compiled = Compiled.decode(content)
+        if not compiled.is_of_this_compiler():
+            return None
+        found, all_maps = compiled.load(tail_calls)
+    except (OSError, ValueError):
+        return None  # the kernel refuses it, or it is not what was kept: compiled anew
+    for name in set(all_maps).difference(maps):
+        os.close(all_maps.pop(name))
+    return Loaded(found, all_maps)
 
 
 def _name_descriptors(answer: dict[str, Any], descriptors: list[int]) -> Loaded:

@@ -16,11 +16,14 @@ from kebpf.capture.events import (
     End,
     Event,
     GivenUp,
+    Held,
     Kind,
     Listen,
     Loss,
     Lost,
     Open,
+    Process,
+    ProcessChange,
     SocketRole,
     Transport,
     take_event,
@@ -95,6 +98,7 @@ class Tracker:
         self._connections: dict[Key, Connection] = {}
         self._generations: dict[int, int] = {}  # of each open socket
         self._early: dict[Key, list[Data | Lost | End]] = {}
+        self._strangers: set[int] = set()  # processes that joined, and what they had is not told
         self._now_ns = 0
         self._closed = Totals()
         self.listening: list[int] = list(listening)
@@ -174,13 +178,10 @@ class Tracker:
 
     def feed(self, event: Event) -> None:
         """Takes one event."""
-        if isinstance(event, Data):
-            self._take(event, event.data)
-        elif isinstance(event, Lost):
-            self._take(event, None)
+        if isinstance(event, Data | Lost):
+            self._take(event, event.data if isinstance(event, Data) else None)
         elif isinstance(event, Listen):
-            if event.local_port not in self.listening:
-                self.listening.append(event.local_port)
+            self._note_port(event.local_port)
         elif isinstance(event, Open):
             self._open(event)
         elif isinstance(event, End):
@@ -189,6 +190,10 @@ class Tracker:
             self._close(event)
         elif isinstance(event, GivenUp):
             self._give_up(event)
+        elif isinstance(event, Process):
+            self._follow(event)
+        elif isinstance(event, Held):
+            self._take_held(event)
         elif isinstance(event, Loss):
             connection = self._connections.get(event.head.connection)
             self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
@@ -251,7 +256,28 @@ class Tracker:
 
     def _is_joined(self, event: Open) -> bool:
         is_unix = event.head.transport == Transport.UNIX_STREAM
-        return event.has_moved or (is_unix and event.inode in self._joined)
+        is_older = event.inode in self._joined or event.head.pid in self._strangers
+        return event.has_moved or (is_unix and is_older)
+
+    def _follow(self, event: Process) -> None:
+        """Keeps whose sockets may be older than their being targets; children inherit them."""
+        inherits = event.change is ProcessChange.FORK and event.head.pid in self._strangers
+        if inherits or event.change is ProcessChange.JOIN:
+            self._strangers.add(event.child)
+        elif event.change is ProcessChange.EXIT:
+            self._strangers.discard(event.head.pid)
+
+    def _note_port(self, port: int) -> None:
+        if port not in self.listening:
+            self.listening.append(port)
+
+    def _take_held(self, event: Held) -> None:
+        if event.inode:
+            self._remember(event.inode)
+        if event.port:
+            self._note_port(event.port)
+        if event.is_last:
+            self._strangers.discard(event.head.pid)
 
     def _choose_role(self, event: Open) -> SocketRole:
         if event.role != SocketRole.UNKNOWN:
@@ -263,6 +289,8 @@ class Tracker:
         # a connect by the target would have been seen, unless it was before the recording; it
         # counts as a byte then (the SYN)
         is_older = event.ingress_before > 0 or event.egress_before > 0
+        if is_older and event.head.pid in self._strangers:
+            return SocketRole.UNKNOWN  # where that listens is not known yet
         return SocketRole.CLIENT if is_older else SocketRole.SERVER
 
     def _take(self, event: Data | Lost, data: bytes | None) -> None:
@@ -318,7 +346,7 @@ class Tracker:
             self._remember(connection.opened.inode)
 
     def _remember(self, inode: int) -> None:
-        """No target holds the socket any more; one may be handed it again by another process."""
+        """If it is seen again, it is in its middle: another process may hand it to a target."""
         self._joined[inode] = None
         if len(self._joined) > MOST_REMEMBERED:
             del self._joined[next(iter(self._joined))]

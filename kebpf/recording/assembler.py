@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from kebpf.recording.pipeline import Pipeline
 from kebpf.recording.writer import TestSetWriter
 
 _IDLE_SECONDS = 0.05  # how often the spool is looked at while nothing comes
+_TELL_SECONDS = 0.25  # between two words on how the writing goes
 _TURN_SIZE = 1 << 20  # bytes parsed before the channel is looked at again
 _READ_MARGIN_NS = 500_000_000  # between an event's time and its being seen in the ring
 _SET_PDEATHSIG = 1  # prctl(2)
@@ -117,6 +119,7 @@ class Assembler:
         self._log: EventLogWriter | None = None
         self._writer: TestSetWriter | None = None
         self._pipeline: Pipeline | None = None
+        self._next_told = 0.0
 
     def run(self) -> None:
         """Raises what ends it early; see `run_assembler`."""
@@ -210,8 +213,16 @@ class Assembler:
             message.lost_events,
             message.lost_bytes,
             message.unfollowed_size,
+            self._tell_progress,
         )
         self._channel.send(Finished(pipeline.progress().as_fields()))
+
+    def _tell_progress(self) -> None:
+        """Unasked, a few times a second."""
+        now = time.monotonic()
+        if now >= self._next_told:
+            self._next_told = now + _TELL_SECONDS
+            self._channel.send(self._begun.progress())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ judged, written and forgotten.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,9 @@ from kebpf.recording.store import TestSetWriter
 from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
+HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
-HELD_CAP = 256 << 20  # bytes of exchanges held before requests open for long are given up
+HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
 BEGAN_BEFORE = "it began before the recording"
@@ -117,15 +118,17 @@ class RecordingBuilder:
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
 
-        Settles what it can; to be called a few times a second.
+        Settles what it can; to be called a few times a second.  When too much is held for long
+        it waits less for late calls, and gives up on the oldest open request if that is no help.
         """
         still_open = [one for one in open_requests if one.connection not in self._given_up]
+        first_ns = min((one.start_ns for one in still_open), default=now_ns)
+        for haste in HASTES:
+            self._settle(min(now_ns - self._grace_ns // haste, first_ns))
+            if self._held_size <= self._held_cap // 2:
+                return
         if self._held_size > self._held_cap and still_open:
-            oldest = min(still_open, key=lambda one: one.start_ns)
-            still_open.remove(oldest)
-            self._give_up(oldest)
-        horizon_ns = min([now_ns - self._grace_ns, *(one.start_ns for one in still_open)])
-        self._settle(horizon_ns)
+            self._give_up(min(still_open, key=lambda one: one.start_ns))
 
     def finish(
         self,
@@ -136,17 +139,24 @@ class RecordingBuilder:
         command: Sequence[str] = (),
         executable: str = "",
         ports: Sequence[int] = (),
+        target: str = "",
+        filters: Sequence[str] = (),
         events: int = 0,
         captured_bytes: int = 0,
         seconds: float = 0.0,
         losses: Losses | None = None,
         extra: dict[str, Any] | None = None,
+        tell: Callable[[], None] = lambda: None,
     ) -> Manifest:
-        """Settles the rest and commits the test set; nothing can be added afterwards."""
+        """Settles the rest and commits the test set; nothing can be added afterwards.
+
+        ``tell`` is called now and then meanwhile.
+        """
         for _ in self._given_up:
             self.stats.count_left_out(STILL_OPEN)
         for step_ns in range(self._grace_ns, 0, -FINISH_STEP_NS):  # not all of it at once
             self._settle(self._newest_ns - step_ns)
+            tell()
         self._settle(FOREVER_NS - 1)
         losses = losses or Losses()
         for reason, count in self.stats.left_out.items():
@@ -159,6 +169,8 @@ class RecordingBuilder:
             command=list(command),
             executable=executable,
             ports=list(dict.fromkeys([*ports, *self._ports])),
+            target=target,
+            filters=list(filters),
             events=events,
             captured_bytes=captured_bytes,
             seconds=seconds,

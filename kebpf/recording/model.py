@@ -169,6 +169,8 @@ class Manifest:
     command: list[str]
     executable: str
     ports: list[int]  # where the target listened, in the order it was seen
+    target: str = ""  # what was recorded, as a person would say it
+    filters: list[str] = field(default_factory=list)  # the options that left connections out
     test_cases: int = 0
     mocks: int = 0
     events: int = 0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from kebpf import __version__
+import kebpf
 from kebpf.capture.eventlog import EventLog, LogHead
 from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
 from kebpf.recording.model import Losses, Manifest, RecordedExchange
 from kebpf.recording.progress import Progress
+from kebpf.recording.unlearned import UnlearnedStatements
 from kebpf.recording.watcher import Watcher
 from kebpf.recording.writer import TestSetWriter
 
@@ -31,6 +33,7 @@ class Pipeline:
         self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder)
         self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
+        self._unlearned = UnlearnedStatements()
         self._newest_ns = 0
         self._settled_ns = 0
         self.events = 0
@@ -78,6 +81,7 @@ class Pipeline:
             destinations=dict(stats.destinations),
             protocols=self._protocols,
             served=self._watcher.count_served(),
+            unlearned=self._unlearned.as_fields(),
             missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
         )
 
@@ -88,10 +92,12 @@ class Pipeline:
         lost_events: int,
         lost_bytes: int = 0,
         unfollowed_size: int = 0,
+        tell: Callable[[], None] = lambda: None,
     ) -> Manifest:
         """Ends all connections, writes the rest, commits.  Raises ``TestSetError``.
 
-        ``counts`` are the kernel's, of the connections that are open; a log has none.
+        ``counts`` are the kernel's, of the connections that are open; a log has none.  ``tell`` is
+        called now and then.
         """
         self.tracker.finish(counts, lost_bytes)
         totals = self.tracker.totals()
@@ -105,16 +111,19 @@ class Pipeline:
         )
         return self._builder.finish(
             created_ns=time.time_ns(),
-            kebpf_version=__version__,
+            kebpf_version=kebpf.__version__,
             kernel=self._head.kernel,
             command=self._head.command,
             executable=self._head.executable,
+            target=self._head.target,
+            filters=self._head.filters,
             ports=self.tracker.listening,
             events=self.events,
             captured_bytes=totals.captured_size,
             seconds=seconds,
             losses=losses,
             extra=self._extra(),
+            tell=tell,
         )
 
     def _extra(self) -> dict[str, Any]:
@@ -123,10 +132,21 @@ class Pipeline:
             name: {"connections": connections, "bytes": size}
             for name, (connections, size) in self._watcher.count_served().items()
         }
-        return {"served": served} if served else {}
+        unlearned = self._unlearned.as_fields()
+        said = {
+            "served": served,
+            "prepared_before": unlearned,
+            "unparsed": dict(self._watcher.unparsed),
+            "not_captured": [
+                {"pid": pid, "process": name, "bytes": size, "why": cause}
+                for (pid, name, cause), size in self._watcher.missing_payload.items()
+            ],
+        }
+        return {key: value for key, value in said.items() if value}
 
     def _add(self, recorded: RecordedExchange) -> None:
         self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
+        self._unlearned.note(recorded)
         self._builder.add(recorded)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from kebpf.capture.endings import EndWatch
 from kebpf.capture.errors import NoTargetError
 from kebpf.capture.eventlog import LogHead
 from kebpf.capture.filters import FILTER_OPTIONS
+from kebpf.capture.joining import JoinWatch
 from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
@@ -31,8 +32,12 @@ class Ending:
     progress: Progress
 
 
-def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recording:
+def begin_recording(
+    probes: Probes, target: Target, assembly: Assembly, filters: Sequence[str] = ()
+) -> Recording:
     """Attaches the probes; capturing when it returns.  The assembly was asked for its files.
+
+    ``filters`` are the options that leave connections out, as the manifest is to say them.
 
     Raises `KernelError`, `NoTargetError` when the target ended meanwhile, and as
     `Assembly.receive`.
@@ -51,7 +56,7 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
     probes.watch_groups(target.groups)
     probes.tell_listening(target.listening)
     if not target.pids and not target.is_lasting:
-        raise NoTargetError(target.describe_end())
+        raise NoTargetError(f"{target.describe()} ended before the recording began")
     head = LogHead(
         clock_offset_ns=clock_offset_ns(),
         pids=target.pids,
@@ -60,24 +65,34 @@ def begin_recording(probes: Probes, target: Target, assembly: Assembly) -> Recor
         command=target.facts.command,
         executable=target.facts.executable,
         kernel=platform.release(),
+        target=target.describe(),
+        filters=list(filters),
     )
-    return Recording(probes, assembly, head, target.is_lasting)
+    joins = JoinWatch(probes, target.pids) if target.group is not None else None
+    return Recording(probes, assembly, head, target.is_lasting, joins)
 
 
 class Recording:
     """Records until told to stop or, unless it ``is_lasting``, until no process is left."""
 
     def __init__(
-        self, probes: Probes, assembly: Assembly, head: LogHead, is_lasting: bool = False
+        self,
+        probes: Probes,
+        assembly: Assembly,
+        head: LogHead,
+        is_lasting: bool = False,
+        joins: JoinWatch | None = None,
     ) -> None:
         self._probes = probes
         self._is_lasting = is_lasting
         self._assembly = assembly
         self._begun = time.monotonic()
         self._seconds = 0.0
+        self._ended: float | None = None
         self._reader = Reader(probes.ring, assembly.spool)
         self._losses = LossWatch(probes)
         self._ends = EndWatch(probes)
+        self._joins = joins  # control groups only
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -94,6 +109,8 @@ class Recording:
         try:
             while not should_stop() and (self._is_lasting or self._probes.watched()):
                 self._ends.look()
+                for record in self._joins.look() if self._joins else ():
+                    self._reader.note(record)
                 self._turn(show)
             self._probes.detach()
             self._assembly.hurry()
@@ -103,7 +120,7 @@ class Recording:
             self._reader.abandon()
         return self._complete(self._newest)
 
-    def finish(self) -> Ending:
+    def finish(self, show: Callable[[Progress], None] = lambda _: None) -> Ending:
         """Writes the test set, after `watch`.  Raises as that does."""
         moved = [
             (one.socket, one.generation, *one.moved, *one.lost)
@@ -113,18 +130,23 @@ class Recording:
         lost = (counts["lost_events"], counts["lost_bytes"])
         unfollowed = counts["unfollowed_bytes"]
         self._assembly.send(Finish(self._seconds, *lost, moved, unfollowed))
-        finished = self._assembly.expect(Finished)
+        while not isinstance(finished := self._assembly.receive(None), Finished):
+            if isinstance(finished, Progress):
+                show(self._complete(finished))
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
 
     def _drain(self, show: Callable[[Progress], None]) -> None:
         """The backlog's rest, which may take a while."""
-        self._seconds = time.monotonic() - self._begun
+        self._ended = time.monotonic()
+        self._seconds = self._ended - self._begun
         self._note_losses()
         self._reader.stop()
         while not self._reader.join(0):
             self._turn(show)
         self._reader.check()
+        while self._assembly.spool.backlog_size:
+            self._ask(show)
         self._assembly.send(Drain())
         wanted = 1 + self._is_asked
         while wanted:
@@ -132,9 +154,12 @@ class Recording:
             show(self._complete(self._newest))
 
     def _turn(self, show: Callable[[Progress], None]) -> None:
-        """Asks for news when the last were given, so that no one waits for the other."""
         self._reader.check()
         self._note_losses()
+        self._ask(show)
+
+    def _ask(self, show: Callable[[Progress], None]) -> None:
+        """Asks for news when the last were given, so that no one waits for the other."""
         now = time.monotonic()
         if not self._is_asked and now >= self._next_report:
             self._assembly.send(Report())
@@ -162,4 +187,7 @@ class Recording:
         }
         progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
+        if self._ended is not None:
+            progress.ending_seconds = time.monotonic() - self._ended
+            progress.backlog_size = self._assembly.spool.backlog_size
         return progress

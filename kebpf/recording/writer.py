@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from kebpf.recording.casefile import write_case
 from kebpf.recording.errors import TestSetError
+from kebpf.recording.flushing import flush_file, flush_folder
 from kebpf.recording.manifestfile import write_manifest
 from kebpf.recording.mockfile import pack_mock
 from kebpf.recording.model import Manifest, Mock, TestCase
@@ -100,10 +101,7 @@ class TestSetWriter:
             os.fsync(self._open_mocks.fileno())
             self._open_mocks.close()
             self._write_file(temporary / MANIFEST_NAME, write_manifest(manifest).encode())
-            for path in (*temporary.joinpath(TESTS_NAME).iterdir(), temporary / MANIFEST_NAME):
-                _sync(path)
-            for path in (temporary / TESTS_NAME, temporary):
-                _sync(path)
+            flush_folder(temporary)
             self._rename(temporary)
 
     def abort(self) -> None:
@@ -126,7 +124,7 @@ class TestSetWriter:
         temporary.rename(self._folder)
         self._temporary = self._mocks = None
         self._made.clear()
-        _sync(self._folder.parent)
+        flush_file(self._folder.parent)
 
     @property
     def _open_temporary(self) -> Path:
@@ -181,14 +179,6 @@ class TestSetWriter:
     def _own(self, path: Path) -> None:
         if self._owner is not None:
             os.chown(path, *self._owner)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _close_quietly(file: BinaryIO) -> None:

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import shutil
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypedDict
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from kebpf.report.lines import count
-from kebpf.report.values import cut, escape_controls
+from kebpf.report.lines import count, fill
+from kebpf.report.recorded import (
+    RecordingStatus,
+    describe_loss,
+    describe_progress,
+    describe_writing,
+    summarise,
+)
 
 if TYPE_CHECKING:  # rich costs memory and start time, which only a terminal is worth
     from rich.live import Live
     from rich.table import Table
 
 PROGRESS_INTERVAL = 10.0
-COMMAND_WIDTH = 60
+WIDTH = 80  # columns of a terminal, or what it has if that is less
+INDENT = "  "
 DESTINATION_LIMIT = 12
-
-
-class DestinationStatus(TypedDict):
-    """What was seen of one destination."""
-
-    protocol: str
-    calls: int
-
-
-@dataclass(slots=True)
-class RecordingStatus:
-    """Where a recording stands; ``seconds`` since it began capturing, sizes in bytes.
-
-    ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
-    bytes all add up; ``unbalanced`` counts by reason those whose do not.  ``left_out`` gives the
-    number of exchanges kept out for each reason, ``filtered`` the number of connections that each
-    option left out; ``notes`` are further sentences.
-    """
-
-    requests: int = 0
-    test_cases: int = 0
-    mocks: int = 0
-    events: int = 0
-    captured_bytes: int = 0
-    lost_events: int = 0
-    lost_bytes: int = 0
-    connections: int = 0
-    unparsed_connections: int = 0
-    given_up: int = 0
-    given_up_bytes: int = 0
-    proven: int = 0
-    unbalanced: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    filtered: dict[str, int] = field(default_factory=dict)
-    destinations: dict[str, DestinationStatus] = field(default_factory=dict)
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
 
 class RecordingDisplay(Protocol):
@@ -62,6 +31,9 @@ class RecordingDisplay(Protocol):
 
     def start(self, opening: str) -> None:
         """The capture has begun; ``opening`` comes from `describe_opening`."""
+
+    def announce(self, sentence: str) -> None:
+        """Something happened that a person should know."""
 
     def update(self, status: RecordingStatus) -> None:
         """Takes the newest status; may be called as often as is convenient."""
@@ -78,128 +50,24 @@ def open_display(out: TextIO) -> RecordingDisplay:
     return LiveDisplay(out) if out.isatty() else PlainDisplay(out)
 
 
-def describe_subject(title: str, pids: Sequence[int], processes: int) -> str:
-    """``pid 4711``, or what ``title`` says of more than processes, with how many there are."""
-    if title:
-        return f"{title}, {count(processes, 'process', 'processes')}"
-    label = "pid" if len(pids) == 1 else "pids"
-    return f"{label} {', '.join(str(pid) for pid in pids)}"
-
-
-def describe_opening(subject: str, command: str, open_connections: int) -> str:
-    """``recording pid 4711 (python3.11 …), 3 connections already open; Ctrl-C ends it``."""
-    shown = cut(escape_controls(command.replace("\n", " ")), COMMAND_WIDTH)
-    already = f", {count(open_connections, 'connection')} already open" if open_connections else ""
-    return f"recording {subject} ({shown}){already}; Ctrl-C ends it"
-
-
-def describe_progress(status: RecordingStatus) -> str:
-    """One line on where the recording stands."""
-    parts = [
-        f"{status.seconds:.0f} s: {count(status.requests, 'request')}",
-        count(status.test_cases, "test case"),
-        count(status.mocks, "mock"),
-        count(status.captured_bytes, "byte"),
-    ]
-    if status.lost_events or status.lost_bytes:
-        parts.append(_describe_loss(status))
-    return ", ".join(parts)
-
-
-def summarise(status: RecordingStatus, path: Path) -> list[str]:
-    """The summary line, then a line for each thing that is not in the recording, and why."""
-    lines = [
-        f"{_describe_yield(status)} in {status.seconds:.1f} s → {path}; "
-        f"captured {show_share(status)} of {count(_sum_up(status), 'byte')} on "
-        f"{count(status.connections, 'connection')}"
-    ]
-    lines += [
-        f"{count(number, 'connection')} left out by {option}"
-        for option, number in status.filtered.items()
-    ]
-    if not status.requests and status.mocks:
-        lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
-    if status.lost_events or status.lost_bytes:
-        lines.append(f"lost: {_describe_loss(status)}; no case they belong to was kept")
-    if status.given_up:
-        lines.append(
-            f"{count(status.given_up, 'connection')} given up: more came than could be taken in "
-            f"({count(status.given_up_bytes, 'byte')}); no case they may belong to was kept"
-        )
-    lines += [
-        f"{count(number, 'connection')} do not add up: {reason}; this is an error of kebpf's"
-        for reason, number in sorted(status.unbalanced.items())
-    ]
-    if status.unparsed_connections:
-        number = count(status.unparsed_connections, "connection")
-        lines.append(f"not parsed: {number}, in no protocol known here")
-    lines += [
-        f"left out: {count(number, 'exchange')}: {escape_controls(reason)}"
-        for reason, number in sorted(status.left_out.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    return lines + [f"note: {escape_controls(note)}" for note in status.notes]
-
-
-def _describe_yield(status: RecordingStatus) -> str:
-    if not status.requests and (status.mocks or status.left_out):
-        return f"no requests were served; {count(status.mocks, 'call')} recorded as mocks"
-    return (
-        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
-        f"{count(status.requests, 'request')}"
-    )
-
-
-def show_share(status: RecordingStatus) -> str:
-    """The captured part of all bytes; never 100 % when even one is missing."""
-    total = _sum_up(status)
-    if status.captured_bytes == total:
-        return "100 %"
-    return f"{math.floor(10_000 * status.captured_bytes / total) / 100:.2f} %"
-
-
-def _sum_up(status: RecordingStatus) -> int:
-    return status.captured_bytes + status.lost_bytes + status.given_up_bytes
-
-
-def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
-    """What ``record --json`` ends with."""
-    return {
-        "test_cases": status.test_cases,
-        "mocks": status.mocks,
-        "events": status.events,
-        "bytes": status.captured_bytes,
-        "lost_events": status.lost_events,
-        "lost_bytes": status.lost_bytes,
-        "connections": status.connections,
-        "proven_connections": status.proven,
-        "unbalanced_connections": sum(status.unbalanced.values()),
-        "given_up_connections": status.given_up,
-        "given_up_bytes": status.given_up_bytes,
-        "unparsed_connections": status.unparsed_connections,
-        "seconds": round(status.seconds, 3),
-        "path": str(path),
-        "left_out": dict(status.left_out),
-        "left_out_connections": dict(status.filtered),
-    }
-
-
-def _describe_loss(status: RecordingStatus) -> str:
-    return f"{count(status.lost_events, 'event')} and {count(status.lost_bytes, 'byte')} lost"
-
-
 class PlainDisplay:
     """Lines for logs: the opening, progress every ten seconds at most, the summary."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, width: int | None = None) -> None:
         self._out = out
+        self._width = width  # in columns; None for lines of any length
         self._next_progress = PROGRESS_INTERVAL
 
     def start(self, opening: str) -> None:
         self._write(opening)
 
+    def announce(self, sentence: str) -> None:
+        self._write(sentence)
+
     def update(self, status: RecordingStatus) -> None:
-        if status.seconds >= self._next_progress:
-            self._next_progress = status.seconds + PROGRESS_INTERVAL
+        seconds = status.seconds + status.ending_seconds
+        if seconds >= self._next_progress:
+            self._next_progress = seconds + PROGRESS_INTERVAL
             self._write(describe_progress(status))
 
     def finish(self, status: RecordingStatus, path: Path) -> None:
@@ -210,15 +78,34 @@ class PlainDisplay:
         self._out.flush()
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
+        for part in (line,) if self._width is None else wrap(line, self._width):
+            self._out.write(part + "\n")
         self._out.flush()
+
+
+def wrap(line: str, width: int) -> list[str]:
+    """A line in lines of at most ``width`` columns: at semicolons if it can be, never in a path."""
+    parts = line.split("; ")
+    clauses = [f"{part};" for part in parts[:-1]] + parts[-1:]
+    lines: list[str] = []
+    for clause in fill(clauses, width - len(INDENT), " "):
+        lines += textwrap.wrap(
+            clause,
+            width,
+            initial_indent=INDENT if lines else "",
+            subsequent_indent=INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
 
 
 class LiveDisplay:
     """A view that is redrawn in place, then the same summary as on plain output."""
 
     def __init__(self, out: TextIO) -> None:
-        self._plain = PlainDisplay(out)
+        columns = shutil.get_terminal_size((WIDTH, 0)).columns
+        self._plain = PlainDisplay(out, min(WIDTH, columns))
         self._out = out
         self._live: Live | None = None
 
@@ -232,6 +119,10 @@ class LiveDisplay:
             console=console, auto_refresh=False, transient=True, redirect_stdout=False
         )
         self._live.start()
+
+    def announce(self, sentence: str) -> None:
+        if self._live is not None:
+            self._live.console.print(sentence, soft_wrap=True)
 
     def update(self, status: RecordingStatus) -> None:
         if self._live is not None:
@@ -265,8 +156,10 @@ def _status_rows(status: RecordingStatus) -> list[tuple[str, str, str]]:
         ("test cases", f"{status.test_cases:,}", "bold"),
         ("mocks", f"{status.mocks:,}", "bold"),
         ("captured", f"{count(status.captured_bytes, 'byte')}", ""),
-        ("lost", _describe_loss(status) if lost else "nothing", "bold red" if lost else ""),
+        ("lost", describe_loss(status) if lost else "nothing", "bold red" if lost else ""),
     ]
+    if status.ending_seconds:
+        rows.append(("ended", describe_writing(status), "bold"))
     ranked = sorted(status.destinations.items(), key=lambda item: -item[1]["calls"])
     for name, seen in ranked[:DESTINATION_LIMIT]:
         rows.append((seen["protocol"], f"{name}  {count(seen['calls'], 'call')}", "cyan"))

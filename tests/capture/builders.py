@@ -61,6 +61,10 @@ class FakeTrials:
         self._do("redirect")
         return 0.5
 
+    def count_kept(self) -> int:
+        self._do("kept")
+        return 3
+
     def bind_ipv6_loopback(self) -> None:
         self._do("ipv6")
 

@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import random
+import select
 import socket
 import sys
 import threading
@@ -69,10 +70,10 @@ class Messages:
         count = len(self.vector) if count is None else count
         return self._sizes(_libc.sendmmsg(sock.fileno(), self.vector, count, 0))
 
-    def receive(self, sock: socket.socket) -> list[bytes]:
-        """What came in one call."""
-        done = _libc.recvmmsg(sock.fileno(), self.vector, len(self.vector), 0x10000, None)
-        sizes = self._sizes(done)  # 0x10000: MSG_WAITFORONE
+    def receive(self, sock: socket.socket, flags: int = 0x10000) -> list[bytes]:
+        """What came in one call; MSG_WAITFORONE."""
+        done = _libc.recvmmsg(sock.fileno(), self.vector, len(self.vector), flags, None)
+        sizes = self._sizes(done)
         return [buffer.raw[:size] for buffer, size in zip(self._buffers, sizes, strict=False)]
 
     def _sizes(self, done: int) -> list[int]:
@@ -429,6 +430,31 @@ def burst(port: str, size: str) -> Report:
     return {}
 
 
+def receive_in_two_threads() -> Report:
+    """One is in the middle of a vector all the while another receives one; then it ends."""
+    _await_start()
+    socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for sock in socks:
+        sock.bind(("127.0.0.1", 0))
+    slow, quick, sender = socks
+    received: list[list[str]] = []
+
+    def receive(sock: socket.socket) -> None:
+        received.append([part.decode() for part in Messages([bytes(9)] * 2).receive(sock, 0)])
+
+    waiting = threading.Thread(target=receive, args=(slow,))
+    waiting.start()
+    sender.sendto(b"slow one", slow.getsockname())
+    while select.select([slow], [], [], 0)[0]:
+        pass
+    for text in (b"quick one", b"quick two"):
+        sender.sendto(text, quick.getsockname())
+    receive(quick)
+    sender.sendto(b"slow two", slow.getsockname())
+    waiting.join()
+    return {"received": received}
+
+
 PROGRAMS: dict[str, Callable[..., Report]] = {
     program.__name__: program
     for program in (
@@ -449,6 +475,7 @@ PROGRAMS: dict[str, Callable[..., Report]] = {
         ask_datagrams,
         truncate_datagram,
         send_messages,
+        receive_in_two_threads,
         send_messages_in_parts,
         send_to_paths,
         fail,

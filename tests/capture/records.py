@@ -134,6 +134,11 @@ class Socket:
     def process(self, change: ProcessChange, child: int = 0) -> bytes:
         return make_record(self.head(Kind.PROCESS) + struct.pack("<II", child, change))
 
+    def held(self, pid: int, inode: int = 0, port: int = 0, is_last: int = 0) -> bytes:
+        """What a process had when it joined."""
+        self.pid = pid
+        return make_record(self.head(Kind.HELD) + struct.pack("<QII", inode, port, is_last))
+
 
 def _pack_address(host: str) -> bytes:
     if ":" in host:

@@ -151,3 +151,20 @@ def test_types_without_any_struct_lack_offsets() -> None:
         "this kernel has no struct sock",
         f"report this with the kernel's version; {checks.NO_BTF}",
     )
+
+
+def test_how_units_are_found(tmp_path: Path) -> None:
+    host = make_host(tmp_path)
+    assert checks.check_units(host).found.startswith("systemd does not run: ")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    assert checks.check_units(host).found == "systemd runs: --unit asks it"
+
+
+def test_how_containers_are_found(tmp_path: Path) -> None:
+    host = make_host(tmp_path)
+    assert checks.check_containers(host).found == (
+        "no docker, podman or nerdctl here: --container takes ids, not names"
+    )
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/podman").touch()
+    assert checks.check_containers(host).found.endswith("and names that podman knows")

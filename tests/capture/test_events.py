@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kebpf.capture.events import (
     CLOSE_TAIL,
     GIVEN_UP_TAIL,
     HEAD,
+    HELD_TAIL,
     LOSS_TAIL,
     MOST_RECORD_SIZE,
     OPEN_TAIL,
@@ -64,6 +66,7 @@ LAYOUTS = {
     "kebpf_process": (PROCESS_TAIL, HEAD.size, "child change"),
     "kebpf_given_up": (GIVEN_UP_TAIL, HEAD.size, "dropped[0] dropped[1]"),
     "kebpf_loss": (LOSS_TAIL, HEAD.size, "since_ns"),
+    "kebpf_held": (HELD_TAIL, HEAD.size, "inode port is_last"),
 }
 ENUMS: dict[str, dict[str, int]] = {
     "KEBPF_": {
@@ -259,7 +262,7 @@ def test_whether_bytes_had_moved(
 
 def test_the_other_kinds() -> None:
     socket = Socket()
-    assert decode_one(socket.end(Direction.INGRESS)) == End(HEAD_OF_FIRST)
+    assert decode_one(socket.end(Direction.INGRESS)) == End(replace(HEAD_OF_FIRST, sequence=5000))
     assert isinstance(decode_one(socket.open(kind=Kind.LISTEN)), Listen)
     socket.moved = [7, 8]
     closed = decode_one(socket.close())
@@ -299,7 +302,7 @@ SIZE_AT = HEAD.size + 8
         make_record(b""),
         make_record(bytes(HEAD.size - 1)),
         make_record(bytes(HEAD.size)),  # kind 0
-        damage(Socket().send(b"x"), KIND_AT, 10),
+        damage(Socket().send(b"x"), KIND_AT, 11),
         damage(Socket().send(b"x"), DIRECTION_AT, 2),
         damage(Socket().send(b"x"), TRANSPORT_AT, 0),
         damage(Socket().send(b"x"), TRANSPORT_AT, 5),

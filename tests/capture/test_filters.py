@@ -154,3 +154,13 @@ def test_without_filters_nothing_is_compiled() -> None:
     assert not NO_FILTERS.has_any
     assert Filters(ports=(1,)).flags() == ["-DKEBPF_FILTERS", "-DKEBPF_ONLY_PORTS"]
     assert list(FILTER_OPTIONS.values()) == ["--port", "--exclude-port", "--inbound-only"]
+
+
+def test_filters_are_said_as_they_were_given() -> None:
+    assert NO_FILTERS.describe() == []
+    assert Filters((80, 81), (6379,), is_inbound_only=True).describe() == [
+        "--port 80",
+        "--port 81",
+        "--exclude-port 6379",
+        "--inbound-only",
+    ]

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from kebpf.capture.events import Process, ProcessChange, decode_run
+from kebpf.capture.joining import JoinWatch
 from kebpf.capture.probes import Probes
 from kebpf.kernel.cgroup import make_cgroup
 from kebpf.kernel.hierarchies import Group, list_hierarchies, read_group
+from kebpf.reassembly.tracker import Tracker
 from tests.capture.peers import Peer, stream_peer
-from tests.capture.tap import MOST_WAITS, Tap, tap_command
+from tests.capture.tap import MOST_WAITS, Collector, Tap, tap_command
 
 LINEAGE = Path(__file__).with_name("lineage.py")
 
@@ -92,6 +94,38 @@ def test_a_process_is_moved_into_the_group(probes: Probes, folder: Path) -> None
         changes = collect(probes, held, "spawn")
     assert peer.only == b"spawn"
     assert (changes[0].change, changes[0].child) == (ProcessChange.JOIN, held.pid)
+
+
+def test_what_a_moved_process_brings_along(probes: Probes, folder: Path) -> None:
+    """Its pair is older than its being a target, which is told before any of its bytes."""
+    probes.watch_groups([find_group(folder)])
+    joins = JoinWatch(probes, [])
+    code = (
+        "import socket, sys; ours, theirs = socket.socketpair();"
+        "listener = socket.create_server(('127.0.0.1', 0));"
+        "print(listener.getsockname()[1], flush=True);"
+        "sys.stdin.readline(); ours.sendall(b'the middle'); sys.stdin.readline();"
+        "new, other = socket.socketpair(); new.sendall(b'the start')"
+    )
+    with tap_command(probes, [sys.executable, "-I", "-c", code]) as held:
+        port = int(held.read_line())
+        (folder / "cgroup.procs").write_text(str(held.pid))
+        held.go_on()
+        run = b""
+        while b"the middle" not in run:
+            run += probes.ring.drain()
+        run += b"".join((*joins.look(), *joins.look()))
+        held.go_on()
+        while probes.watched():
+            pass
+        run += probes.ring.drain()
+    collector = Collector()
+    tracker = Tracker(collector)
+    for event in decode_run(run):
+        tracker.feed(event)
+    assert tracker.listening == [port]
+    told = {seen.egress: seen.connection.is_joined for seen in collector.seen.values()}
+    assert told == {b"the middle": True, b"the start": False}
 
 
 def test_a_process_begins_in_the_group(probes: Probes, folder: Path) -> None:

@@ -12,6 +12,7 @@ from kebpf.capture.preflight import Preflight
 from kebpf.capture.probes import Door
 from kebpf.kernel.btf import VMLINUX_BTF
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import UntrustedError
 from tests.capture.builders import FakeTrials, make_host
 
 REFUSAL = KernelError("the kernel refuses a probe on sys_exit", "see `kebpf doctor`")
@@ -48,7 +49,7 @@ class TestWithTypes:
         preflight, found = run(tmp_path, trials, types + b"\0btf_trace_sock_send_length\0")
         assert preflight.door is Door.A
         assert {check.status for check in found.values()} == {Status.OK}
-        assert trials.done == ["bcc", "door a", "door b", "redirect", "ipv6"]
+        assert trials.done == ["bcc", "door a", "door b", "redirect", "kept", "ipv6"]
         assert list(found) == [
             "kebpf",
             "kernel",
@@ -65,7 +66,10 @@ class TestWithTypes:
             "door a loads",
             "door b loads",
             "redirect loads",
+            "kept programs",
             "cgroup v2",
+            "units",
+            "containers",
             "IPv6 loopback",
         ]
         assert found["redirect loads"].found == "and is taken off again; loading took 0.50 s"
@@ -109,7 +113,7 @@ class TestWithTypes:
     ) -> None:
         trials = FakeTrials()
         preflight, found = run(tmp_path, trials, types, user=1000)
-        assert trials.done == ["bcc", "ipv6"]
+        assert trials.done == ["bcc", "kept", "ipv6"]
         assert preflight.door is not None
         assert found["privileges"].status is Status.PROBLEM
         for name in ("door a loads", "redirect loads"):
@@ -121,7 +125,7 @@ class TestWithTypes:
         _, found = run(tmp_path, trials, types)
         assert found["bcc"].status is Status.PROBLEM
         assert found["bcc"].remedy == "install it"
-        assert trials.done == ["bcc", "ipv6"]
+        assert trials.done == ["bcc", "kept", "ipv6"]
 
     def test_truncated_types_never_raise(self, tmp_path: Path, types: bytes) -> None:
         for number, size in enumerate((0, 10, 24, 25, 1000, 4097, len(types) // 2)):
@@ -150,3 +154,17 @@ def test_types_that_are_no_btf(tmp_path: Path) -> None:
 def test_a_host_without_ipv6_can_still_record_and_replay(tmp_path: Path) -> None:
     _, found = run(tmp_path, FakeTrials({"ipv6": OSError(99, "Cannot assign requested address")}))
     assert found["IPv6 loopback"].status is Status.WARNING
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (FileNotFoundError(2, "none"), Status.OK, "none yet"),
+        (UntrustedError("/var/cache/kebpf is open to others (mode 0755)"), Status.WARNING, "0755"),
+        (PermissionError(13, "Permission denied"), Status.WARNING, "Permission denied"),
+    ],
+)
+def test_kept_programs(tmp_path: Path, error: Exception, status: Status, said: str) -> None:
+    _, found = run(tmp_path, FakeTrials({"kept": error}), b"")
+    assert found["kept programs"].status is status
+    assert said in found["kept programs"].found

@@ -341,6 +341,26 @@ def test_a_vector_that_was_sent_in_part(probes: Probes, tmp_path: Path) -> None:
     assert_whole(capture)
 
 
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_vector_whose_place_is_lost_is_a_gap(places: int) -> None:
+    """Its second message is not taken for its first: that would be other bytes."""
+    made = Probes(Door.A, places=places)
+    try:
+        made.attach()
+        capture = watch(made, "receive_in_two_threads")
+    finally:
+        made.close()
+    assert capture.report["received"] == [["quick one", "quick two"], ["slow one", "slow two"]]
+    quick, slow = sorted(
+        (seen for seen in capture.connections if seen.ingress or seen.gaps(IN)),
+        key=lambda seen: seen.ingress[:1],
+    )
+    assert slow.ingress == b"slow oneslow two"
+    assert quick.ingress == b"quick onequick two"[: 9 * places]
+    missing = {"by sendmmsg or recvmmsg in too many threads at once": 9} if places == 1 else {}
+    assert quick.connection.missing_payload == missing
+
+
 def test_unix_datagrams(probes: Probes, tmp_path: Path) -> None:
     place = str(tmp_path / "log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:

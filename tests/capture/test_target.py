@@ -13,7 +13,7 @@ import pytest
 
 from kebpf.capture import target as module
 from kebpf.capture.errors import NoTargetError, TargetError
-from kebpf.capture.target import check_process, refresh_target, resolve_target
+from kebpf.capture.target import Target, check_process, refresh_target, resolve_target
 from kebpf.kernel.processes import (
     ProcessFacts,
     is_running,
@@ -165,3 +165,12 @@ def test_this_process_is_never_among_the_targets() -> None:
         assert os.getpid() not in target.pids
         assert parent in target.pids
     assert os.getpid() in list_processes()
+
+
+def test_what_was_asked_for_is_said() -> None:
+    facts = read_process(os.getpid())
+    assert Target(facts, [11]).describe() == "process 11"
+    assert Target(facts, [11, 12]).describe() == "processes 11, 12"
+    assert Target(facts, [], title="unit shop.service").describe() == "unit shop.service"
+    started = Target(facts, [11], origin="a command, from its start")
+    assert started.describe() == "a command, from its start"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kebpf.cli.config import Config, load_config, parse_config
 from kebpf.cli.errors import CommandUsageError, ExitStatus
 
+PORTS = "a port or a list of ports, each from 1 to 65535"
 FULL = """\
 command: python -m uvicorn shop:app
 output: recordings
@@ -21,6 +22,13 @@ delay: 0.5
 duration: 60
 noise:
   - /body/updated_at
+cgroup: /shop.slice
+unit: shop
+container: web
+port: 8000
+exclude-port: [9090, 4317]
+inbound-only: true
+backlog: 256
 """
 
 
@@ -34,6 +42,13 @@ def test_every_key_is_read() -> None:
         delay=0.5,
         duration=60.0,
         noise=["/body/updated_at"],
+        cgroup=Path("/shop.slice"),
+        unit="shop",
+        container="web",
+        port=[8000],
+        exclude_port=[9090, 4317],
+        inbound_only=True,
+        backlog=256,
     )
 
 
@@ -60,7 +75,8 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, duration, noise)",
+            "timeout, delay, duration, noise, cgroup, unit, container, port, exclude-port, "
+            "inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
         ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
@@ -75,6 +91,12 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
             "noise: [body]",
             "kebpf.yml, line 1: noise must be a list of paths such as /body/updated_at",
         ),
+        ("port: 0", f"kebpf.yml, line 1: port must be {PORTS}"),
+        ("port: [80, true]", f"kebpf.yml, line 1: port must be {PORTS}"),
+        ("exclude-port: []", f"kebpf.yml, line 1: exclude-port must be {PORTS}"),
+        ("inbound-only: 1", "kebpf.yml, line 1: inbound-only must be true or false"),
+        ("backlog: 3", "kebpf.yml, line 1: backlog must be a whole number of MiB from 4 to 65536"),
+        ("unit: [shop]", "kebpf.yml, line 1: unit must be a text"),
         ("name: a\nname: b", "kebpf.yml, line 2: name is given twice"),
         ("- a\n- b", "kebpf.yml, line 1: keys and values are expected"),
         ("just text", "kebpf.yml, line 1: keys and values are expected"),

@@ -34,11 +34,19 @@ def test_the_status_of_a_command_is_the_exit_status(calls: Calls) -> None:
         (["recrod"], "no such command 'recrod'"),
         (["test", "--foo"], "no such option: --foo"),
         (["record", "--pid"], "option '--pid' requires an argument"),
-        (["record", "--pid", "0"], "invalid value for '--pid'"),
-        (["record", "--pid", "x"], "invalid value for '--pid'"),
+        (["record", "--pid", "0"], "invalid value for '--pid': 0 has to be 1 or more"),
+        (["record", "--pid", "x"], "invalid value for '--pid': 'x' is not a whole number"),
+        (
+            ["record", "--pid", "1", "--port", "70000"],
+            "invalid value for '--port': 70000 has to be from 1 to 65535",
+        ),
+        (["record", "4711"], "nothing takes 4711 here"),
         (["record"], "nothing to record was named"),
         (["record", "--"], "no command follows the --"),
-        (["record", "--pid", "1", "--", "serve"], "give either --pid or -- COMMAND, not both"),
+        (
+            ["record", "--pid", "1", "--", "serve"],
+            "give one kind of target only, not --pid and -- COMMAND",
+        ),
         (["record", "--pid", "1", "--duration", "0"], "invalid value for '--duration'"),
         (["record", "--pid", "1", "--duration", "nan"], "invalid value for '--duration'"),
         (["test"], "how to start the application was not said"),
@@ -46,7 +54,7 @@ def test_the_status_of_a_command_is_the_exit_status(calls: Calls) -> None:
         (["test", "-c", " "], "the command is empty"),
         (["test", "-c", "a", "shop-9"], "there is no test set 'shop-9'"),
         (["test", "-c", "a", "--timeout", "inf"], "invalid value for '--timeout'"),
-        (["show", "a", "b"], "got unexpected extra argument"),
+        (["show", "a", "b"], "nothing takes b here"),
     ],
 )
 def test_a_wrong_command_line_is_a_sentence_and_2(

@@ -313,8 +313,11 @@ class TestEndings:
                 assert recording.wait(PATIENCE_SECONDS) == 0
         finally:
             target.stop(signal.SIGKILL)
-        assert last_line(recording).startswith("3 test cases, 0 mocks from 3 requests in ")
-        assert "captured 100 % of" in last_line(recording)
+        notes = list(recording.lines)[2:]
+        ended = f"note: process {target.pid} ended, and the recording with it"
+        assert notes == ([ended] if ending is by_the_targets_end else [])
+        assert recording.lines[1].startswith("3 test cases, 0 mocks from 3 requests in ")
+        assert "captured 100 % of" in recording.lines[1]
         assert count_cases(tmp_path / "set") == 3
         assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
@@ -322,8 +325,10 @@ class TestEndings:
         words = ("record", "-o", str(tmp_path), "--pid", str(service.pid), "--duration", "0.3")
         done = run_kebpf(*words)
         assert (done.returncode, done.stderr) == (0, "")
-        opening, summary = done.stdout.splitlines()
+        opening, summary, hint = done.stdout.splitlines()
         assert opening.startswith(f"recording pid {service.pid} (")
+        assert opening.endswith("; it ends after 0.3 s, or with Ctrl-C")
+        assert hint.startswith("nothing crossed its sockets meanwhile")
         assert summary.startswith("0 test cases, 0 mocks from 0 requests in 0.3 s")
         [folder] = tmp_path.iterdir()
         assert count_cases(folder) == 0
@@ -467,17 +472,19 @@ def on_terminal(*words: str) -> Iterator[Terminal]:
 def test_a_terminal_shows_how_it_goes(service: Service, tmp_path: Path) -> None:
     words = ("record", "-o", str(tmp_path), "--name", "set", "--pid", str(service.pid))
     with on_terminal(*words) as terminal:
-        terminal.wait_for(r"recording pid \d+ \(.*Ctrl-C ends it")
+        terminal.wait_for(r"recording pid \d+ \([^;]*;\s+Ctrl-C ends it")
         service.fetch("word/a")
         service.fetch("word/b")
         terminal.wait_for(r"requests +2\b")
         terminal.wait_for(r"lost +nothing")
         terminal.press_ctrl_c()
         assert terminal.wait() == 0
-    last = [line for line in terminal.shown.splitlines() if line.strip()][-1]
-    assert last.lstrip("\r").startswith("2 test cases, 0 mocks from 2 requests in ")
-    assert last.count(str(tmp_path / "set")) == 1
+    shown = " ".join(terminal.shown.split())
+    summary = shown[shown.rindex("2 test cases, 0 mocks from 2 requests in ") :]
+    assert summary.count(str(tmp_path / "set")) == 1
+    assert summary.endswith(" connections")
     assert terminal.shown.count("2 test cases, 0 mocks") == 1
+    assert max(map(len, terminal.shown.splitlines()[-2:])) <= 80 + len(str(tmp_path))
 
 
 def test_recording_does_not_load_what_it_does_not_need(service: Service, tmp_path: Path) -> None:

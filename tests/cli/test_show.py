@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def redis(request: bytes, response: bytes, start: int, end: int) -> RecordedExch
     return RecordedExchange(exchange, Role.CLIENT, 2, PEER, REDIS, 1)
 
 
-def make_set(folder: Path, key: bytes = b"cart") -> Path:
+def make_set(folder: Path, key: bytes = b"cart", **said: Any) -> Path:
     builder = RecordingBuilder(TestSetWriter(folder, None), folder.name)
     get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key)
     builder.add(redis(b"*1\r\n$6\r\nDBSIZE\r\n", b":0\r\n", 1 * SECOND, 2 * SECOND))
@@ -64,6 +65,7 @@ def make_set(folder: Path, key: bytes = b"cart") -> Path:
         captured_bytes=5678,
         seconds=12.5,
         losses=Losses(lost_events=2, left_out={"cut off": 3}),
+        **said,
     )
     return folder
 
@@ -95,6 +97,30 @@ def test_people_see_the_set_at_a_glance(tmp_path: Path) -> None:
     )
     assert case.name.startswith("post-orders-")
     assert "cart" in call
+
+
+def test_what_was_recorded_and_what_was_not_is_said(tmp_path: Path) -> None:
+    before = {"statements": 9, "names": ["S_1", "S_2"], "connections": 2, "calls": 40}
+    folder = make_set(
+        tmp_path / "shop-1",
+        target="unit shop.service",
+        filters=["--port 8000", "--inbound-only"],
+        extra={
+            "prepared_before": {"10.0.0.2:5432": before},
+            "unparsed": {"encrypted (TLS)": 2},
+            "not_captured": [{"pid": 7, "process": "nginx", "bytes": 1234, "why": "by sendfile"}],
+        },
+    )
+    assert show_text(folder).splitlines()[3:11] == [
+        "  target: unit shop.service",
+        "  only some connections: --port 8000 --inbound-only",
+        "  lost: 2 events",
+        "  left out: 3 × cut off",
+        "  not parsed: 2 × encrypted (TLS)",
+        "  nginx (process 7) moved 1,234 bytes by sendfile: known, not captured",
+        '  10.0.0.2:5432: 9 statements prepared before the recording ("S_1", "S_2" and 7',
+        "    more) on 2 connections; 40 calls by them left out",
+    ]
 
 
 def _offset_of(folder: Path, name: str) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
+from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
 from kebpf.cli.options import TestOptions
 from kebpf.cli.test import name_set, open_reporters, report_run, run_in
 from kebpf.recording.store import TestSetWriter
 from kebpf.replay.events import RunEvent, RunFailed
 from kebpf.replay.setrun import Environment
 from kebpf.report.reporter import Reporter
-from tests.recording.builders import make_manifest
+from tests.recording.builders import make_manifest, make_mock
 from tests.report.builders import make_case, make_extra_call, make_failed, make_finished
 
 
@@ -138,6 +138,18 @@ def test_a_run_without_a_matching_case_is_4_and_says_so(
     assert out.getvalue().startswith(f"0 cases from {tmp_path}"[:80])
     assert "0 passed, 0 failed in 0.0 s\n" in out.getvalue()
     assert capsys.readouterr().err == "kebpf: no case is called gone\n"
+
+
+def test_nothing_is_started_for_a_set_without_cases(tmp_path: Path) -> None:
+    writer = TestSetWriter(tmp_path / "job-1")
+    writer.add_mock(make_mock())
+    writer.commit(make_manifest())
+    with pytest.raises(NothingToRunError) as caught:
+        run_in(NO_ENVIRONMENT, make_options(tmp_path / "job-1"), io.StringIO())
+    assert caught.value.message == f"there is no test case in {tmp_path}/job-1"
+    assert caught.value.hint == (
+        f"to run a command on its mocks: kebpf mock {tmp_path}/job-1 -- COMMAND"
+    )
 
 
 def test_what_keeps_a_run_from_beginning_is_a_sentence(tmp_path: Path) -> None:

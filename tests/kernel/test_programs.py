@@ -44,6 +44,7 @@ def load_one(*flags: str) -> Loaded:
         "-DKEBPF_CALL_LIMIT=1000",
         "-DKEBPF_PROCESSORS=64",
         "-DKEBPF_CONNECTIONS=64",
+        "-DKEBPF_PLACES=64",
         "-DKEBPF_ROUNDS=48",
         *flags,
     )

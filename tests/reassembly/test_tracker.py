@@ -282,6 +282,11 @@ class TestRole:
             assert made.only.connection.role is role
 
 
+def _open_unix(address: int, pid: int, inode: int = 50) -> bytes:
+    one = Socket(address=address, pid=pid, transport=Transport.UNIX_STREAM)
+    return one.open(inode=inode, paths=(b"", b"/run/db"), family=1)
+
+
 class TestJoined:
     def test_tcp_by_what_had_moved(self) -> None:
         assert Made().feed(Socket().open(before=(1, 1))).only.connection.is_joined
@@ -308,6 +313,33 @@ class TestJoined:
                 one = Socket(generation=generation, transport=Transport.UNIX_STREAM)
                 made.feed(one.open(inode=inode, family=1), one.send(b"x"), one.close())
         assert [seen.connection.is_joined for seen in made.seen] == [False] * 4 + [True]
+
+    def test_a_process_that_joins_brings_older_sockets_along(self) -> None:
+        """Until what it had is told, nobody knows how old they are; its child's are the same."""
+        other = Socket(pid=1)
+        made = Made().feed(other.process(ProcessChange.JOIN, 5), _open_unix(1, pid=5))
+        made.feed(Socket(pid=5).process(ProcessChange.FORK, 6), _open_unix(2, pid=6))
+        made.feed(other.held(5, inode=53), other.held(5, is_last=1))
+        made.feed(_open_unix(3, pid=5, inode=53), _open_unix(4, pid=5, inode=54))
+        made.feed(Socket(pid=6).process(ProcessChange.EXIT), _open_unix(5, pid=6))
+        joined = [seen.connection.is_joined for seen in made.seen]
+        assert joined == [True, True, True, False, False]
+
+    def test_a_process_that_joins_listens(self) -> None:
+        """Before that is told, who speaks first on an older connection is the client."""
+        other, kinds = Socket(pid=1), (SocketRole.SERVER, SocketRole.CLIENT)
+        made = Made().feed(other.process(ProcessChange.JOIN, 5))
+        for number, is_asked in enumerate((True, False)):
+            one = Socket(address=number, pid=5)
+            made.feed(one.open(SocketRole.UNKNOWN, ("10.0.0.1", 80), before=(9, 9)))
+            made.feed(one.receive(b"x") if is_asked else one.send(b"x"))
+        assert tuple(seen.connection.role for seen in made.seen) == kinds
+        made.feed(other.held(5, port=80), other.held(5, is_last=1))
+        made.feed(
+            Socket(address=3, pid=5).open(SocketRole.UNKNOWN, ("10.0.0.1", 80), before=(9, 9))
+        )
+        assert made.seen[-1].connection.role is SocketRole.SERVER
+        assert made.tracker.listening == [80]
 
     def test_datagram_sockets_never(self) -> None:
         one = Socket(transport=Transport.UDP)

@@ -23,6 +23,8 @@ HEAD = LogHead(
     command=["shop", "--port", "8080"],
     executable="/usr/bin/shop",
     kernel="6.1.0",
+    target="unit shop.service",
+    filters=["--port 8080"],
 )
 
 

@@ -180,3 +180,29 @@ def test_progress(tmp_path: Path) -> None:
     assert "10.0.0.2:6379" in progress.destinations
     assert progress.protocols["10.0.0.2:6379"] == "redis"
     writer.abort()
+
+
+def test_the_manifest_says_what_was_recorded(tmp_path: Path) -> None:
+    test_set, _ = make_set(tmp_path, Shop().open().serve().close().records)
+    assert test_set.manifest.target == "unit shop.service"
+    assert test_set.manifest.filters == ["--port 8080"]
+
+
+BIND_EXECUTE_SYNC = (
+    b"B\x00\x00\x00\x0f\x00S_1\x00" + bytes(6) + b"E\x00\x00\x00\x09\x00" + bytes(4)
+) + b"S\x00\x00\x00\x04"
+SELECTED_NOTHING = b"2\x00\x00\x00\x04C\x00\x00\x00\x0dSELECT 0\x00Z\x00\x00\x00\x05I"
+
+
+def test_statements_prepared_before_are_told_by_their_server(tmp_path: Path) -> None:
+    database = Socket(address=1)
+    records = [database.open(remote=("10.0.0.2", 5432), before=(100, 100))]
+    for _ in range(2):
+        records += [database.send(BIND_EXECUTE_SYNC), database.receive(SELECTED_NOTHING)]
+    test_set, manifest = make_set(tmp_path, [*records, database.close()])
+    assert manifest.mocks == 0
+    assert test_set.manifest.extra == {
+        "prepared_before": {
+            "10.0.0.2:5432": {"statements": 1, "names": ["S_1"], "connections": 1, "calls": 2}
+        }
+    }

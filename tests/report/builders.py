@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kebpf.replay.events import (
@@ -14,7 +15,9 @@ from kebpf.replay.events import (
     RunFinished,
     Verdict,
 )
+from kebpf.report.recorded import RecordingStatus
 
+RECORDED_PATH = Path("kebpf/shop-1")
 ORDERS = "SELECT id, total FROM orders WHERE customer = $1"
 
 
@@ -67,3 +70,18 @@ def make_finished(**changes: Any) -> RunFinished:
         ledger=Ledger(used=75),
     )
     return replace(finished, **changes)
+
+
+def make_recorded(**changes: object) -> RecordingStatus:
+    status = RecordingStatus(
+        requests=31,
+        test_cases=28,
+        mocks=112,
+        events=900,
+        captured_bytes=482_113,
+        connections=12,
+        seconds=12.4,
+    )
+    for name, value in changes.items():
+        setattr(status, name, value)
+    return status
