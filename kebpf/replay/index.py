@@ -111,6 +111,7 @@ class MockIndex:
         self.session_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
         self.anywhere = Group()  # what cases made or may have made, a few of each identity
         self.startup = Group()
+        self.possible = Group()  # calls that cases or left-out requests may have made
         self.background = Group()
         self.outside: list[int] = []  # ordinals of the start-up and background tiers
         self.session = Group()
@@ -139,13 +140,14 @@ class MockIndex:
             self._add_outside(ordinal, mock, leaves)
 
     def _add_outside(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
-        """A call that may be a left-out request's is only for the cases that may have made it."""
+        """A call that may be a left-out request's is not for anyone at any time."""
         self.outside.append(ordinal)
         for name in mock.candidates:
             self.possible_by_case[name].append(ordinal)
         if mock.tier is Tier.STARTUP:
             self.startup.add(ordinal, mock, leaves)
         elif mock.candidates:
+            self.possible.add(ordinal, mock, leaves)
             self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)
         else:
             self.background.add(ordinal, mock, leaves)

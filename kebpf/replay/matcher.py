@@ -164,6 +164,8 @@ class Matcher:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
         if item is None:
             item = self._first(current.possible_group, call, self._is_unused, current.possible)
+        if item is None:  # a case before this one may have used this one's instead of its own
+            item = self._first(self.index.possible, call, self._is_unused)
         return item or self._find_outside(call)
 
     def _find_outside(self, call: Call) -> Recorded | None:

@@ -270,6 +270,17 @@ class TestTiers:
         assert rows(run.call("GET", "x")) == [1]
         assert kinds(run.end()) == [("extra", None)]
 
+    def test_a_case_may_use_what_another_left_for_it(self) -> None:
+        run = Run(
+            make_mock("GET", "x", candidates=["a"], tier=Tier.BACKGROUND),
+            make_mock("GET", "x", candidates=["a", "b"]),
+        )
+        for name in ("a", "b"):
+            run.begin(name)
+            run.call("GET", "x")
+            assert run.end() == []
+        assert run.matcher.finish()[0] == []
+
     def test_a_shared_call_is_not_judged_before_all_its_cases_ran(self) -> None:
         run = Run(make_mock("GET", "x", candidates=["a", "b"]))
         run.begin("a")
