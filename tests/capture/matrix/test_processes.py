@@ -149,15 +149,18 @@ def test_connections_that_there_is_no_room_for_are_counted(narrow_probes: Probes
 @pytest.mark.parametrize(("how", "status"), [("exit", 0), ("kill", -signal.SIGKILL)])
 def test_a_program_that_ends_in_the_middle(probes: Probes, how: str, status: int) -> None:
     """What the write that never returned had moved counts: the peer got it."""
-    may_read = threading.Event()
+    has_begun, may_read = threading.Event(), threading.Event()
 
     def serve(sock: socket.socket, into: bytearray) -> None:
+        sock.recv(1, socket.MSG_PEEK)
+        has_begun.set()
         assert may_read.wait(20)
         read_all(sock, into)
 
     with stream_peer(serve) as peer, tap_command(probes, talker("leave", peer.port, how)) as held:
         held.start()
         assert held.read_line() == "writing"
+        assert has_begun.wait(20)
         if how == "exit":
             held.go_on()
         else:
