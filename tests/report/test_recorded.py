@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from kebpf.report.recorded import (
     MOST_REASONS,
+    RecordingStatus,
     describe_opening,
+    describe_progress,
     describe_subject,
     merge_reasons,
     show_share,
@@ -163,3 +165,13 @@ def test_a_program_that_only_makes_calls() -> None:
     lines = summarise(status, PATH)
     assert lines[0].startswith("no requests were served; 0 calls recorded as mocks in 12.4 s")
     assert lines[1:] == ["left out: 3 exchanges: too long"]
+
+
+def test_after_the_end_the_line_says_how_far_the_writing_is() -> None:
+    status = RecordingStatus(
+        requests=9, test_cases=1_200, seconds=5.0, ending_seconds=3.2, backlog_bytes=34_000
+    )
+    written = "3 s after its end: writing, 1,200 test cases so far"
+    assert describe_progress(status) == f"{written}, 34,000 bytes still to be read"
+    status.backlog_bytes = 0
+    assert describe_progress(status) == written
