@@ -13,7 +13,7 @@ from kebpf.capture.events import EventError
 from kebpf.capture.shedding import Shedder
 from kebpf.capture.spool import Spool
 
-_SHORTEST_WAIT = 0.002  # seconds
+_SHORTEST_WAIT = 0.005  # seconds: the ring's own wake-up comes first where much comes
 _LONGEST_WAIT = 0.02
 _MOST_RUN_SIZE = 1 << 20
 _LEAST_RUN_SIZE = 16 << 10
@@ -110,7 +110,7 @@ class Reader:
                 has_read = True
             while self._notes:
                 self._write(self._notes.popleft())
-            if not run:
+            if len(run) < self._run_size // 2:  # all there was: what comes meanwhile can wait
                 self._spool.note_look(looked_ns)
                 break
         return has_read

@@ -30,6 +30,7 @@ from kebpf.recording.channel import (
     Report,
 )
 from kebpf.recording.errors import TestSetError
+from kebpf.recording.pacing import Pace
 from kebpf.recording.pipeline import Pipeline
 from kebpf.recording.writer import TestSetWriter
 
@@ -124,12 +125,16 @@ class Assembler:
     def run(self) -> None:
         """Raises what ends it early; see `run_assembler`."""
         load_protocols()  # now, while the probes are compiled
-        is_busy = False
+        due, pace = 0.0, Pace()
         while True:
-            message = self._channel.receive(0 if is_busy else _IDLE_SECONDS)
+            message = self._channel.receive(max(0.0, due - time.monotonic()))
             if message is not None and not self._obey(message):
                 return
+            if time.monotonic() < due:
+                continue
             is_busy = self._pipeline is not None and self._take(self._pipeline)
+            rest = pace.rest(self._spool.backlog_size / self._spool.quota)
+            due = time.monotonic() + max(rest, 0.0 if is_busy else _IDLE_SECONDS)
 
     def abort(self) -> None:
         """Removes what was written; does nothing once the test set is in its place."""

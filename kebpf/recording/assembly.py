@@ -110,13 +110,22 @@ class Assembly:
 
     def step_back(self) -> None:
         """From here on the target comes first."""
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self.pid, _LOWEST)
+        self._set_niceness(_LOWEST)
 
     def hurry(self) -> None:
         """The target is recorded no more: what is left is done as fast as the host can."""
+        self._set_niceness(0)
+
+    def _set_niceness(self, niceness: int) -> None:
+        """Of the assembler, and of the scheduler's group that its session is; sched(7).
+
+        Where sessions are groups of their own, what is nice within one says nothing to others.
+        """
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self.pid, 0)
+            policy = os.SCHED_IDLE if niceness else os.SCHED_OTHER
+            os.sched_setscheduler(self.pid, policy, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
+            Path(f"/proc/{self.pid}/autogroup").write_text(str(niceness))
 
     def settle(self) -> None:
         """What it made is in its place."""
@@ -163,6 +172,7 @@ def _become_assembler(channel: socket.socket, spool: Spool) -> NoReturn:
     try:
         for number in _FOR_PARENT:
             signal.signal(number, signal.SIG_IGN)
+        os.setsid()  # a group of its own to the scheduler: see `_set_niceness`
         from kebpf.recording.assembler import enter_process
 
         enter_process(Channel(channel), spool)

@@ -235,6 +235,7 @@ def _repeat(set_name: str, command: str | Sequence[str], case: TestCase) -> str:
 
 def _explain(error: LaunchError | KernelError | OSError) -> str:
     if isinstance(error, OSError):
-        return f"the test environment could not be set up: {error.strerror or error}"
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the test environment could not be set up: {error.strerror or error}{where}"
     hint = error.hint if isinstance(error, KernelError) else ""
     return f"{error} ({hint})" if hint else str(error)
