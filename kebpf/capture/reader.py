@@ -110,7 +110,8 @@ class Reader:
                 has_read = True
             while self._notes:
                 self._write(self._notes.popleft())
-            if len(run) < self._run_size // 2:  # all there was: what comes meanwhile can wait
+            # what comes meanwhile can wait, but for the end's
+            if not run or (len(run) < self._run_size // 2 and not self._is_stopping.is_set()):
                 self._spool.note_look(looked_ns)
                 break
         return has_read
