@@ -93,9 +93,10 @@ def stream_peer(
 
 @contextmanager
 def datagram_peer(host: str, count: int, answer: bytes = b"answer") -> Iterator[Peer]:
-    """Answers ``count`` datagrams."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
+    """Answers ``count`` datagrams, on a port whose number no TCP socket here has."""
+    with socket.socket() as guard, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        guard.bind((host, 0))
+        sock.bind(guard.getsockname())
         peer = Peer(sock.getsockname())
 
         def serve() -> None:
