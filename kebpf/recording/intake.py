@@ -44,6 +44,8 @@ def _read(tree: Any, texts: list[str], telling: list[str]) -> None:
                 _read(value, texts, telling)
         return
     text = text_of(tree)
+    if text is None and isinstance(tree, bytes):
+        text = tree.decode("latin-1")  # a pickle, say: the texts in it came in with it
     if text is not None and len(text) >= SHORTEST_TOKEN:
         _read_text(text, texts, telling)
 

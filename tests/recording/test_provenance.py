@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
+
+import pytest
 
 from kebpf.recording.provenance import Provenance
 from kebpf.recording.times import Window
@@ -49,6 +52,13 @@ class TestDerived:
         provenance = Provenance()
         provenance.settle({"q": ONE}, [], {}, WINDOW)
         assert provenance.settle({}, [], {"id": ONE}, LATER).response == {}
+
+    def test_a_time_in_a_pickle_came_in(self) -> None:
+        made = NOW.isoformat()
+        cached = pickle.dumps({"made": made})
+        with pytest.raises(UnicodeDecodeError):
+            cached.decode()
+        assert response_of({}, call("GET note:7", answer=cached), response={"at": made}) == {}
 
 
 class TestGenerated:
