@@ -108,7 +108,7 @@ def test_test_sets_and_command_are_told_apart(
 
 def test_test_takes_all_its_options(calls: Calls) -> None:
     words = "test shop-1 --case a --case b --junit j.xml --json e.jsonl --delay 1 --timeout 3"
-    assert cli.main([*words.split(), "--user", "app", "--verbose", "-c", "serve"]) == 0
+    assert cli.main([*words.split(), "--user", "app", "--verbose", "-x", "-c", "serve"]) == 0
     assert calls.asked[0][0] == TestOptions(
         test_sets=[Path("kebpf/shop-1")],
         command="serve",
@@ -119,6 +119,7 @@ def test_test_takes_all_its_options(calls: Calls) -> None:
         timeout=3.0,
         user="app",
         verbose=True,
+        is_failing_fast=True,
     )
 
 
