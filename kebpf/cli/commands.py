@@ -274,6 +274,10 @@ def test(
         ),
     ] = None,
     user: UserOption = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", "-x", help="End the run after the first case that fails."),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show all differences and unused mocks.")
     ] = False,
@@ -311,6 +315,7 @@ def test(
             user=user or config.user,
             noise=config.noise,
             verbose=verbose,
+            is_failing_fast=fail_fast,
         ),
         sys.stdout,
     )

@@ -71,6 +71,7 @@ class TestOptions:
     user: str | None = None
     noise: list[str] = field(default_factory=list)
     verbose: bool = False
+    is_failing_fast: bool = False
 
 
 @dataclass(slots=True)

@@ -29,12 +29,14 @@ class Mismatch:
     """One difference in a response: JSON-pointer ``path``, what was recorded, what came.
 
     ``kind`` is ``changed``, ``missing`` (recorded, did not come), ``extra`` or ``order``.
+    ``place`` is where ``TestCase.generated`` knows the recorded value, if there is one.
     """
 
     path: str
     kind: str
     expected: Any = None
     actual: Any = None
+    place: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class CallFinding:
 
     ``kind`` is ``missing``, ``extra``, ``changed`` or ``repeated``; ``call`` and ``nearest`` are
     one-line descriptions; ``fields`` are the differing parts between them.
+    ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class CallFinding:
     miss: MissKind | None = None
     nearest: str | None = None
     fields: list[Mismatch] = field(default_factory=list)
+    mock: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Runner:
             async with aclosing(self._run_set(part, tally)) as events:
                 async for event in events:
                     yield event
-            if tally.has_not_started:
+            if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
         yield tally.finish(total)
 
@@ -122,6 +122,10 @@ class _Tally:
         self._failed_cases: list[str] = []
         self._findings: list[CallFinding] = []
         self._parts: dict[str, list[tuple[SelectedSet, Ledger]]] = {}  # by test set
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self._failed_cases or self._findings)
 
     def add(self, event: RunEvent) -> None:
         if isinstance(event, CaseFinished):

@@ -17,7 +17,14 @@ from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
 from kebpf.replay.caserun import CALLS_WAIT_S, Scene, describe_problems, run_case, skip_case
 from kebpf.replay.comparison import compare
-from kebpf.replay.events import ApplicationReady, CallFinding, Ledger, RunEvent, RunFailed
+from kebpf.replay.events import (
+    ApplicationReady,
+    CallFinding,
+    Ledger,
+    RunEvent,
+    RunFailed,
+    Verdict,
+)
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
 from kebpf.replay.matcher import Matcher
@@ -37,7 +44,8 @@ class RunOptions:
     """What a person can ask of a run; times in seconds.
 
     ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
-    from it; ``is_alone`` starts the application anew for each of them; ``delay_s`` is waited in addition once the
+    from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
+    the run after the first case that does not pass; ``delay_s`` is waited in addition once the
     application listens; ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
     """
@@ -47,6 +55,7 @@ class RunOptions:
     cases: Sequence[str] = ()
     shuffle: int | None = None
     is_alone: bool = False
+    is_failing_fast: bool = False
     delay_s: float = 0.0
     ready_timeout_s: float = DEFAULT_READY_S
     request_timeout_s: float = DEFAULT_REQUEST_S
@@ -206,11 +215,13 @@ class SetRun:
         application = scene.application
         for case in self.selected.cases:
             if application.status is None:
-                yield await run_case(scene, case)
+                finished = await run_case(scene, case)
             else:
-                yield skip_case(
-                    scene, case, f"not sent: the application {application.describe_exit()}"
-                )
+                reason = f"not sent: the application {application.describe_exit()}"
+                finished = skip_case(scene, case, reason)
+            yield finished
+            if self._options.is_failing_fast and finished.verdict is not Verdict.PASSED:
+                break
         if application.status is not None:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)

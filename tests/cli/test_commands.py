@@ -108,7 +108,7 @@ def test_test_sets_and_command_are_told_apart(
 
 def test_test_takes_all_its_options(calls: Calls) -> None:
     words = "test shop-1 --case a --case b --junit j.xml --json e.jsonl --delay 1 --timeout 3"
-    more = ["--shuffle", "7", "--alone", "--user", "app", "--verbose", "-c", "serve"]
+    more = ["--shuffle", "7", "--alone", "--user", "app", "--verbose", "-x", "-c", "serve"]
     assert cli.main([*words.split(), *more]) == 0
     assert calls.asked[0][0] == TestOptions(
         test_sets=[Path("kebpf/shop-1")],
@@ -122,6 +122,7 @@ def test_test_takes_all_its_options(calls: Calls) -> None:
         timeout=3.0,
         user="app",
         verbose=True,
+        is_failing_fast=True,
     )
 
 

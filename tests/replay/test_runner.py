@@ -288,6 +288,25 @@ class TestVerdicts:
         assert exit_status(finish(events)) == 1
 
 
+class TestFailFast:
+    def test_the_run_ends_after_the_first_failure(self, stand: Stand) -> None:
+        sets = [stand.make_set("a", "b"), stand.make_set("c")]
+        events = stand.run("wrong", *sets, is_failing_fast=True)
+        assert verdicts(events) == "f"
+        finished = finish(events)
+        assert (finished.failed, finished.skipped, finished.unused_mocks) == (1, 2, 0)
+        assert exit_status(finished) == 1
+
+    def test_nothing_is_left_out_when_all_pass(self, stand: Stand) -> None:
+        sets = [stand.make_set("a", "b"), stand.make_set("c")]
+        assert verdicts(stand.run("same", *sets, is_failing_fast=True)) == "ppp"
+
+    def test_a_crash_is_still_told(self, stand: Stand) -> None:
+        events = stand.run("crash", is_failing_fast=True)
+        assert verdicts(events) == "pe"
+        assert len(pick(events, RunFailed)) == 1
+
+
 class TestApplication:
     def test_a_crash_ends_the_run_with_its_last_lines(self, stand: Stand) -> None:
         events = stand.run("crash")

@@ -68,8 +68,7 @@ def test_a_case_carries_its_differences() -> None:
     line = json.loads(write(case))
     assert line["event"] == "case_finished"
     assert line["verdict"] == "failed"
-    assert line["mismatches"] == [
-        {"path": "/body", "kind": "changed", "expected": {"base64": "/w=="}, "actual": "nan"}
-    ]
+    difference = {"expected": {"base64": "/w=="}, "actual": "nan"}
+    assert line["mismatches"] == [{"path": "/body", "kind": "changed", "place": None, **difference}]
     assert line["calls"][0]["miss"] == "never recorded"
     assert line["actual"] == {"body": "text"}
