@@ -1,4 +1,4 @@
-"""What a command is to do where several may say it: the command line says it or, where it does not, ``kebpf.yml``."""
+"""What a command is to do: the command line says it or, where it does not, ``kebpf.yml``."""
 
 from __future__ import annotations
 
