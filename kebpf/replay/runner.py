@@ -123,6 +123,8 @@ class _Tally:
             used=sum(one.used for one in self._ledgers),
             unused=[name for one in self._ledgers for name in one.unused],
             misses=sum(one.misses for one in self._ledgers),
+            more_unused=sum(one.more_unused for one in self._ledgers),
+            unasserted=sum(one.unasserted for one in self._ledgers),
         )
         return RunFinished(
             passed=self._verdicts[Verdict.PASSED],
@@ -130,7 +132,7 @@ class _Tally:
             errored=self._verdicts[Verdict.ERRORED],
             skipped=total - self._verdicts.total() + self._verdicts[Verdict.SKIPPED],
             misses=ledger.misses,
-            unused_mocks=len(ledger.unused),
+            unused_mocks=len(ledger.unused) + ledger.more_unused,
             seconds=time.monotonic() - self._started,
             findings=self._findings,
             failed_cases=self._failed_cases,
