@@ -29,12 +29,14 @@ class Mismatch:
     """One difference in a response: JSON-pointer ``path``, what was recorded, what came.
 
     ``kind`` is ``changed``, ``missing`` (recorded, did not come), ``extra`` or ``order``.
+    ``place`` is where ``TestCase.generated`` knows the recorded value, if there is one.
     """
 
     path: str
     kind: str
     expected: Any = None
     actual: Any = None
+    place: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class CallFinding:
     (``repeated``), or calls of one operation (``extra``; ``examples`` are some of them).
     ``recorded`` is how often it, or that operation, was recorded; ``note`` says where, and who
     used it up.
+    ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
     """
 
     kind: str
@@ -61,13 +64,18 @@ class CallFinding:
     note: str | None = None
     examples: list[str] = field(default_factory=list)
     is_read: bool = False
+    mock: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
+    """``shuffle`` is the seed of the order, if it is not the recorded one."""
+
     test_sets: list[str]
     cases: int
     command: list[str]
+    shuffle: int | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class Ledger:
     ``unused`` are names, ``more_unused`` is the number of those beyond a cap.  ``unasserted``
     counts the calls that were answered though no case need make them, because a request that was
     left out of the recording may have made them there.
+    When the application was started for each case alone, ``used`` is the sum over these starts.
     """
 
     used: int = 0

@@ -4,9 +4,9 @@ A call is the recorded one when destination, protocol and identity are equal onc
 have translated it; recorded values that the program generated are compared by class and bound.
 Looked for, in this order: the calls of the case now running, in recorded order among equal
 ones; calls shared by several cases; those that may be its own or a request's that was left out,
-each once, and interchangeable among cases where they are equal; the start-up tier, each once, and without end before the first case; the background
-tier, without end.  A call that only another case made is answered as there, so that the
-application goes on, and reported as extra.
+each once, and interchangeable among cases where they are equal; the start-up tier, each once, and
+without end before the first case; the background tier, without end.  A call that only another case
+made is answered as there, so that the application goes on, and reported as extra.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
+from kebpf.recording.model import Endpoint, Mock, TestCase
 from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.assignment import Assignments
@@ -124,7 +124,9 @@ class Matcher:
             item = self.index.load(ordinal)
             if self._have_run(item.mock.candidates) and not self._cover(item):
                 place = str(item.mock.destination)
-                yield CallFinding("missing", item.mock.protocol, place, item.description)
+                yield CallFinding(
+                    "missing", item.mock.protocol, place, item.description, mock=item.mock.name
+                )
 
     def _cover(self, item: Recorded) -> bool:
         bucket = self.index.undecided.bucket_of(item.mock, item.leaves)
