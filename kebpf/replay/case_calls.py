@@ -106,7 +106,7 @@ class CaseCalls:
             stray.mock = nearest.mock.name
         return CallFinding(
             stray.kind, call.protocol, str(call.destination), call.description,
-            stray.miss, stray.nearest, stray.fields, stray.mock,
+            stray.miss, stray.nearest, stray.fields, mock=stray.mock,
         )  # fmt: skip
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
