@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from kebpf.recording import ids, times
+from kebpf.recording.randomness import is_random
 from kebpf.recording.templates import (
     instance_class,
     is_time_class,
@@ -170,12 +168,12 @@ _may_short_hold_tokens = lru_cache(maxsize=4096)(_search_tokens)
 def _find_generic(text: str, start: int, end: int, window: Window | None) -> list[Token]:
     if end - start < 20:
         return []
-    if start == 0 and end == len(text) and _WHOLE_BASE64.fullmatch(text) and _is_random(text):
+    if start == 0 and end == len(text) and _WHOLE_BASE64.fullmatch(text) and is_random(text):
         return [_generic_token(text, 0, window)]
     found = []
     for match in _GENERIC.finditer(text, start, end):
         piece = match.group()
-        if _is_random(piece):
+        if is_random(piece):
             found.append(_generic_token(piece, match.start(), window))
     return found
 
@@ -253,35 +251,6 @@ _JUDGES = {
 
 def _is_fresh(time_ns: int, resolution_ns: int, window: Window | None) -> bool:
     return window is not None and window.holds(time_ns, resolution_ns)
-
-
-def _is_random(text: str) -> bool:
-    """Whether a run of letters and digits looks drawn, not written: its kinds keep changing."""
-    kinds = [_kind(c) for c in text if c.isalnum()]
-    if len(kinds) < 16 or len(set(text)) < 10:
-        return False
-    changes = sum(a != b for a, b in itertools.pairwise(kinds)) / (len(kinds) - 1)
-    digits = kinds.count("0")
-    if digits == 0 and sum(c in "aeiouAEIOU" for c in text) * 10 > 3 * len(text):
-        return False
-    needed = 0.25 if digits >= 2 else 0.35
-    return changes >= needed and 2 * digits <= len(kinds) and not _is_encoded_text(text)
-
-
-def _kind(character: str) -> str:
-    if character.isdigit():
-        return "0"
-    return "A" if character.isupper() else "a"
-
-
-def _is_encoded_text(text: str) -> bool:
-    """Base64 of something readable is a message, not a random token."""
-    body = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(body + "=" * (-len(body) % 4))
-    except (ValueError, binascii.Error):
-        return False
-    return all(32 <= byte < 127 or byte in b"\r\n\t" for byte in raw)
 
 
 def candidate_class(text: str, window: Window | None) -> str | None:
