@@ -8,6 +8,7 @@ RFC 3339, RFC 9110 section 5.6.7 and PostgreSQL's ISO DateStyle are the sources.
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -45,6 +46,9 @@ SCAN_PATTERN = (
 )
 
 _EPOCH_UNITS = {"epoch_s": SECOND_NS, "epoch_ms": 1_000_000, "epoch_us": 1000, "epoch_ns": 1}
+_STAMP_UNITS = ("epoch_b64", "epoch_b62")  # whole seconds, as itsdangerous and Django sign them
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PLAUSIBLE_S = (1_200_000_000, 4_000_000_000)  # 2008 to 2096
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ def parse_time(text: str) -> PrintedTime | None:
 
 
 def parse_epoch(text: str, unit: str) -> PrintedTime | None:
-    """Reads an epoch number written in ``unit`` (``epoch_s`` … ``epoch_ns``)."""
+    """Reads an epoch number written in ``unit`` (``epoch_s`` … ``epoch_ns``, ``epoch_b64`` …)."""
+    if unit in _STAMP_UNITS:
+        return _parse_stamp(text, unit)
     whole, dot, fraction = text.partition(".")
     if not whole.isascii() or not whole.isdigit() or (dot and not fraction.isdigit()):
         return None
@@ -89,6 +95,23 @@ def parse_epoch(text: str, unit: str) -> PrintedTime | None:
     part = int(fraction[:9].ljust(9, "0")) * scale // SECOND_NS if dot else 0
     resolution = max(1, scale // 10 ** min(len(fraction), 6)) if dot else scale
     return PrintedTime(int(whole) * scale + part, resolution, unit, 0)
+
+
+def _parse_stamp(text: str, unit: str) -> PrintedTime | None:
+    if re.fullmatch(format_pattern(unit), text, re.ASCII) is None:
+        return None
+    if unit == "epoch_b64":
+        seconds = int.from_bytes(base64.urlsafe_b64decode(text + "=="), "big")
+    else:
+        seconds = 0
+        for character in text:
+            seconds = seconds * 62 + _BASE62.index(character)
+    return PrintedTime(seconds * SECOND_NS, SECOND_NS, unit, 0)
+
+
+def is_plausible(value: PrintedTime) -> bool:
+    """Whether a number is likely to have been meant as a time at all."""
+    return _PLAUSIBLE_S[0] <= value.time_ns // SECOND_NS <= _PLAUSIBLE_S[1]
 
 
 def find_epoch_unit(text: str, window: Window) -> str | None:
@@ -186,6 +209,8 @@ _DIRECTIVE_PATTERNS = {
 @lru_cache(maxsize=1024)
 def format_pattern(format_: str) -> str:
     """The regular expression, without groups, of texts in a format or epoch unit."""
+    if format_ in _STAMP_UNITS:
+        return r"[\w-]{5}[AQgw]" if format_ == "epoch_b64" else r"[0-9A-Za-z]{6}"
     if format_ in _EPOCH_UNITS:
         return r"\d{1,19}(?:\.\d{1,9})?" if format_ == "epoch_s" else r"\d{1,19}"
     pieces, end = [], 0
@@ -198,7 +223,7 @@ def format_pattern(format_: str) -> str:
 
 def parse_in_format(text: str, format_: str) -> PrintedTime | None:
     """Reads a time that must be written in a format as ``PrintedTime.format`` names it."""
-    if format_ in _EPOCH_UNITS:
+    if format_ in _EPOCH_UNITS or format_ in _STAMP_UNITS:
         return parse_epoch(text, format_)
     if re.fullmatch(format_pattern(format_), text) is None:
         return None
