@@ -29,7 +29,7 @@ def test_every_event_is_a_flushed_line() -> None:
     started = RunStarted(["shop-1"], 2, ["python", "-m", "shop"])
     assert write(started) == (
         '{"event": "run_started", "test_sets": ["shop-1"], "cases": 2, '
-        '"command": ["python", "-m", "shop"]}\n'
+        '"command": ["python", "-m", "shop"], "shuffle": null, "is_alone": false}\n'
     )
     assert write(ApplicationReady("shop-1", 9, [8000], 0.5)) == (
         '{"event": "application_ready", "test_set": "shop-1", "pid": 9, '
@@ -42,7 +42,12 @@ def test_every_event_is_a_flushed_line() -> None:
 
 def test_the_last_line_has_the_counts() -> None:
     finished = make_finished(
-        passed=28, failed=2, skipped=1, misses=3, unused_mocks=1, ledger=Ledger(74, ["mock-9"], 3)
+        passed=28,
+        failed=2,
+        skipped=1,
+        misses=3,
+        unused_mocks=3,
+        ledger=Ledger(74, ["mock-9"], 3, 2, 12),
     )
     assert json.loads(write(finished)) == {
         "event": "run_finished",
@@ -51,11 +56,17 @@ def test_the_last_line_has_the_counts() -> None:
         "errored": 0,
         "skipped": 1,
         "misses": 3,
-        "unused_mocks": 1,
+        "unused_mocks": 3,
         "seconds": 3.14,
         "findings": [],
         "failed_cases": [],
-        "ledger": {"used": 74, "unused": ["mock-9"], "misses": 3},
+        "ledger": {
+            "used": 74,
+            "unused": ["mock-9"],
+            "misses": 3,
+            "more_unused": 2,
+            "unasserted": 12,
+        },
     }
 
 
@@ -68,8 +79,7 @@ def test_a_case_carries_its_differences() -> None:
     line = json.loads(write(case))
     assert line["event"] == "case_finished"
     assert line["verdict"] == "failed"
-    assert line["mismatches"] == [
-        {"path": "/body", "kind": "changed", "expected": {"base64": "/w=="}, "actual": "nan"}
-    ]
+    difference = {"expected": {"base64": "/w=="}, "actual": "nan"}
+    assert line["mismatches"] == [{"path": "/body", "kind": "changed", "place": None, **difference}]
     assert line["calls"][0]["miss"] == "never recorded"
     assert line["actual"] == {"body": "text"}
