@@ -143,5 +143,5 @@ def _encode_like(model: str, text: str) -> str:
     data = text.encode("utf-8", "surrogatepass")
     is_url = "-" in model or "_" in model or not ("+" in model or "/" in model)
     encoded = (base64.urlsafe_b64encode if is_url else base64.b64encode)(data).decode()
-    is_padded = model.endswith("=") or len(model) % 4 == 0 and not len(data) % 3
+    is_padded = model.endswith("=") or (len(model) % 4 == 0 and not len(data) % 3)
     return encoded if is_padded else encoded.rstrip("=")
