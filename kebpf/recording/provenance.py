@@ -159,7 +159,7 @@ class Provenance:
             class_name = self._settle_token(token, message)
             if class_name is not None:
                 placeholders.append((token.start, token.end, class_name))
-        return placeholders
+        return placeholders if any(map(_is_loose, placeholders)) else []
 
     def _settle_token(self, token: Token, message: _Message) -> str | None:
         """The class of a generated token, ``None`` for a derived or literal one."""
@@ -169,7 +169,7 @@ class Provenance:
         earlier = self._generated.get(keys[0])
         is_own = keys[0] in message.origins.made
         if not is_own and message.origins.holds(token, keys):
-            return None
+            return None if earlier is None else f"seen:{token.class_name}"
         if not token.is_candidate:
             return None if earlier is None else _seen_class(earlier)
         if earlier is None and self._inputs.is_older(keys[0], message.sent_ns):
@@ -246,6 +246,14 @@ class Provenance:
             self._generated.add(f"s {int(keys[0][3:]) // 1_000_000}", class_name)
         elif keys[0].startswith("ms "):
             self._generated.add(f"s {int(keys[0][3:]) // 1000}", class_name)
+
+
+def _is_loose(placeholder: tuple[int, int, str]) -> bool:
+    """Whether more than equality after binding is to be judged: a text of ids made earlier and
+    given now is compared as it is.
+    """
+    class_name = placeholder[2]
+    return is_time_class(class_name) or not class_name.startswith("seen:")
 
 
 def _seen_class(earlier: str) -> str:

@@ -4,8 +4,8 @@ A template is a text in which each generated value is ``{class}`` and literal br
 Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, ``snowflake``,
 ``hex:32``, ``HEX:32``, ``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
 ``escaped64:43`` (URL-encoded), ``bytes:16``, the tokens of `kebpf.recording.wrapping` (``jwt``
-and its kin) with what is generated in them, and ``time:FORMAT`` with an optional ``@+3600`` (seconds it lies
-beside the window).
+and its kin) with what is generated in them, and ``time:FORMAT`` with an optional ``@+3600``
+(seconds it lies beside the window).
 Two prefixes say how a time-carrying value is checked: ``seen:`` was made earlier, so only its
 binding counts; ``either:`` is as likely an echo of an input as the time of the call.
 """

@@ -274,8 +274,8 @@ def _judge_number(text: str, window: Window | None) -> tuple[str, bool] | None:
 
 
 _JUDGES = {
-    "jwt": _judge_opened, "json": _judge_opened, "payload": _judge_opened, "uuid": _judge_uuid, "time": _judge_time, "ulid": _judge_ulid,
-    "hex": _judge_hex, "number": _judge_number,
+    "jwt": _judge_opened, "json": _judge_opened, "payload": _judge_opened, "uuid": _judge_uuid,
+    "time": _judge_time, "ulid": _judge_ulid, "hex": _judge_hex, "number": _judge_number,
 }  # fmt: skip
 _SPLIT = {"signed": _split_signed, "express": _split_express}
 _SIGNATURE_SIZES = (27, 43, 64, 86)  # of SHA-1, 256, 384 and 512 in base64

@@ -136,4 +136,6 @@ class TestTimes:
         provenance = Provenance()
         assert provenance.settle({}, [], {"id": made}, WINDOW).response == {"/id": "{uuid7}"}
         assert provenance.settle({"id": made}, [], {"id": made}, LATER).response == {}
-        assert provenance.settle({}, [], {"id": made}, LATER).response == {"/id": "{seen:uuid7}"}
+        assert provenance.settle({}, [], {"id": made}, LATER).response == {}
+        text = f"{made} {ONE}"
+        assert provenance.settle({}, [], text, LATER).response == {"": "{seen:uuid7} {uuid4}"}
