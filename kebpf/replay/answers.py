@@ -136,6 +136,7 @@ class DestinationAnswers:
             return Miss(f"never recorded: {call.description}"[:MOST_REASON])
         fields = list_differences(nearest, call)
         stray = Stray(call, "extra", MissKind.DIFFERENT, nearest.description, fields)
+        stray.mock = nearest.mock.name
         self._book.note_stray(stray)
         return Miss(_explain(call, nearest, fields))
 

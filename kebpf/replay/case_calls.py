@@ -24,6 +24,7 @@ class Stray:
     miss: MissKind | None
     nearest: str | None = None
     fields: list[Mismatch] = field(default_factory=list)
+    mock: str | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +83,13 @@ class CaseCalls:
         for item in self.due.values():
             mock = item.mock
             findings.append(
-                CallFinding("missing", mock.protocol, str(mock.destination), item.description)
+                CallFinding(
+                    "missing",
+                    mock.protocol,
+                    str(mock.destination),
+                    item.description,
+                    mock=mock.name,
+                )
             )
         return findings + self.endings.findings()
 
@@ -96,9 +103,10 @@ class CaseCalls:
             stray.kind, stray.miss = "changed", MissKind.DIFFERENT
             stray.nearest = nearest.description
             stray.fields = list_differences(nearest, call)
+            stray.mock = nearest.mock.name
         return CallFinding(
             stray.kind, call.protocol, str(call.destination), call.description,
-            stray.miss, stray.nearest, stray.fields,
+            stray.miss, stray.nearest, stray.fields, stray.mock,
         )  # fmt: skip
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:

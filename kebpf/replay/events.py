@@ -29,12 +29,14 @@ class Mismatch:
     """One difference in a response: JSON-pointer ``path``, what was recorded, what came.
 
     ``kind`` is ``changed``, ``missing`` (recorded, did not come), ``extra`` or ``order``.
+    ``place`` is where ``TestCase.generated`` knows the recorded value, if there is one.
     """
 
     path: str
     kind: str
     expected: Any = None
     actual: Any = None
+    place: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class CallFinding:
 
     ``kind`` is ``missing``, ``extra``, ``changed`` or ``repeated``; ``call`` and ``nearest`` are
     one-line descriptions; ``fields`` are the differing parts between them.
+    ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
     """
 
     kind: str
@@ -52,13 +55,18 @@ class CallFinding:
     miss: MissKind | None = None
     nearest: str | None = None
     fields: list[Mismatch] = field(default_factory=list)
+    mock: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
+    """``shuffle`` is the seed of the order, if it is not the recorded one."""
+
     test_sets: list[str]
     cases: int
     command: list[str]
+    shuffle: int | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,10 @@ class CaseFinished:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Every mock of a run: used, unused; and calls that found none."""
+    """Every mock of a run: used, unused; and calls that found none.
+
+    When the application was started for each case alone, ``used`` is the sum over these starts.
+    """
 
     used: int = 0
     unused: list[str] = field(default_factory=list)

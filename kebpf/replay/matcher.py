@@ -105,7 +105,11 @@ class Matcher:
             unused.append(item.mock.name)
             if item.mock.tier is Tier.CASE and item.mock.case is None:
                 place = str(item.mock.destination)
-                findings.append(CallFinding("missing", item.mock.protocol, place, item.description))
+                findings.append(
+                    CallFinding(
+                        "missing", item.mock.protocol, place, item.description, mock=item.mock.name
+                    )
+                )
         return self._findings + findings, Ledger(sum(self._used), unused, self._misses)
 
     def _due_ordinals(self) -> list[int]:

@@ -29,7 +29,7 @@ def test_every_event_is_a_flushed_line() -> None:
     started = RunStarted(["shop-1"], 2, ["python", "-m", "shop"])
     assert write(started) == (
         '{"event": "run_started", "test_sets": ["shop-1"], "cases": 2, '
-        '"command": ["python", "-m", "shop"]}\n'
+        '"command": ["python", "-m", "shop"], "shuffle": null, "is_alone": false}\n'
     )
     assert write(ApplicationReady("shop-1", 9, [8000], 0.5)) == (
         '{"event": "application_ready", "test_set": "shop-1", "pid": 9, '
@@ -68,8 +68,7 @@ def test_a_case_carries_its_differences() -> None:
     line = json.loads(write(case))
     assert line["event"] == "case_finished"
     assert line["verdict"] == "failed"
-    assert line["mismatches"] == [
-        {"path": "/body", "kind": "changed", "expected": {"base64": "/w=="}, "actual": "nan"}
-    ]
+    difference = {"expected": {"base64": "/w=="}, "actual": "nan"}
+    assert line["mismatches"] == [{"path": "/body", "kind": "changed", "place": None, **difference}]
     assert line["calls"][0]["miss"] == "never recorded"
     assert line["actual"] == {"body": "text"}
