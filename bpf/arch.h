@@ -4,12 +4,12 @@
 #if defined(KEBPF_ARCH_X86_64)
 /* struct pt_regs of arch/x86: r15 … ss in this order, eight bytes each */
 #define FIRST_ARGUMENT(regs) ((regs)->di) /* of a function, in a uprobe */
-#define REG_CALL 120                     /* orig_ax */
-#define REG_1 112    /* di */
-#define REG_2 104    /* si */
-#define REG_3 96     /* dx */
-#define REG_4 56     /* r10 */
-#define REG_5 72     /* r8 */
+#define REG_CALL 120                      /* orig_ax */
+#define REG_1 112                         /* di */
+#define REG_2 104                         /* si */
+#define REG_3 96                          /* dx */
+#define REG_4 56                          /* r10 */
+#define REG_5 72                          /* r8 */
 #define REG_CS 136
 #define REG_RESULT 80 /* ax: -ENOSYS as long as the call is under way */
 #define CS_64BIT 0x33

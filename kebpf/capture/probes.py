@@ -252,9 +252,11 @@ class Probes:
     def read_task_type(self, pid: int) -> int | None:
         """The address of the type of the first task that was made; ``None``: it is not watched."""
         try:
-            return _TASK_PLACE.unpack(self._task_places[_U32.pack(pid)])[2]
+            place = self._task_places[_U32.pack(pid)]
         except KeyError:
             return None  # another program runs there now, or none
+        task_type: int = _TASK_PLACE.unpack(place)[2]
+        return task_type
 
     def tell_running(self, pid: int, entries: int, running: int) -> None:
         """Where the process keeps the tasks that run."""

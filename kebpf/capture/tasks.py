@@ -54,9 +54,7 @@ class TaskWatch:
     what fails leaves the process without this evidence and is tried again.
     """
 
-    def __init__(
-        self, probes: TaskProbes, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, probes: TaskProbes, clock: Callable[[], float] = time.monotonic) -> None:
         self._probes = probes
         self._clock = clock
         self._followed: dict[int, _Followed] = {}

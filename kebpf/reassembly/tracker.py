@@ -198,12 +198,16 @@ class Tracker:
             self._follow(event)
         elif isinstance(event, Held):
             self._take_held(event)
-        elif isinstance(event, Task):
-            self._consumer.link_tasks(event.head.pid, event.task, event.parent)
-        elif isinstance(event, Loss):
-            connection = self._connections.get(event.head.connection)
-            self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
+        else:
+            self._tell(event)
         self._now_ns = max(self._now_ns, event.head.time_ns)
+
+    def _tell(self, event: Task | Loss) -> None:
+        if isinstance(event, Task):
+            self._consumer.link_tasks(event.head.pid, event.task, event.parent)
+            return
+        connection = self._connections.get(event.head.connection)
+        self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
 
     def release_late(self) -> None:
         """Gives up on pieces that are overdue; to be called between runs of events."""

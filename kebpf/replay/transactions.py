@@ -15,7 +15,7 @@ _VERBS = {
     "ROLLBACK": "ROLLBACK",
     "ABORT": "ROLLBACK",
 }
-_CLEAR = (Evidence.THREAD, Evidence.CHECKOUT)
+_CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
 

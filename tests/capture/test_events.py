@@ -39,6 +39,7 @@ from kebpf.capture.events import (
     Process,
     ProcessChange,
     SocketRole,
+    Task,
     Transport,
     decode_event,
     decode_run,
@@ -170,6 +171,18 @@ def decode_one(record: bytes) -> events.Event:
 
 
 HEAD_OF_FIRST = Head(1_001_000, 0xFFFF888812345678, 1000, 100, 101, 0, Transport.TCP, 0)
+
+
+def test_a_task() -> None:
+    event = decode_one(Socket().task_made(9, 5))
+    assert isinstance(event, Task)
+    assert (event.head.pid, event.task, event.parent) == (100, 9, 5)
+
+
+def test_the_task_that_sent_bytes() -> None:
+    event = decode_one(Socket(task=77).send(b"hello"))
+    assert isinstance(event, Data)
+    assert event.task == 77
 
 
 def test_data() -> None:
