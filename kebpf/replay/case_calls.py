@@ -12,7 +12,7 @@ from kebpf.replay.binding import Pair, pair_tokens
 from kebpf.replay.call import Call, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
-from kebpf.replay.strays import Strays, find_nearest
+from kebpf.replay.strays import SAME_OPERATION, Strays, find_nearest
 from kebpf.replay.transactions import TransactionEndings
 
 
@@ -54,9 +54,9 @@ class CaseCalls:
         return [item.description for item in self.due.values()] + self.endings.pending()
 
     def find_nearest(self, call: Call) -> Recorded | None:
-        """The due call most like this one, else the one that was already made."""
+        """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())
-        return find_nearest(call, self.due.values()) or find_nearest(call, made)
+        return find_nearest(call, self.due.values()) or find_nearest(call, made, SAME_OPERATION)
 
     def finish(self, end_ns: int) -> list[CallFinding]:
         """Everything about the case's calls that is not as recorded."""
