@@ -16,7 +16,7 @@ LONG_TOKEN = 16  # characters: equal ones are the same value, not chance
 _TOKEN = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?"
     r"|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
-    r"|\w+(?:[-.]\w+)*|\s+|.",
+    r"|W/\"[^\"]+\"|\w+(?:[-.]\w+)*|\s+|.",
     re.DOTALL,
 )
 _CLASSES = tuple(

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
 SURVIVORS = FOLDER / "survivors.toml"
 UNEXPLAINED = "UNEXPLAINED"
+UNNOTICED = "no observable difference: oracle"
 WHY_CHARACTERS = 300
 _CAUGHT = (Fate.CAUGHT, Fate.NOT_STARTED)
 _HEAD = """# Mutants
@@ -31,9 +32,9 @@ class Survivors:
     reasons: Mapping[str, str]
 
     def explain(self, outcome: Outcome) -> str:
-        """Why a mutant survived.  An escape is never explained away by the oracle's silence."""
-        reason = self.reasons.get(outcome.mutant.name)
-        return reason if reason is not None else UNEXPLAINED
+        """Why a mutant survived: what a person wrote, else what the oracle found."""
+        silent = UNNOTICED if outcome.fate is Fate.EQUIVALENT else UNEXPLAINED
+        return self.reasons.get(outcome.mutant.name, silent)
 
     def find_stale(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Mutants with a reason that are caught by now."""

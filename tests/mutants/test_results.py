@@ -9,6 +9,7 @@ from tests.mutants.campaign import Fate, Outcome
 from tests.mutants.mutant import Edit, Mutant
 from tests.mutants.results import (
     UNEXPLAINED,
+    UNNOTICED,
     Survivors,
     find_unexplained,
     rate,
@@ -34,8 +35,10 @@ OUTCOMES = [
 
 
 def test_a_survivor_without_a_reason_is_unexplained() -> None:
-    survivors = Survivors({"shop:a.py:3:number#1": "nobody asks for it"})
-    assert [one.fate for one in find_unexplained(OUTCOMES, survivors)] == [Fate.ESCAPED]
+    nothing = Survivors({})
+    assert [one.fate for one in find_unexplained(OUTCOMES, nothing)] == [Fate.ESCAPED]
+    assert nothing.explain(OUTCOMES[2]) == UNNOTICED
+    assert not find_unexplained(OUTCOMES, Survivors({"shop:a.py:4:number#1": "a bug, known"}))
 
 
 def test_a_reason_for_a_caught_mutant_is_stale() -> None:
