@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -54,13 +55,13 @@ class _Comparison:
         self._noise = [pattern.split("/") for pattern in noise]
         self._strength = Strength()
         self._mismatches: list[tuple[int, Mismatch]] = []
-        self._deferred: list[tuple[int, str, Any, Any]] = []
-        self._place = 0
+        self._deferred: list[tuple[int, str, str, Any, Any]] = []
+        self._number = 0
 
     def finish(self) -> tuple[list[Mismatch], Strength]:
         """Compares what must be equal and gives all mismatches in the order of the response."""
-        for place, path, expected, actual in self._deferred:
-            self._compare_exact(place, path, expected, actual)
+        for number, path, place, expected, actual in self._deferred:
+            self._compare_exact(number, path, place, expected, actual)
         ordered = sorted(self._mismatches, key=lambda pair: pair[0])
         return [mismatch for _, mismatch in ordered], self._strength
 
@@ -93,7 +94,7 @@ class _Comparison:
         for index in range(max(len(expected), len(actual))):
             shown = f"{path}/{index}" if is_repeated else path
             if index >= len(actual):
-                self._note_missing(shown, expected[index].value)
+                self._note_missing(shown, expected[index].value, expected[index].path)
             elif index >= len(expected):
                 self._note_extra(shown, actual[index].value)
             else:
@@ -109,20 +110,20 @@ class _Comparison:
         elif isinstance(expected, list | tuple) and isinstance(actual, list | tuple):
             self._compare_arrays(expected, actual, path, recorded_path)
         elif recorded_path in self._templates:
-            self._compare_generated(path, self._templates[recorded_path], expected, actual)
+            self._compare_generated(path, recorded_path, expected, actual)
         else:
-            self._deferred.append((self._next_place(), path, expected, actual))
+            self._deferred.append((self._next_number(), path, recorded_path, expected, actual))
 
     def _compare_objects(
         self, expected: dict[Any, Any], actual: dict[Any, Any], path: str, recorded_path: str
     ) -> None:
         translated = {self._bindings.to_actual(key): key for key in expected}
         for key, old_key in translated.items():
+            old_path = f"{recorded_path}/{_escape(old_key)}"
             if key in actual:
-                old_path = f"{recorded_path}/{_escape(old_key)}"
                 self._compare(expected[old_key], actual[key], f"{path}/{_escape(key)}", old_path)
             else:
-                self._note_missing(f"{path}/{_escape(key)}", expected[old_key])
+                self._note_missing(f"{path}/{_escape(key)}", expected[old_key], old_path)
         for key in actual:
             if key not in translated:
                 self._note_extra(f"{path}/{_escape(key)}", actual[key])
@@ -132,16 +133,17 @@ class _Comparison:
     ) -> None:
         if self._is_permutation(expected, actual):
             self._strength.exact += _count_scalars(expected)
-            self._note(Mismatch(path, "order", self._bindings.to_actual(expected), list(actual)))
+            shown = self._bindings.to_actual(expected)
+            self._note(Mismatch(path, "order", shown, list(actual), recorded_path))
             return
         for index in range(max(len(expected), len(actual))):
-            step = f"{path}/{index}"
+            step, place = f"{path}/{index}", f"{recorded_path}/{index}"
             if index >= len(actual):
-                self._note_missing(step, expected[index])
+                self._note_missing(step, expected[index], place)
             elif index >= len(expected):
                 self._note_extra(step, actual[index])
             else:
-                self._compare(expected[index], actual[index], step, f"{recorded_path}/{index}")
+                self._compare(expected[index], actual[index], step, place)
 
     def _is_permutation(self, expected: Sequence[Any], actual: Sequence[Any]) -> bool:
         if len(expected) != len(actual) or len(expected) < 2:
@@ -150,18 +152,22 @@ class _Comparison:
         new = [_fingerprint(item) for item in actual]
         return old != new and Counter(old) == Counter(new)
 
-    def _compare_generated(self, path: str, template: str, expected: Any, actual: Any) -> None:
+    def _compare_generated(self, path: str, place: str, expected: Any, actual: Any) -> None:
         self._strength.by_class += 1
+        template = self._templates[place]
         pairs = pair_tokens(template, expected, actual)
         if pairs is not None and self._bindings.try_bind(pairs, self._window):
             return
         shown = self._bindings.to_actual(expected)
         if pairs is None and _are_lines(shown, actual):
-            self._note_all(compare_lines(path, shown, actual, template))
+            for mismatch in compare_lines(path, shown, actual, template):
+                self._note(replace(mismatch, place=place))
         else:
-            self._note(Mismatch(path, "changed", shown, actual))
+            self._note(Mismatch(path, "changed", shown, actual, place))
 
-    def _compare_exact(self, place: int, path: str, expected: Any, actual: Any) -> None:
+    def _compare_exact(
+        self, number: int, path: str, place: str, expected: Any, actual: Any
+    ) -> None:
         self._strength.exact += 1
         shown = self._bindings.to_actual(expected)
         if is_same(shown, actual):
@@ -172,29 +178,26 @@ class _Comparison:
             found = [compare_bytes(path, shown, actual)]
         else:
             found = [Mismatch(path, "changed", shown, actual)]
-        self._mismatches += [(place, mismatch) for mismatch in found]
+        self._mismatches += [(number, replace(mismatch, place=place)) for mismatch in found]
 
-    def _note_missing(self, path: str, value: Any) -> None:
+    def _note_missing(self, path: str, value: Any, place: str) -> None:
         if self._is_noise(path):
             self._strength.not_compared += _count_scalars(value)
             return
         self._strength.exact += _count_scalars(value)
-        self._note(Mismatch(path, "missing", expected=self._bindings.to_actual(value)))
+        shown = self._bindings.to_actual(value)
+        self._note(Mismatch(path, "missing", expected=shown, place=place))
 
     def _note_extra(self, path: str, value: Any) -> None:
         if not self._is_noise(path):
             self._note(Mismatch(path, "extra", actual=value))
 
     def _note(self, mismatch: Mismatch) -> None:
-        self._mismatches.append((self._next_place(), mismatch))
+        self._mismatches.append((self._next_number(), mismatch))
 
-    def _note_all(self, mismatches: list[Mismatch]) -> None:
-        for mismatch in mismatches:
-            self._note(mismatch)
-
-    def _next_place(self) -> int:
-        self._place += 1
-        return self._place
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
 
     def _is_noise(self, path: str) -> bool:
         return any(_matches_steps(path.split("/"), pattern) for pattern in self._noise)

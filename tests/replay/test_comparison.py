@@ -64,6 +64,20 @@ class TestBodies:
         assert paths(differences(view([1, 2]), view([1]))) == [("/body/1", "missing")]
         assert paths(differences(view([1]), view([1, 2]))) == [("/body/1", "extra")]
 
+    def test_a_difference_says_where_the_recorded_value_is(self) -> None:
+        """Header lists are read by name, their templates are kept by number."""
+        old, new = {"total": 3, "ids": [1]}, {"total": 4, "ids": []}
+        found = differences(
+            view(old, ("Date", "today"), ("X-Turn", "1")), view(new, ("X-Turn", "2"))
+        )
+        places = {mismatch.path: mismatch.place for mismatch in found}
+        assert places == {
+            "/headers/date": "/headers/0/1",
+            "/headers/x-turn": "/headers/1/1",
+            "/body/total": "/body/total",
+            "/body/ids/0": "/body/ids/0",
+        }
+
     def test_keys_are_escaped_as_json_pointers(self) -> None:
         found = differences(view({"a/b~c": 1}), view({"a/b~c": 2}))
         assert paths(found) == [("/body/a~1b~0c", "changed")]

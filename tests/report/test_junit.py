@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.replay.events import Mismatch, RunEvent, RunFailed, Verdict
+from kebpf.replay.events import Mismatch, RunEvent, RunFailed, RunStarted, Verdict
 from kebpf.report.junit import JUnitReporter, escape_forbidden
 from tests.report.builders import make_case, make_extra_call, make_failed, make_finished
 
@@ -23,8 +23,10 @@ SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
     "testsuite": (
         {"name", "tests"},
         {"failures", "errors", "skipped", "time"},
-        {"testcase"},
+        {"properties", "testcase"},
     ),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, set(), set()),
     "testcase": (
         {"name", "classname", "time"},
         set(),
@@ -76,8 +78,7 @@ def test_the_whole_document() -> None:
 10 values compared exactly, 2 by class, 0 not compared</system-out>
     </testcase>
     <testcase classname="shop-1" name="post-orders-77aa" time="0.012">
-      <failure message="500 instead of 200" type="failure">500 instead of 200
-  response
+      <failure message="500 instead of 200" type="failure">  response
     /status: recorded 200, came 500
   repeat:  kebpf test shop-1 --case post-orders-77aa</failure>
       <system-out>POST /orders
@@ -88,6 +89,13 @@ def test_the_whole_document() -> None:
 """
     )
     check(text)
+
+
+def test_the_seed_of_the_order_is_a_property() -> None:
+    started = RunStarted(["shop-1"], 1, ["serve"], shuffle=17)
+    text = report(started, make_case(), make_finished())
+    [found] = check(text).findall("testsuite/properties/property")
+    assert found.attrib == {"name": "shuffle", "value": "17"}
 
 
 def test_every_verdict_and_every_finding_is_counted() -> None:
@@ -128,3 +136,11 @@ def test_forbidden_characters_are_written_as_escapes() -> None:
     assert escape_forbidden("a\x00\x1b\ufffe\ud800\tb\U0001f600") == (
         "a\\x00\\x1b\\ufffe\\ud800\tb\U0001f600"
     )
+
+
+def test_cases_with_one_cause_name_the_first_of_them() -> None:
+    cases = [make_failed(name, request=f"GET /orders/{n}") for n, name in enumerate("ab")]
+    root = ElementTree.fromstring(report(*cases, make_failed("c"), make_finished(failed=3)))
+    texts = [failure.text or "" for failure in root.iter("failure")]
+    line = "one of 2 cases with this cause; the first is shop-1, a\n"
+    assert [text.startswith(line) for text in texts] == [True, True, False]
