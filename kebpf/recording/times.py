@@ -217,10 +217,11 @@ def _write_fraction(directive: str, fraction_ns: int) -> str:
     return "." + kept if kept else ""
 
 
+# A fraction is there, if short: that all its digits are zero happens once in a million times.
 _DIRECTIVE_PATTERNS = {
     "%Y": r"\d{4}", "%m": r"\d\d", "%d": r"\d\d", "%H": r"\d\d", "%M": r"\d\d", "%S": r"\d\d",
     "%b": r"[A-Z][a-z]{2}", "%a": r"[A-Z][a-z]{2}",
-    ".%3f": r"\.\d{3}", ".%f": r"(?:\.\d{1,6})?", ".%9f": r"(?:\.\d{1,9})?",
+    ".%3f": r"\.\d{3}", ".%f": r"\.\d{1,6}", ".%9f": r"\.\d{1,9}",
     "%z": r"[+-]\d{4}", "%:z": r"[+-]\d\d:\d\d", "%#z": r"[+-]\d\d(?::\d\d)?",
 }  # fmt: skip
 
