@@ -164,7 +164,10 @@ def ledger(code):
             while batch := cursor.fetchmany(4):
                 yield from batch
 
-    lines = [f"{number} {item} {change:+d} {at:%d/%b/%Y:%H:%M:%S %z}" for number, item, change, at in rows()]
+    lines = [
+        f"{number} {item} {change:+d} {at:%d/%b/%Y:%H:%M:%S %z}"
+        for number, item, change, at in rows()
+    ]
     return Response("".join(f"{line}\n" for line in lines), mimetype="text/plain")
 
 

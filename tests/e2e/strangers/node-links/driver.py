@@ -20,7 +20,9 @@ def customer(client: Client) -> None:
         slug = pick.choice(slugs)
         if pick.random() < 0.3:
             client.cookies.clear()
-        client.get(f"/{slug}", 302, **({"Referer": "https://r.example"} if pick.random() < 0.5 else {}))
+        client.get(
+            f"/{slug}", 302, **({"Referer": "https://r.example"} if pick.random() < 0.5 else {})
+        )
     for slug in slugs:
         client.get(f"/links/{slug}/stats", **bearer)
     assert [one["slug"] for one in client.get("/links", **bearer).json["links"]] == slugs

@@ -37,7 +37,9 @@ def now():
 TASKS = {
     "sum": lambda payload: sum(payload["numbers"]),
     "reverse": lambda payload: payload["text"][::-1],
-    "count": lambda payload: {word: payload["text"].split().count(word) for word in sorted(set(payload["text"].split()))},
+    "count": lambda payload: {
+        word: payload["text"].split().count(word) for word in sorted(set(payload["text"].split()))
+    },
 }
 
 
@@ -64,7 +66,9 @@ def run_job(job_id):
 
 def call_webhook(job_id, state):
     body = json.dumps({"job": str(job_id), "state": state, "delivery": uuid.uuid4().hex})
-    asked = Request(f"{os.environ['SUPPLIER_URL']}/hooks", body.encode(), {"Content-Type": "application/json"})
+    asked = Request(
+        f"{os.environ['SUPPLIER_URL']}/hooks", body.encode(), {"Content-Type": "application/json"}
+    )
     with urlopen(asked, timeout=10) as response:
         log.info("receipt %s", json.load(response)["receipt"])
 
