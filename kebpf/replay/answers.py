@@ -92,7 +92,8 @@ class DestinationAnswers:
             return None
         results = mock.response.get("results") or [{}]
         types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
-        return {"columns": results[0].get("columns"), "parameter_types": types}
+        columns, copy = results[0].get("columns"), results[0].get("copy")
+        return {"columns": columns, "parameter_types": types, "copy": copy}
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)

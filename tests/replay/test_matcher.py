@@ -385,8 +385,16 @@ class TestSession:
         )
         run = Run(warm, cold)
         described = run.session(kind="describe", sql="SELECT n")
-        assert described == {"columns": columns, "parameter_types": [23]}
+        assert described == {"columns": columns, "parameter_types": [23], "copy": None}
         assert run.session(kind="describe", sql="SELECT m") is None
+
+    def test_describe_says_that_data_is_to_come(self) -> None:
+        copy = {"direction": "in", "format": 0, "column_formats": [0]}
+        response = {"results": [{"columns": None, "rows": [], "copy": copy}]}
+        run = Run(make_mock("COPY t FROM STDIN", case="a", response=response))
+        described = run.session(kind="describe", sql="COPY t FROM STDIN")
+        assert described is not None
+        assert described["copy"] == copy
 
     def test_a_commit_that_became_a_rollback_is_changed(self) -> None:
         run = Run(make_mock("COMMIT", case="a", tier=Tier.SESSION), make_mock("GET", case="b"))
@@ -407,12 +415,39 @@ class TestSession:
     def test_weak_evidence_and_savepoints_assert_nothing(self) -> None:
         run = Run(
             make_mock("COMMIT", case="a", tier=Tier.SESSION, evidence=Evidence.TIME),
-            make_mock("ROLLBACK TO x", case="a", tier=Tier.SESSION),
+            make_mock("SAVEPOINT x", case="a", tier=Tier.SESSION),
             make_mock("BEGIN", case="a", tier=Tier.SESSION),
         )
         run.begin()
         run.session(sql="ROLLBACK")
         assert run.end() == []
+
+    def test_what_has_weak_evidence_may_come_beside_what_is_asserted(self) -> None:
+        for sql, expected in (("ROLLBACK", []), ("ROLLBACK TO x", ["extra"])):
+            run = Run(
+                make_mock("COMMIT", case="a", tier=Tier.SESSION),
+                make_mock("ROLLBACK", case="a", tier=Tier.SESSION, evidence=Evidence.TIME),
+            )
+            run.begin()
+            run.session(sql="COMMIT")
+            run.session(sql=sql)
+            assert [finding.kind for finding in run.end()] == expected
+
+    def test_a_lost_partial_rollback_is_missing_whatever_its_savepoint_is_called(self) -> None:
+        for sql, expected in (("rollback to savepoint y", []), ("RELEASE x", ["missing"])):
+            run = Run(make_mock("ROLLBACK TO x", case="a", tier=Tier.SESSION))
+            run.begin()
+            run.session(sql=sql)
+            assert [finding.kind for finding in run.end()] == expected
+
+    def test_modes_of_a_transaction_are_asserted(self) -> None:
+        recorded = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+        modes = "isolation level serializable"
+        for sql, expected in ((f"start transaction {modes}", []), ("BEGIN", ["missing"])):
+            run = Run(make_mock(recorded, case="a", tier=Tier.SESSION))
+            run.begin()
+            run.session(sql=sql)
+            assert [finding.kind for finding in run.end()] == expected
 
 
 class TestPeek:
