@@ -1,4 +1,4 @@
-"""Asserts how a case began and ended its transactions: modes, COMMITs, full and partial ROLLBACKs."""
+"""Asserts how a case began and ended its transactions: modes, COMMITs, ROLLBACKs also in part."""
 
 from __future__ import annotations
 
