@@ -347,8 +347,8 @@ class TestSession:
 
     def test_describe_says_that_data_is_to_come(self) -> None:
         copy = {"direction": "in", "format": 0, "column_formats": [0]}
-        response: dict[str, Any] = {"results": [{"columns": None, "rows": [], "copy": copy}]}
-        run = Run(make_mock("COPY t FROM STDIN", case="a", response=response))
+        results = [{"columns": None, "rows": list[object](), "copy": copy}]
+        run = Run(make_mock("COPY t FROM STDIN", case="a", response={"results": results}))
         described = run.session(kind="describe", sql="COPY t FROM STDIN")
         assert described is not None
         assert described["copy"] == copy

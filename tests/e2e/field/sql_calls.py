@@ -214,7 +214,7 @@ def transactions_merged(bug: bool, use: Backends) -> Answer:
     return as_json({"kept": 2})
 
 
-@line("a call moved out of its transaction", CallFinding("", "COMMIT"))
+@line("a call moved out of its transaction", CallFinding("reordered", "in two transactions"))
 def write_moved_behind_the_commit(bug: bool, use: Backends) -> Answer:
     with use.database.connection() as database:
         database.execute(ADD, ("moved", "first"))
