@@ -27,7 +27,7 @@ _VERBS = {
 }
 _OPENING = ("BEGIN", "START")
 _EMPTY_WORDS = ("WORK", "TRANSACTION")
-_CLEAR = (Evidence.THREAD, Evidence.CHECKOUT)
+_CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
 
