@@ -1,4 +1,4 @@
-"""A job runner: an API that queues in Redis, a worker thread, a timer that looks for what is due."""
+"""A job runner: an API that queues in Redis, a worker thread, a timer for what is due later."""
 
 import json
 import logging
@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import uuid
-from datetime import datetime, timedelta, timezone
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
@@ -31,15 +32,13 @@ def execute(sql, *arguments, fetch=True):
 
 
 def now():
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 TASKS = {
     "sum": lambda payload: sum(payload["numbers"]),
     "reverse": lambda payload: payload["text"][::-1],
-    "count": lambda payload: {
-        word: payload["text"].split().count(word) for word in sorted(set(payload["text"].split()))
-    },
+    "count": lambda payload: dict(sorted(Counter(payload["text"].split()).items())),
 }
 
 
@@ -97,28 +96,34 @@ class Api(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/health":
-            return self.reply(200, {"ok": True})
-        if self.path == "/stats":
+            self.reply(200, {"ok": True})
+        elif self.path == "/stats":
             names = [b"done", b"failed"]
             counts = store.mget([f"jobs:{name.decode()}" for name in names])
             queued = store.llen(QUEUE)
-            return self.reply(200, {"known": len(counts), "queue_is_short": queued < 100})
-        job_id = self.path.removeprefix("/jobs/")
+            self.reply(200, {"known": len(counts), "queue_is_short": queued < 100})
+        else:
+            self.show_job(self.path.removeprefix("/jobs/"))
+
+    def show_job(self, job_id):
         rows = execute("SELECT task, payload, due FROM jobs WHERE id = %s", job_id)
         if not rows:
-            return self.reply(404, {"error": "no such job"})
+            self.reply(404, {"error": "no such job"})
+            return
         task, payload, due = rows[0]
         self.reply(200, {"id": job_id, "task": task, "payload": payload, "due": due.isoformat()})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if asked.get("task") not in TASKS:
-            return self.reply(422, {"error": f"tasks are {', '.join(TASKS)}"})
+            self.reply(422, {"error": f"tasks are {', '.join(TASKS)}"})
+            return
         job_id, delay = uuid.uuid4(), asked.get("delay", 0)
         due = now() + timedelta(seconds=delay)
+        state = "delayed" if delay else "queued"
         execute(
             "INSERT INTO jobs (id, task, payload, state, due) VALUES (%s, %s, %s, %s, %s)",
-            job_id, asked["task"], json.dumps(asked["payload"]), "delayed" if delay else "queued", due,
+            job_id, asked["task"], json.dumps(asked["payload"]), state, due,
             fetch=False,
         )  # fmt: skip
         if not delay:
