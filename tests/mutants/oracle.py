@@ -88,8 +88,9 @@ class Oracle:
                 if (number, place) in self._free:
                     is_same = self._is_alike(old, new, seen.began_s)
                     if _is_unique(old):
-                        names = forward.setdefault(old, new), backward.setdefault(new, old)
-                        is_same = is_same and names == (new, old)
+                        one, other = _name(old), _name(new)
+                        names = forward.setdefault(one, other), backward.setdefault(other, one)
+                        is_same = is_same and names == (other, one)
                 if not is_same:
                     return f"{self._one.lines[number]!r} became {text!r}"
         return None
@@ -124,6 +125,12 @@ class Oracle:
         ]
         is_long = max(len(old), len(new)) >= LONG_TOKEN
         return classes[0] == classes[1] and (not is_long or len(old) == len(new))
+
+
+def _name(token: str) -> str:
+    """The same for a time however it is written."""
+    at_s = _read_time(token)
+    return token if at_s is None else f"{at_s:.6f}"
 
 
 def _is_unique(token: str) -> bool:
