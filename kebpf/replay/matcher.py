@@ -323,7 +323,7 @@ class Matcher:
 
     def respond(self, item: Recorded) -> Document | None:
         """The response of a mock in the run's own values."""
-        response: Document | None = self.bindings.to_actual(item.mock.response)
+        response: Document | None = self.bindings.hand_over(item.mock.response)
         return response
 
     def note_stray(self, stray: Stray) -> None:
