@@ -16,9 +16,10 @@ LONG_TOKEN = 16  # characters: equal ones are the same value, not chance
 _TOKEN = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?"
     r"|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
-    r"|W/\"[^\"]+\"|\w+(?:[-.]\w+)*|\s+|.",
+    r"|W/\"[^\"]+\"|[\w-]{32,}|\w+(?:[-.]\w+)*|\s+|.",
     re.DOTALL,
 )
+_UPKEEP = re.compile(r"(sql|LOG statement:) (DEALLOCATE|DISCARD) ")  # of a pool's connections
 _CLASSES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -52,7 +53,7 @@ def trace(application: Application, folder: Path) -> Trace:
         finally:
             process.stop()
     lines = [line for text in answers for line in text.split("\n")]
-    return Trace(began_s, [*lines, *calls])
+    return Trace(began_s, [*lines, *(call for call in calls if _UPKEEP.match(call) is None)])
 
 
 class Oracle:
