@@ -20,6 +20,7 @@ from kebpf.recording.model import Manifest, Mock, TestCase
 
 MANIFEST_NAME = "test-set.yaml"
 TESTS_NAME = "tests"
+APART_NAME = "set-apart"
 MOCKS_NAME = "mocks.msgpack"
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
