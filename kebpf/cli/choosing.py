@@ -1,7 +1,8 @@
-"""What ``record`` is to watch: the command line says it or, where it does not, ``kebpf.yml``."""
+"""What a command is to do: the command line says it or, where it does not, ``kebpf.yml``."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from kebpf.cli.command import choose_command, to_words
@@ -9,6 +10,7 @@ from kebpf.cli.config import Config
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import DEFAULT_BACKLOG, RecordOptions
 
+MOST_NEW_SEED = 1_000_000  # short enough to be typed
 KINDS = ("--pid", "--cgroup", "--unit", "--container", "-- COMMAND")
 
 
@@ -47,6 +49,14 @@ def complete_filters(options: RecordOptions, config: Config) -> None:
 def choose_backlog(given: int | None, config: Config) -> int:
     """In MiB."""
     return given or config.backlog or DEFAULT_BACKLOG
+
+
+def choose_seed(given: str | None, config: Config) -> int | None:
+    """What ``test`` draws its order from; a new seed where only a shuffled order was asked for."""
+    wanted = config.shuffle if given is None else given or True
+    if wanted is False:
+        return None
+    return secrets.randbelow(MOST_NEW_SEED) if wanted is True else int(wanted)
 
 
 def choose_user(given: str | None, options: RecordOptions, config: Config) -> str | None:

@@ -25,6 +25,7 @@ from kebpf.cli.options import (
 )
 
 MAX_SECONDS = 1e9
+MOST_SEED_DIGITS = 18
 
 
 @dataclass(slots=True)
@@ -65,6 +66,13 @@ def _check_seconds(value: float | None) -> float | None:
 def _check_positive_seconds(value: float | None) -> float | None:
     if value is not None and not 0 < value < MAX_SECONDS:
         raise typer.BadParameter("a number of seconds above 0 is expected")
+    return value
+
+
+def _check_seed(value: str | None) -> str | None:
+    """``""`` is what stands for none: `kebpf.cli.main` writes it."""
+    if value and not (value.isascii() and value.isdigit() and len(value) <= MOST_SEED_DIGITS):
+        raise typer.BadParameter("a whole number is expected")
     return value
 
 
@@ -231,6 +239,17 @@ def test(
         list[str] | None,
         typer.Option(metavar="NAME", help="Run only this case; may be given again."),
     ] = None,
+    shuffle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[SEED]",
+            callback=_check_seed,
+            help="Run the cases in an order drawn from SEED.  [default: a new one]",
+        ),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Start the application anew for each case: slow.")
+    ] = False,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
@@ -269,6 +288,7 @@ def test(
     kebpf test -c "COMMAND" [SET]...
     kebpf test [SET]... -- COMMAND...
     """
+    from kebpf.cli.choosing import choose_seed
     from kebpf.cli.command import choose_command
     from kebpf.cli.config import load_config
     from kebpf.cli.sets import find_test_sets
@@ -286,6 +306,8 @@ def test(
             test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
             command=chosen,
             cases=case or [],
+            shuffle=choose_seed(shuffle, config),
+            is_alone=alone or config.alone,
             junit=junit,
             json=json,
             delay=delay if delay is not None else config.delay or 0.0,

@@ -14,6 +14,7 @@ from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG
 
 CONFIG_NAME = "kebpf.yml"
 MAX_SECONDS = 1e9
+MAX_SEED = 10**18
 EMPTY_TAG = "tag:yaml.org,2002:null"
 
 
@@ -30,6 +31,8 @@ class Config:
     user: str | None = None
     timeout: float | None = None
     delay: float | None = None
+    shuffle: bool | int = False
+    alone: bool = False
     duration: float | None = None
     noise: list[str] = field(default_factory=list)
     cgroup: Path | None = None
@@ -162,6 +165,12 @@ def _read_truth(value: Any) -> bool:
     return value
 
 
+def _read_shuffle(value: Any) -> bool | int:
+    if not isinstance(value, bool) and not _is_number(value, 0, MAX_SEED):
+        raise _WrongValueError("true, false or a seed, a whole number")
+    return bool(value) if isinstance(value, bool) else int(value)
+
+
 def _read_backlog(value: Any) -> int:
     if not _is_number(value, LEAST_BACKLOG, MOST_BACKLOG):
         raise _WrongValueError(f"a whole number of MiB from {LEAST_BACKLOG} to {MOST_BACKLOG}")
@@ -179,6 +188,8 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "user": _read_text,
     "timeout": _read_positive_seconds,
     "delay": _read_seconds,
+    "shuffle": _read_shuffle,
+    "alone": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
     "cgroup": _read_path,

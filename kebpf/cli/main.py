@@ -53,6 +53,15 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], Invocation]:
     return words[:at], Invocation(words[at + 1 :])
 
 
+def fill_in_seed(words: Sequence[str]) -> list[str]:
+    """``--shuffle`` without a number behind it gets an empty one, so that it takes no test set."""
+    following = [*words[1:], ""]
+    return [
+        f"{word}=" if word == "--shuffle" and not after.isdigit() else word
+        for word, after in zip(words, following, strict=False)
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit status."""
     _accept_any_character()
@@ -91,7 +100,7 @@ def _accept_any_character() -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     words, invocation = split_arguments(arguments)
-    status = app(args=words, prog_name="kebpf", standalone_mode=False, obj=invocation)
+    status = app(args=fill_in_seed(words), prog_name="kebpf", standalone_mode=False, obj=invocation)
     return int(status or ExitStatus.PASSED)
 
 

@@ -54,6 +54,7 @@ class TestOptions:
     """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens.
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
+    ``shuffle`` is the seed of the cases' order, if it is not the recorded one.
     """
 
     __test__ = False
@@ -61,6 +62,8 @@ class TestOptions:
     test_sets: list[Path]
     command: str | list[str]
     cases: list[str] = field(default_factory=list)
+    shuffle: int | None = None
+    is_alone: bool = False
     junit: Path | None = None
     json: Path | None = None
     delay: float = 0.0

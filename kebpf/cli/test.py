@@ -78,6 +78,8 @@ def _make_run_options(options: TestOptions) -> RunOptions:
         command=options.command,
         invoker=find_invoker(options.user),
         cases=options.cases,
+        shuffle=options.shuffle,
+        is_alone=options.is_alone,
         delay_s=options.delay,
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,

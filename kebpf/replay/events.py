@@ -60,9 +60,13 @@ class CallFinding:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
+    """``shuffle`` is the seed of the order, if it is not the recorded one."""
+
     test_sets: list[str]
     cases: int
     command: list[str]
+    shuffle: int | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ class CaseFinished:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Every mock of a run: used, unused; and calls that found none."""
+    """Every mock of a run: used, unused; and calls that found none.
+
+    When the application was started for each case alone, ``used`` is the sum over these starts.
+    """
 
     used: int = 0
     unused: list[str] = field(default_factory=list)

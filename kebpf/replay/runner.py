@@ -18,7 +18,13 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
-from kebpf.replay.selection import SelectedSet, find_idle_patterns, select_cases
+from kebpf.replay.selection import (
+    SelectedSet,
+    find_idle_patterns,
+    select_cases,
+    shuffle_cases,
+    split_cases,
+)
 from kebpf.replay.setrun import Environment, RunOptions, SetRun
 from kebpf.replay.stages import Recorded
 
@@ -36,25 +42,36 @@ class Runner:
     ) -> None:
         self._options = options
         self._environment = environment
-        patterns = options.cases
-        self._sets = [select_cases(name, recorded, patterns) for name, recorded in test_sets]
+        self._sets = [self._select(name, recorded) for name, recorded in test_sets]
+
+    def _select(self, name: str, recorded: Recorded) -> SelectedSet:
+        selected = select_cases(name, recorded, self._options.cases)
+        seed = self._options.shuffle
+        return selected if seed is None else shuffle_cases(selected, seed)
 
     async def events(self) -> AsyncGenerator[RunEvent, None]:
         """Runs; close the iterator (`contextlib.aclosing`) if it is left before its end."""
         options, tally = self._options, _Tally()
         total = sum(len(selected.cases) for selected in self._sets)
         command = [options.command] if isinstance(options.command, str) else list(options.command)
-        yield RunStarted([selected.name for selected in self._sets], total, command)
+        names = [selected.name for selected in self._sets]
+        yield RunStarted(names, total, command, options.shuffle, options.is_alone)
         self._tell_notes()
-        for selected in self._sets:
-            if not selected.cases:
-                continue
-            async with aclosing(self._run_set(selected, tally)) as events:
+        for part in self._parts():
+            async with aclosing(self._run_set(part, tally)) as events:
                 async for event in events:
                     yield event
             if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
         yield tally.finish(total)
+
+    def _parts(self) -> Iterator[SelectedSet]:
+        """What one start of the application is for, each."""
+        for selected in self._sets:
+            if self._options.is_alone:
+                yield from split_cases(selected)
+            elif selected.cases:
+                yield selected
 
     def run(self) -> Iterator[RunEvent]:
         """The same for a caller without an event loop; an interrupt ends everything in order."""
@@ -104,7 +121,7 @@ class _Tally:
         self._verdicts: Counter[Verdict] = Counter()
         self._failed_cases: list[str] = []
         self._findings: list[CallFinding] = []
-        self._ledgers: list[Ledger] = []
+        self._parts: dict[str, list[tuple[SelectedSet, Ledger]]] = {}  # by test set
 
     @property
     def has_failed(self) -> bool:
@@ -119,14 +136,15 @@ class _Tally:
     def close_set(self, run: SetRun) -> None:
         self.has_not_started = not run.is_ready
         self._findings += run.findings
-        self._ledgers.append(run.ledger)
+        self._parts.setdefault(run.selected.name, []).append((run.selected, run.ledger))
 
     def finish(self, total: int) -> RunFinished:
         """Cases that never got an event, because the application did not start, are skipped."""
+        ledgers = [ledger for parts in self._parts.values() for _, ledger in parts]
         ledger = Ledger(
-            used=sum(one.used for one in self._ledgers),
-            unused=[name for one in self._ledgers for name in one.unused],
-            misses=sum(one.misses for one in self._ledgers),
+            used=sum(one.used for one in ledgers),
+            unused=[name for parts in self._parts.values() for name in _list_unused(parts)],
+            misses=sum(one.misses for one in ledgers),
         )
         return RunFinished(
             passed=self._verdicts[Verdict.PASSED],
@@ -140,6 +158,13 @@ class _Tally:
             failed_cases=self._failed_cases,
             ledger=ledger,
         )
+
+
+def _list_unused(parts: Sequence[tuple[SelectedSet, Ledger]]) -> list[str]:
+    """The mocks that a set's one run, or each of its cases' runs, was to use and did not."""
+    seen = Counter(name for _, ledger in parts for name in ledger.unused)
+    own = {name for selected, _ in parts for case in selected.cases for name in case.calls}
+    return [name for name, times in seen.items() if times == len(parts) or name in own]
 
 
 async def _next(events: AsyncGenerator[RunEvent, None]) -> RunEvent | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from kebpf.recording.model import TestCase
@@ -38,9 +39,29 @@ def find_idle_patterns(sets: Sequence[SelectedSet], patterns: Sequence[str]) -> 
     return [one for one in patterns if not any(_is_wanted(name, [one]) for name in names)]
 
 
-def write_repeat_command(set_name: str, case_name: str, command: str | Sequence[str]) -> str:
-    """The command line that runs one case again."""
-    start = shlex.join(["kebpf", "test", set_name, "--case", case_name])
+def shuffle_cases(selected: SelectedSet, seed: int) -> SelectedSet:
+    """The same cases in an order that the seed alone decides."""
+    cases = list(selected.cases)
+    random.Random(seed).shuffle(cases)
+    return replace(selected, cases=cases)
+
+
+def split_cases(selected: SelectedSet) -> list[SelectedSet]:
+    """A set for each case, which then runs alone."""
+    return [replace(selected, cases=[case]) for case in selected.cases]
+
+
+def write_repeat_command(
+    set_name: str,
+    patterns: Sequence[str],
+    command: str | Sequence[str],
+    shuffle: int | None = None,
+) -> str:
+    """The command line that runs the cases called so again (none: all), in the same order."""
+    words = ["kebpf", "test", set_name]
+    words += [word for pattern in patterns for word in ("--case", pattern)]
+    words += [] if shuffle is None else [f"--shuffle={shuffle}"]
+    start = shlex.join(words)
     if isinstance(command, str):
         return f"{start} -c {shlex.quote(command)}"
     return f"{start} -- {shlex.join(command)}"

@@ -43,15 +43,18 @@ from kebpf.replay.stages import Comparing, Matching, Steering
 class RunOptions:
     """What a person can ask of a run; times in seconds.
 
-    ``cases`` are names or globs (none: all); ``delay_s`` is waited in addition once the
-    application listens; ``is_failing_fast`` ends the run after the first case that does not pass;
-    ``on_line`` gets the application's output line by line, ``on_note`` sentences a person should
-    read.
+    ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
+    from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
+    the run after the first case that does not pass; ``delay_s`` is waited in addition once the
+    application listens; ``on_line`` gets the application's output line by line, ``on_note``
+    sentences a person should read.
     """
 
     command: str | Sequence[str]
     invoker: Invoker
     cases: Sequence[str] = ()
+    shuffle: int | None = None
+    is_alone: bool = False
     is_failing_fast: bool = False
     delay_s: float = 0.0
     ready_timeout_s: float = DEFAULT_READY_S
@@ -88,7 +91,7 @@ class SetRun:
         self.is_ready = False
         self._matcher: Matcher | None = None
         self._responder: Responder | None = None
-        self._selected = selected
+        self.selected = selected
         self._options = options
         self._environment = environment
 
@@ -105,7 +108,7 @@ class SetRun:
             self.is_ready = True
             ports = [address.port for address in readiness.addresses.values()]
             yield ApplicationReady(
-                self._selected.name,
+                self.selected.name,
                 scene.application.pid,
                 list(dict.fromkeys(ports)),
                 time.monotonic() - started,
@@ -118,16 +121,16 @@ class SetRun:
         bindings = Bindings()
         protocols = self._environment.protocols()
         matcher = Matcher(
-            self._selected.recorded,
+            self.selected.recorded,
             bindings,
             protocols.__getitem__,
-            [case.name for case in self._selected.cases],
+            [case.name for case in self.selected.cases],
         )
         self._matcher = matcher
         steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
-        routes = Routes(mock for _, mock in self._selected.recorded.iter_mocks())
+        routes = Routes(mock for _, mock in self.selected.recorded.iter_mocks())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
         stack.push_async_callback(responder.close)
         steering.attach(cgroup, await responder.start())
@@ -161,7 +164,7 @@ class SetRun:
             self._options.on_note(f"processes that could not be ended: {survivors}")
 
     async def _wait_ready(self, application: Application, steering: Steering) -> Readiness:
-        selected = self._selected
+        selected = self.selected
         readiness = await wait_ready(
             application,
             steering.watch_listening(),
@@ -194,7 +197,7 @@ class SetRun:
     ) -> Scene:
         protocols = self._environment.protocols()
         return Scene(
-            test_set=self._selected.name,
+            test_set=self.selected.name,
             application=application,
             addresses=readiness.addresses,
             responder=responder,
@@ -202,7 +205,7 @@ class SetRun:
             bindings=bindings,
             compare=self._environment.compare,
             find_protocol=protocols.__getitem__,
-            repeat=partial(_repeat, self._selected.name, self._options.command),
+            repeat=partial(_repeat, self.selected.name, self._options),
             request_timeout_s=self._options.request_timeout_s,
             calls_wait_s=self._options.calls_wait_s,
             called=called,
@@ -210,7 +213,7 @@ class SetRun:
 
     async def _run_cases(self, scene: Scene) -> AsyncGenerator[RunEvent, None]:
         application = scene.application
-        for case in self._selected.cases:
+        for case in self.selected.cases:
             if application.status is None:
                 finished = await run_case(scene, case)
             else:
@@ -240,8 +243,11 @@ class SetRun:
             )
 
 
-def _repeat(set_name: str, command: str | Sequence[str], case: TestCase) -> str:
-    return write_repeat_command(set_name, case.name, command)
+def _repeat(set_name: str, options: RunOptions, case: TestCase) -> str:
+    """For a case of a shuffled run all of it: what came before may be why it failed."""
+    if options.shuffle is None or options.is_alone:
+        return write_repeat_command(set_name, [case.name], options.command)
+    return write_repeat_command(set_name, options.cases, options.command, options.shuffle)
 
 
 def _explain(error: LaunchError | KernelError | OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ from kebpf.replay.events import (
     RunEvent,
     RunFailed,
     RunFinished,
+    RunStarted,
     Verdict,
 )
 from kebpf.report.failure import describe_call, describe_cause, rank_calls, show_call, show_failure
@@ -35,9 +37,12 @@ class JUnitReporter:
         self._suites: dict[str, list[ElementTree.Element]] = {}
         self._has_ended = False
         self._seconds: float | None = None
+        self._properties: dict[str, str] = {}
 
     def handle(self, event: RunEvent) -> None:
         match event:
+            case RunStarted(shuffle=int(seed)):
+                self._properties["shuffle"] = str(seed)
             case CaseFinished():
                 self._suites.setdefault(event.test_set, []).append(_make_case(event))
             case RunFailed():
@@ -73,6 +78,7 @@ class JUnitReporter:
         root = ElementTree.Element("testsuites", name="kebpf")
         for name, cases in self._suites.items():
             suite = _make_element("testsuite", name=name)
+            suite.extend(_make_properties(self._properties))
             suite.extend(cases)
             _set_counts(suite)
             root.append(suite)
@@ -91,6 +97,14 @@ def _make_element(tag: str, **attributes: str) -> ElementTree.Element:
     return ElementTree.Element(
         tag, {name: escape_forbidden(value) for name, value in attributes.items()}
     )
+
+
+def _make_properties(values: Mapping[str, str]) -> Iterator[ElementTree.Element]:
+    """The element that holds them, if there are any."""
+    if values:
+        properties = _make_element("properties")
+        properties.extend(_make_element("property", name=k, value=v) for k, v in values.items())
+        yield properties
 
 
 def _make_outcome(kind: str, message: str, text: str) -> ElementTree.Element:

@@ -59,6 +59,7 @@ class TerminalReporter:
         self._failures: list[CaseFinished] = []
         self._run_failures: list[str] = []
         self._is_running = False
+        self._is_alone = False
 
     def handle(self, event: RunEvent) -> None:
         match event:
@@ -88,11 +89,17 @@ class TerminalReporter:
     def _show_start(self, event: RunStarted) -> None:
         self._is_running = True
         sets = ", ".join(event.test_sets)
-        self._print(Line(cut(f"{count(event.cases, 'case')} from {sets}", self._width)))
+        self._is_alone = event.is_alone
+        cases = count(event.cases, "case") + (", each alone," if event.is_alone else "")
+        self._print(Line(cut(f"{cases} from {sets}", self._width)))
+        if event.shuffle is not None:
+            self._print(Line(f"shuffled: --shuffle {event.shuffle} is this order again"))
         command = escape_controls(shlex.join(event.command))
         self._print(Line(cut(f"starting {command}", self._width), Tone.FAINT))
 
     def _show_ready(self, event: ApplicationReady) -> None:
+        if self._is_alone:
+            return  # a line for every case would say no more
         where = ", ".join(str(port) for port in event.ports) or "nothing"
         text = f"{event.test_set}: pid {event.pid} listens on {where} after {event.seconds:.1f} s"
         self._print(Line(cut(text, self._width), Tone.FAINT))

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kebpf.cli.choosing import choose_backlog, choose_user, complete_filters, complete_target
+from kebpf.cli.choosing import (
+    choose_backlog,
+    choose_seed,
+    choose_user,
+    complete_filters,
+    complete_target,
+)
 from kebpf.cli.config import Config
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import DEFAULT_BACKLOG, RecordOptions
@@ -78,3 +84,14 @@ def test_a_user_is_for_a_command() -> None:
     assert choose_user(None, running, Config(user="other")) == "other"
     with pytest.raises(CommandUsageError, match="--user says who starts a command"):
         choose_user("app", running, Config())
+
+
+def test_the_seed_of_the_order() -> None:
+    assert choose_seed(None, Config()) is None
+    assert choose_seed("7", Config(shuffle=3)) == 7
+    assert choose_seed("0", Config()) == 0
+    assert choose_seed(None, Config(shuffle=0)) == 0
+    drawn = {choose_seed("", Config()) for _ in range(9)}
+    drawn |= {choose_seed(None, Config(shuffle=True)) for _ in range(9)}
+    assert len(drawn) > 1
+    assert None not in drawn

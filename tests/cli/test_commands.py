@@ -108,11 +108,14 @@ def test_test_sets_and_command_are_told_apart(
 
 def test_test_takes_all_its_options(calls: Calls) -> None:
     words = "test shop-1 --case a --case b --junit j.xml --json e.jsonl --delay 1 --timeout 3"
-    assert cli.main([*words.split(), "--user", "app", "--verbose", "-x", "-c", "serve"]) == 0
+    more = ["--shuffle", "7", "--alone", "--user", "app", "--verbose", "-x", "-c", "serve"]
+    assert cli.main([*words.split(), *more]) == 0
     assert calls.asked[0][0] == TestOptions(
         test_sets=[Path("kebpf/shop-1")],
         command="serve",
         cases=["a", "b"],
+        shuffle=7,
+        is_alone=True,
         junit=Path("j.xml"),
         json=Path("e.jsonl"),
         delay=1.0,
@@ -121,6 +124,16 @@ def test_test_takes_all_its_options(calls: Calls) -> None:
         verbose=True,
         is_failing_fast=True,
     )
+
+
+@pytest.mark.parametrize(
+    "words", ["--shuffle shop-1 -c serve", "shop-1 --shuffle -c serve", "shop-1 -c serve --shuffle"]
+)
+def test_shuffle_without_a_number_draws_a_seed(calls: Calls, words: str) -> None:
+    assert cli.main(["test", *words.split()]) == 0
+    options: TestOptions = calls.asked[0][0]
+    assert [path.name for path in options.test_sets] == ["shop-1"]
+    assert options.shuffle is not None
 
 
 def test_the_command_line_wins_over_the_file(calls: Calls, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ name: shop
 user: app
 timeout: 5
 delay: 0.5
+shuffle: 12
+alone: true
 duration: 60
 noise:
   - /body/updated_at
@@ -40,6 +42,8 @@ def test_every_key_is_read() -> None:
         user="app",
         timeout=5.0,
         delay=0.5,
+        shuffle=12,
+        alone=True,
         duration=60.0,
         noise=["/body/updated_at"],
         cgroup=Path("/shop.slice"),
@@ -75,8 +79,8 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, duration, noise, cgroup, unit, container, port, exclude-port, "
-            "inbound-only, backlog)",
+            "timeout, delay, shuffle, alone, duration, noise, cgroup, unit, container, port, "
+            "exclude-port, inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
         ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
@@ -91,6 +95,8 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
             "noise: [body]",
             "kebpf.yml, line 1: noise must be a list of paths such as /body/updated_at",
         ),
+        ("shuffle: -1", "kebpf.yml, line 1: shuffle must be true, false or a seed, a whole number"),
+        ("alone: 1", "kebpf.yml, line 1: alone must be true or false"),
         ("port: 0", f"kebpf.yml, line 1: port must be {PORTS}"),
         ("port: [80, true]", f"kebpf.yml, line 1: port must be {PORTS}"),
         ("exclude-port: []", f"kebpf.yml, line 1: exclude-port must be {PORTS}"),

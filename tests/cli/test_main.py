@@ -54,6 +54,10 @@ def test_the_status_of_a_command_is_the_exit_status(calls: Calls) -> None:
         (["test", "-c", " "], "the command is empty"),
         (["test", "-c", "a", "shop-9"], "there is no test set 'shop-9'"),
         (["test", "-c", "a", "--timeout", "inf"], "invalid value for '--timeout'"),
+        (
+            ["test", "-c", "a", "--shuffle=x"],
+            "invalid value for '--shuffle': a whole number is expected",
+        ),
         (["show", "a", "b"], "nothing takes b here"),
     ],
 )

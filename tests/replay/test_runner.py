@@ -387,6 +387,49 @@ class TestSets:
         assert verdicts(stand.run("same", delay_s=0.01)) == "ppp"
 
 
+class TestOrder:
+    def test_a_seed_is_an_order_that_the_repeat_line_names(self, stand: Stand) -> None:
+        orders = []
+        for seed in (4, 4, 5):
+            events = stand.run("same", shuffle=seed)
+            [started] = pick(events, RunStarted)
+            assert (started.shuffle, started.is_alone) == (seed, False)
+            assert verdicts(events) == "ppp"
+            cases = pick(events, CaseFinished)
+            orders.append([case.case for case in cases])
+            assert cases[0].repeat.startswith(f"kebpf test set1 --shuffle={seed} -- ")
+        assert orders[0] == orders[1] == ["c", "b", "a"]
+        assert orders[2] == ["a", "b", "c"]
+
+    def test_alone_is_a_start_of_the_application_for_each_case(self, stand: Stand) -> None:
+        mocks = [stand.make_mock("a"), stand.make_mock("b")]
+        mocks.append(stand.make_mock("start", tier=Tier.STARTUP, case=None))
+        cases = [stand.make_case("a", 1), stand.make_case("b", 2)]
+        recorded = SetInMemory(cases, mocks, [stand.port])
+        events = stand.run("same", recorded, is_alone=True)
+        ready = pick(events, ApplicationReady)
+        assert len({one.pid for one in ready}) == len(ready) == 2
+        assert [case.case for case in pick(events, CaseFinished)] == ["a", "b"]
+        finished = finish(events)
+        assert (finished.passed, finished.skipped) == (2, 0)
+        assert finished.ledger.unused == ["rate-start"]
+
+    def test_alone_a_missing_call_is_unused(self, stand: Stand) -> None:
+        events = stand.run("uncalled", stand.make_set("a", "b"), is_alone=True, calls_wait_s=0.01)
+        assert verdicts(events) == "ff"
+        assert finish(events).ledger.unused == ["rate-a", "rate-b"]
+
+    def test_alone_a_crash_is_its_own_case_only(self, stand: Stand) -> None:
+        events = stand.run("crash", is_alone=True)
+        assert verdicts(events) == "pep"
+        assert finish(events).skipped == 0
+
+    def test_alone_an_application_that_does_not_start_is_tried_once(self, stand: Stand) -> None:
+        events = stand.run("exit", is_alone=True)
+        assert len(pick(events, RunFailed)) == 1
+        assert finish(events).skipped == 3
+
+
 class TestEnvironment:
     @pytest.mark.parametrize(
         ("error", "reason"),

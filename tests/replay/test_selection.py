@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import shlex
 
-from kebpf.replay.selection import find_idle_patterns, select_cases, write_repeat_command
+from kebpf.replay.selection import (
+    find_idle_patterns,
+    select_cases,
+    shuffle_cases,
+    split_cases,
+    write_repeat_command,
+)
 from tests.replay.sets import SetInMemory, make_case
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -35,14 +41,34 @@ class TestSelectCases:
         assert find_idle_patterns(sets, ["a", "x*"]) == ["x*"]
 
 
+class TestOrder:
+    def test_a_seed_is_one_order_of_all_cases(self) -> None:
+        names = [f"case-{number}" for number in range(20)]
+        selected = select_cases("set", make_set(*names), [])
+        orders = [[case.name for case in shuffle_cases(selected, seed).cases] for seed in (1, 1, 2)]
+        assert orders[0] == orders[1] != orders[2] != names
+        assert sorted(orders[0]) == sorted(orders[2]) == sorted(names)
+
+    def test_each_case_alone(self) -> None:
+        parts = split_cases(select_cases("set", make_set("b", "a"), []))
+        assert [[case.name for case in part.cases] for part in parts] == [["b"], ["a"]]
+        assert {part.name for part in parts} == {"set"}
+
+
 class TestRepeatCommand:
     def test_a_shell_reads_it_back(self) -> None:
         command = "FOO='a b' ./serve --port $PORT; echo \"done\""
-        line = write_repeat_command("my set", "get-a;b", command)
+        line = write_repeat_command("my set", ["get-a;b"], command)
         words = ["kebpf", "test", "my set", "--case", "get-a;b", "-c", command]
         assert shlex.split(line) == words
 
     def test_an_argument_list(self) -> None:
-        line = write_repeat_command("s", "c", ["./serve", "--name", "a b"])
+        line = write_repeat_command("s", ["c"], ["./serve", "--name", "a b"])
         words = ["kebpf", "test", "s", "--case", "c", "--", "./serve", "--name", "a b"]
         assert shlex.split(line) == words
+
+    def test_an_order(self) -> None:
+        line = write_repeat_command("s", ["a*", "b"], ["./serve"], 0)
+        words = ["kebpf", "test", "s", "--case", "a*", "--case", "b", "--shuffle=0", "--"]
+        assert shlex.split(line) == [*words, "./serve"]
+        assert write_repeat_command("s", [], "x", 3) == "kebpf test s --shuffle=3 -c x"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.replay.events import Mismatch, RunEvent, RunFailed, Verdict
+from kebpf.replay.events import Mismatch, RunEvent, RunFailed, RunStarted, Verdict
 from kebpf.report.junit import JUnitReporter, escape_forbidden
 from tests.report.builders import make_case, make_extra_call, make_failed, make_finished
 
@@ -23,8 +23,10 @@ SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
     "testsuite": (
         {"name", "tests"},
         {"failures", "errors", "skipped", "time"},
-        {"testcase"},
+        {"properties", "testcase"},
     ),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, set(), set()),
     "testcase": (
         {"name", "classname", "time"},
         set(),
@@ -88,6 +90,13 @@ def test_the_whole_document() -> None:
 """
     )
     check(text)
+
+
+def test_the_seed_of_the_order_is_a_property() -> None:
+    started = RunStarted(["shop-1"], 1, ["serve"], shuffle=17)
+    text = report(started, make_case(), make_finished())
+    [found] = check(text).findall("testsuite/properties/property")
+    assert found.attrib == {"name": "shuffle", "value": "17"}
 
 
 def test_every_verdict_and_every_finding_is_counted() -> None:

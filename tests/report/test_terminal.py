@@ -60,6 +60,26 @@ shop-1: pid 4711 listens on 8000 after 0.8 s
     )
 
 
+def test_another_order_is_told_before_anything_runs() -> None:
+    shuffled = RunStarted(["shop-1"], 2, ["serve"], shuffle=17)
+    assert report(shuffled, READY).splitlines()[:3] == [
+        "2 cases from shop-1",
+        "shuffled: --shuffle 17 is this order again",
+        "starting serve",
+    ]
+
+
+def test_cases_alone_have_one_line_each() -> None:
+    alone = RunStarted(["shop-1"], 2, ["serve"], is_alone=True)
+    shown = report(alone, READY, make_case(), READY, make_case("b"), make_finished(passed=2))
+    assert shown.splitlines()[:4] == [
+        "2 cases, each alone, from shop-1",
+        "starting serve",
+        "✓ get-orders-1a2b  GET /orders  12 ms",
+        "✓ b  GET /orders  12 ms",
+    ]
+
+
 def test_the_cause_stands_before_the_symptom() -> None:
     missing = make_extra_call(
         kind="missing", call="INSERT INTO orders", miss=None, nearest=None, fields=[]
