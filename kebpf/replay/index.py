@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,7 +101,13 @@ class Group:
 class MockIndex:
     """Every mock of a test set: by tier and case, by destination, by operation."""
 
-    def __init__(self, test_set: MockSource, get_spec: Callable[[str], ProtocolSpec]) -> None:
+    def __init__(
+        self,
+        test_set: MockSource,
+        get_spec: Callable[[str], ProtocolSpec],
+        set_apart: Collection[str] = (),
+    ) -> None:
+        self._set_apart = frozenset(set_apart)  # cases that are not run: who made their calls now?
         self._test_set = test_set
         self._get_spec = get_spec
         self._offsets = array("q")
@@ -154,6 +160,10 @@ class MockIndex:
 
     def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
         self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)
+        owners = [mock.case] if mock.case is not None else mock.candidates
+        if owners and self._set_apart.issuperset(owners):
+            self.possible.add(ordinal, mock, leaves)  # answers whom it fits, asserted of nobody
+            return
         if mock.case is not None:
             self.by_case[mock.case].append(ordinal)
         for name in mock.candidates if mock.case is None else ():

@@ -11,7 +11,7 @@ application goes on, and reported as extra.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
@@ -39,8 +39,9 @@ def _open_window(start_ns: int) -> Window:
 class Matcher:
     """Answers the calls of one run of one test set and keeps account of them.
 
-    ``case_names`` are the cases of the run in their order.  ``on_call``, if set, is called after
-    each answered call.
+    ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
+    not run: their calls are asserted of nobody, and answer once each whom they fit.
+    ``on_call``, if set, is called after each answered call.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class Matcher:
         bindings: Bindings,
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
         case_names: Sequence[str] = (),
+        set_apart: Collection[str] = (),
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec)
+        self.index = MockIndex(test_set, get_spec, set_apart)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False

@@ -125,6 +125,7 @@ class SetRun:
             bindings,
             protocols.__getitem__,
             [case.name for case in self.selected.cases],
+            self.selected.set_apart,
         )
         self._matcher = matcher
         steering = self._environment.make_steering()
