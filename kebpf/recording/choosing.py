@@ -19,6 +19,12 @@ FEW = 8  # values; with fewer, more digits than were seen are expected
 SHORTEST_BOUND = 8  # characters; shorter random texts may well repeat in a run
 
 _BOUND_CHARSETS = (("hex", "[0-9a-f]"), ("HEX", "[0-9A-F]"), ("base64url", "[A-Za-z0-9_-]"))
+# Characters seen: of fewer, more than one in a hundred texts of a wider charset would by chance
+# keep to this one (26 of 36 letters and digits are lower-case letters, so 14).
+_TELLING = {
+    "digits": 4, "lower": 14, "upper": 14, "hex": 6, "HEX": 6, "letters": 26, "lowernum": 9,
+    "uppernum": 9,
+}  # fmt: skip
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
 _DECIMAL = re.compile(r"-?(\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -146,6 +152,9 @@ def _texts(column: Column) -> Iterator[str]:
     sizes = [len(value) for value in values]
     is_fixed = min(sizes) == max(sizes) and sizes[0] > 0
     span = str(sizes[0]) if is_fixed else f"{min(1, *sizes)}-{2 * max(sizes)}"
+    seen = sum(len(value) for value in set(values))
     for name, charset in CHARSETS.items():
-        if all(re.fullmatch(f"{charset}*", value, re.ASCII | re.DOTALL) for value in values):
+        if seen >= _TELLING.get(name, 0) and all(
+            re.fullmatch(f"{charset}*", value, re.ASCII | re.DOTALL) for value in values
+        ):
             yield f"text:{name}:{span}"

@@ -32,6 +32,7 @@ class Difference:
     recorded: Any
     actual: Any
     group: tuple[str, ...]
+    call: str | None = None  # in one line, where it is a call's
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ def _read_call(finding: CallFinding) -> Iterator[Difference]:
         what = _VARYING.sub("*", finding.nearest or "")
         group = (finding.protocol, finding.destination, what, _INDEX.sub("*", one.path))
         place = Place(finding.mock, one.path, is_call=True)
-        yield Difference(place, "changed", one.expected, one.actual, group)
+        yield Difference(place, "changed", one.expected, one.actual, group, finding.nearest)
 
 
 def resolve(tree: Any, pointer: str) -> Any:

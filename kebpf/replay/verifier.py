@@ -362,12 +362,10 @@ def _say_reason(found: Observation) -> str:
     if found.blockers:
         return found.blockers[0]
     difference = (found.calls or found.differences)[0]
-    where = (
-        f"{difference.place.path} of a call"
-        if difference.place.is_call
-        else (difference.place.path)
-    )
-    return f"{where} is no value that a class can be found for, or not the one it was before"
+    path = difference.place.path
+    if difference.place.is_call:
+        return f"a call differs each time, in {path}, more than a class can say: {difference.call}"
+    return f"{path} is of no one class, or is not the value it was before"
 
 
 def _show(value: Any) -> str:
