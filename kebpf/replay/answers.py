@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
-from kebpf.recording.model import Endpoint
+from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_same, leaves_of, make_call
-from kebpf.replay.case_calls import Stray, list_differences
+from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call, make_key
 from kebpf.replay.events import Mismatch, MissKind
-from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded
+from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
+from kebpf.replay.strays import Stray, list_differences, name_some
+from kebpf.replay.transactions import Ending, is_opening, read_ending
 
+MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 MOST_REASON = 400  # characters of a miss's one line
-
-_READS = re.compile(
-    r"(?:SELECT|SHOW|GET|HEAD|OPTIONS|MGET|HGET|HMGET|HGETALL|EXISTS|TTL|PTTL|LRANGE|LLEN|SMEMBERS"
-    r"|SISMEMBER|SCARD|ZRANGE|ZSCORE|ZCARD|HEXISTS|STRLEN|TYPE|KEYS|SCAN)\b",
-    re.IGNORECASE,
-)
 
 
 class Book(Protocol):
@@ -35,30 +31,38 @@ class Book(Protocol):
     def has_one_answer(self, call: Call, known: list[Recorded]) -> bool: ...
     def find_elsewhere(self, call: Call) -> Recorded | None: ...
     def find_nearest(self, call: Call) -> Recorded | None: ...
+    def count_made(self, known: Sequence[Recorded]) -> int: ...
+    def name_users(self, known: Sequence[Recorded]) -> list[str]: ...
     def session_mock(self, call: Call) -> Recorded | None: ...
     def serve(self, item: Recorded, call: Call) -> Document | None: ...
     def respond(self, item: Recorded) -> Document | None: ...
     def mark_used(self, item: Recorded) -> None: ...
     def note_stray(self, stray: Stray) -> None: ...
-    def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None: ...
+    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None: ...
     def note_answer(self) -> None: ...
     def count_miss(self, call: Call, miss: Miss) -> None: ...
     def name_of_case(self) -> str | None: ...
 
 
 class DestinationAnswers:
-    """An `Answerer` for all connections to one destination."""
+    """An `Answerer` for one connection to a destination."""
 
     def __init__(self, book: Book, endpoint: Endpoint, protocol: str) -> None:
         self._book = book
         self._endpoint = endpoint
         self._protocol = protocol
+        self._served: deque[int] = deque(maxlen=MOST_SERVED)  # since the transaction began
+        self._has_strays = False
 
     def answer(self, request: Document) -> Document | Miss:
         """The recorded response to a call; what is not as recorded becomes a finding."""
         call = self._make_call(request)
         item = self._book.find(call)
-        response = self._book.serve(item, call) if item else self._answer_stray(call)
+        if item is None:
+            response, self._has_strays = self._answer_stray(call), True
+        else:
+            response = self._book.serve(item, call)
+            self._served.append(item.ordinal)
         if response is None:
             response = Miss(f"{call.description} was recorded without a response"[:MOST_REASON])
         if isinstance(response, Miss):
@@ -76,13 +80,23 @@ class DestinationAnswers:
         if request.get("kind") == "describe":
             return self._describe(request)
         call = self._make_call(request)
-        self._book.note_ending(self._protocol, self._endpoint, request)
+        self._follow(request)
         item = self._book.session_mock(call)
         self._book.note_answer()
         if item is None:
             return None
         self._book.mark_used(item)
         return self._book.respond(item)
+
+    def _follow(self, request: Document) -> None:
+        """A transaction begins or ends, or neither."""
+        verb = read_ending(request)
+        if verb is not None:
+            ending = self._protocol, str(self._endpoint), verb
+            self._book.note_ending(ending, list(self._served), self._has_strays)
+        if verb is not None or is_opening(request):
+            self._served.clear()
+            self._has_strays = False
 
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
@@ -106,37 +120,60 @@ class DestinationAnswers:
         if elsewhere is None:
             return self._miss(call)
         # Answered as recorded, so that the extra call shows and not the error it would cause.
-        owner = elsewhere.mock.case or ", ".join(elsewhere.mock.candidates)
-        self._book.note_stray(Stray(call, "extra", None, f"recorded in case {owner}"))
+        note = f"recorded in case {name_some(owners_of(elsewhere.mock))}"
+        self._book.note_stray(self._make_stray(call, "extra", None, note=note))
         return self._book.respond(elsewhere)
+
+    def _make_stray(
+        self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
+    ) -> Stray:
+        key = make_key(call.destination, call.protocol, call.recorded)
+        return Stray(call, kind, miss, key, note=note, is_read=_is_read(call))
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
-        more = " or more" if len(known) >= MOST_VERIFIED else ""
-        times = "once" if len(known) == 1 else f"{len(known)} times{more}"
-        case = self._book.name_of_case()
-        owner = f"by case {case}" if case else "in all"
-        recorded = f"recorded {times} {owner}"
-        self._book.note_stray(Stray(call, "repeated", MissKind.USED_UP, recorded))
-        is_read = call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
-        if is_read and self._book.has_one_answer(call, known):
+        recorded = self._describe_use(known)
+        stray = self._make_stray(call, "repeated", MissKind.USED_UP, recorded)
+        stray.identity = key_of(known[0].mock, known[0].leaves)
+        stray.recorded, stray.made = len(known), self._book.count_made(known)
+        stray.mock = known[0].mock.name
+        self._book.note_stray(stray)
+        if _is_read(call) and self._book.has_one_answer(call, known):
             return self._book.respond(known[0])
         return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
+
+    def _describe_use(self, known: list[Recorded]) -> str:
+        """How often a call was recorded, for whom, and which other cases used it up."""
+        more = " or more" if len(known) >= MOST_VERIFIED else ""
+        times = "once" if len(known) == 1 else f"{len(known)} times{more}"
+        mock, case = known[0].mock, self._book.name_of_case()
+        if mock.tier is Tier.STARTUP:
+            owner = "at the start"
+        elif case is None:
+            owner = "in all"
+        elif any(item.mock.case is None for item in known):
+            names = dict.fromkeys(name for item in known for name in owners_of(item.mock))
+            owner = f"by one of the cases {name_some(names)}"
+        else:
+            owner = f"by case {case}"
+        users = self._book.name_users(known)
+        used = f", used up by {name_some(users)}" if users else ""
+        return f"recorded {times} {owner}{used}"
 
     def _miss(self, call: Call) -> Miss:
         known = self._book.index.protocols
         if self._endpoint not in known:
-            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             names = ", ".join(sorted(map(str, known))) or "none"
             text = f"nothing was recorded at {self._endpoint}; recorded destinations: {names}"
             return Miss(text[:MOST_REASON])
         nearest = self._book.find_nearest(call)
         if nearest is None:
-            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             return Miss(f"never recorded: {call.description}"[:MOST_REASON])
         fields = list_differences(nearest, call)
-        stray = Stray(call, "extra", MissKind.DIFFERENT, nearest.description, fields)
-        stray.mock = nearest.mock.name
+        stray = self._make_stray(call, "extra", MissKind.DIFFERENT)
+        stray.nearest, stray.fields, stray.mock = nearest.description, fields, nearest.mock.name
         self._book.note_stray(stray)
         return Miss(_explain(call, nearest, fields))
 
@@ -152,6 +189,15 @@ def _explain(call: Call, nearest: Recorded, fields: list[Mismatch]) -> str:
 def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_read(call: Call) -> bool:
+    return call.protocol == "dns" or is_read_operation(call.operation)
+
+
+def owners_of(mock: Mock) -> list[str]:
+    """The case, or the cases of which one, made a call."""
+    return mock.candidates if mock.case is None else [mock.case]
 
 
 def are_equal(items: Iterable[Recorded]) -> bool:

@@ -21,7 +21,7 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
-from kebpf.replay.table import Bucket, Table
+from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
 
@@ -55,9 +55,9 @@ class Recorded:
 class Group:
     """Mocks among which a call is looked for, in recorded order among equal identities."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_small: bool = False) -> None:
         self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it, but for ()
-        self._table = Table()
+        self._table = Table(1 if is_small else MANY_PARTS)
         self._buckets: dict[Key, Bucket] = {}  # those that were asked for, with what is used up
 
     def add(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key | None = None) -> None:
@@ -223,10 +223,13 @@ class MockIndex:
         found = self._described.find(key) or self._columnless.find(key)
         return next((self.load(ordinal).mock for ordinal in found), None)
 
+    def of_operation(self, destination: Endpoint, operation: str) -> Bucket:
+        """The mocks of an operation, ids and numbers apart."""
+        return self._operations.find(make_operation_key(destination, operation))
+
     def samples(self, destination: Endpoint, operation: str) -> list[int]:
-        """A few mocks of the same operation, ids and numbers apart."""
-        found = self._operations.find(make_operation_key(destination, operation))
-        return list(islice(found, MOST_SAMPLES))
+        """A few mocks of the same operation."""
+        return list(islice(self.of_operation(destination, operation), MOST_SAMPLES))
 
     def name_of(self, ordinal: int) -> str:
         """The name of a mock."""

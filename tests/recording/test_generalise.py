@@ -36,7 +36,7 @@ def find(*values: Any, template: str | None = None, is_strict: bool = False) -> 
         (("hello ann", "hello mary ann"), "hello {text:ascii:0-10}ann"),
         (("x", 1), None),
         (("x", None), None),
-        ((b"\xff", b"\xfe"), None),
+        ((b"\xff", b"\xfe"), "{text:line:1}"),
         ((b"lot 3", b"lot 40"), "lot {integer:1-3}"),
     ],
 )
