@@ -2,11 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL,KEBPF_RUNTIMES)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL,KEBPF_RUNTIMES,KEBPF_STRANGERS)
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test runtimes lint format bench docs install uninstall clean
+.PHONY: help setup packages demo test runtimes strangers lint format bench docs install uninstall clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup ## Run all tests, the kernel's among them (PYTEST_ARGS="-k word" for
 
 runtimes: setup ## Record and replay real programs of all runtimes (KEBPF_RUNTIMES="name …" for some)
 	$(SUDO) $(BIN)/python -m pytest tests/e2e/test_runtimes.py $(PYTEST_ARGS)
+
+strangers: setup ## Record, replay and change services kebpf does not know (KEBPF_STRANGERS="name …" for some)
+	$(SUDO) KEBPF_STRANGERS="$(or $(KEBPF_STRANGERS),all)" $(BIN)/python -m pytest tests/e2e/test_strangers.py $(PYTEST_ARGS)
 
 lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .

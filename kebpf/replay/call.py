@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kebpf.protocols.base import Document, ProtocolSpec
@@ -14,10 +15,11 @@ from kebpf.recording.values import find_tokens
 from kebpf.replay.binding import Bindings, pair_tokens
 from kebpf.replay.events import Mismatch
 
-Key = bytes
+Key = int  # 64 bits; what has the same key is compared leaf by leaf before it is used
 Leaves = dict[str, Any]
 
 _MOST_OPERATION_TEXT = 4096
+_KNOWN_SHAPES = 1024
 _NUMBER = re.compile(r"\d+")
 
 
@@ -67,16 +69,22 @@ def is_same(left: Any, right: Any) -> bool:
 
 
 def make_key(
-    destination: Endpoint, protocol: str, leaves: Leaves, without: Iterable[str] = ()
+    destination: Endpoint, protocol: str, leaves: Leaves, without: Container[str] = ()
 ) -> Key:
     """A hash of a call's leaves except those at some paths."""
-    left_out = set(without)  # a left-out leaf is marked, so keys of other shapes are other keys
-    digest = hashlib.blake2b(f"{destination}\0{protocol}".encode(), digest_size=16)
+    parts = [str(destination), protocol]
     for path in sorted(leaves):
         leaf = leaves[path]
-        value = "*" if path in left_out else f"{type(leaf).__name__}:{leaf!r}"
-        digest.update(f"\0{path}\0{value}".encode(errors="surrogatepass"))
-    return digest.digest()
+        # a left-out leaf is marked, so keys of other shapes are other keys
+        value = "*" if path in without else f"{type(leaf).__name__}:{leaf!r}"
+        parts += (path, value)
+    return hash_text("\0".join(parts))
+
+
+def hash_text(text: str) -> Key:
+    """64 bits of a text, as if random."""
+    data = text.encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def make_structure_key(destination: Endpoint, protocol: str, leaves: Leaves) -> Key:
@@ -86,14 +94,18 @@ def make_structure_key(destination: Endpoint, protocol: str, leaves: Leaves) -> 
 
 def make_operation_key(destination: Endpoint, operation: str) -> Key:
     """A hash of a call's operation, in which ids and numbers count as equal."""
+    return hash_text(f"{destination}\0{shape_operation(operation)}")
+
+
+@lru_cache(_KNOWN_SHAPES)
+def shape_operation(operation: str) -> str:
+    """An operation with ``*`` for its ids and ``0`` for its numbers."""
     text = operation[:_MOST_OPERATION_TEXT]
     pieces, end = [], 0
     for token in find_tokens(text, None):
         pieces += [text[end : token.start], "*"]
         end = token.end
-    shape = _NUMBER.sub("0", "".join([*pieces, text[end:]]))
-    data = f"{destination}\0{shape}".encode(errors="surrogatepass")
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return _NUMBER.sub("0", "".join([*pieces, text[end:]]))
 
 
 def find_differences(expected: Leaves, call: Call, templates: dict[str, str]) -> list[Mismatch]:

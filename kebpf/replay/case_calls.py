@@ -9,7 +9,7 @@ from kebpf.recording.model import Mock, TestCase
 from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Pair, pair_tokens
-from kebpf.replay.call import Call, find_differences
+from kebpf.replay.call import Call, find_differences, is_same
 from kebpf.replay.events import CallFinding, Mismatch, MissKind
 from kebpf.replay.index import Group, Recorded
 from kebpf.replay.transactions import TransactionEndings
@@ -106,7 +106,7 @@ class CaseCalls:
             stray.mock = nearest.mock.name
         return CallFinding(
             stray.kind, call.protocol, str(call.destination), call.description,
-            stray.miss, stray.nearest, stray.fields, stray.mock,
+            stray.miss, stray.nearest, stray.fields, mock=stray.mock,
         )  # fmt: skip
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
@@ -175,12 +175,17 @@ def list_differences(item: Recorded, call: Call) -> list[Mismatch]:
 
 def pair_call(item: Recorded, call: Call) -> list[Pair] | None:
     """The values to be bound if the call is the recorded one, ``None`` if it cannot be."""
+    templates = item.mock.generated
+    if item.leaves.keys() != call.recorded.keys():
+        return None
     pairs: list[Pair] = []
-    for path, template in item.mock.generated.items():
-        if path not in item.leaves or path not in call.actual:
-            return None
-        found = pair_tokens(template, item.leaves[path], call.actual[path])
+    for path, expected in item.leaves.items():
+        if path not in templates:
+            if not is_same(expected, call.recorded[path]):
+                return None
+            continue
+        found = pair_tokens(templates[path], expected, call.actual.get(path))
         if found is None:
             return None
         pairs += found
-    return pairs
+    return pairs if templates.keys() <= item.leaves.keys() else None

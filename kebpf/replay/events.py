@@ -43,8 +43,12 @@ class Mismatch:
 class CallFinding:
     """An outgoing call that is not as recorded.
 
-    ``kind`` is ``missing``, ``extra``, ``changed`` or ``repeated``; ``call`` and ``nearest`` are
-    one-line descriptions; ``fields`` are the differing parts between them.
+    ``kind`` is ``missing``, ``extra``, ``changed``, ``repeated`` or ``reordered``; ``call`` and
+    ``nearest`` are one-line descriptions; ``fields`` are the differing parts between them.
+    ``count`` is how many calls this one finding stands for: the same call made again
+    (``repeated``), or calls of one operation (``extra``; ``examples`` are some of them).
+    ``recorded`` is how often it, or that operation, was recorded; ``note`` says where, and who
+    used it up.
     ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
     """
 
@@ -55,6 +59,11 @@ class CallFinding:
     miss: MissKind | None = None
     nearest: str | None = None
     fields: list[Mismatch] = field(default_factory=list)
+    count: int = 1
+    recorded: int | None = None
+    note: str | None = None
+    examples: list[str] = field(default_factory=list)
+    is_read: bool = False
     mock: str | None = field(default=None, compare=False)
 
 
@@ -100,12 +109,17 @@ class CaseFinished:
 class Ledger:
     """Every mock of a run: used, unused; and calls that found none.
 
+    ``unused`` are names, ``more_unused`` is the number of those beyond a cap.  ``unasserted``
+    counts the calls that were answered though no case need make them, because a request that was
+    left out of the recording may have made them there.
     When the application was started for each case alone, ``used`` is the sum over these starts.
     """
 
     used: int = 0
     unused: list[str] = field(default_factory=list)
     misses: int = 0
+    more_unused: int = 0
+    unasserted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from kebpf.protocols.base import Document, ProtocolSpec
@@ -14,11 +15,13 @@ from kebpf.replay.call import (
     Call,
     Key,
     Leaves,
+    hash_text,
     leaves_of,
     make_key,
     make_operation_key,
     make_structure_key,
 )
+from kebpf.replay.table import Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
 
@@ -49,78 +52,90 @@ class Recorded:
     description: str
 
 
-@dataclass(slots=True)
-class Bucket:
-    """Mocks of one key in recorded order: those ``left`` to serve, those ``taken`` from it."""
-
-    left: deque[int] = field(default_factory=deque)
-    taken: list[int] = field(default_factory=list)
-
-    def usable(self, is_usable: Callable[[int], bool]) -> Iterator[int]:
-        """What is left and usable; used ones at the head are taken out for good."""
-        while self.left and not is_usable(self.left[0]):
-            self.taken.append(self.left.popleft())
-        return filter(is_usable, self.left)
-
-    def latest_first(self) -> Iterator[int]:
-        """All of them, the last recorded first."""
-        yield from reversed(self.left)
-        yield from reversed(self.taken)
-
-
 class Group:
     """Mocks among which a call is looked for, in recorded order among equal identities."""
 
     def __init__(self) -> None:
-        self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it
-        self._buckets: dict[Key, Bucket] = {}
+        self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it, but for ()
+        self._table = Table()
+        self._buckets: dict[Key, Bucket] = {}  # those that were asked for, with what is used up
 
-    def add(self, ordinal: int, mock: Mock, leaves: Leaves, most: int | None = None) -> None:
-        """Takes a mock in; ``most`` caps how many of the same key are held."""
-        shape = tuple(sorted(mock.generated))
-        structure = make_structure_key(mock.destination, mock.protocol, leaves)
-        shapes = self._shapes.setdefault(structure, [])
-        if shape not in shapes:
-            shapes.append(shape)
-            shapes.sort(key=len)
-        key = make_key(mock.destination, mock.protocol, leaves, shape)
-        bucket = self._buckets.setdefault(key, Bucket())
-        if most is None or len(bucket.left) < most:
-            bucket.left.append(ordinal)
+    def add(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key | None = None) -> None:
+        """Takes a mock in; ``key`` is its `key_of`, if that is known."""
+        shape = shape_of(mock)
+        if shape:
+            structure = make_structure_key(mock.destination, mock.protocol, leaves)
+            shapes = self._shapes.setdefault(structure, [])
+            if shape not in shapes:
+                shapes.append(shape)
+                shapes.sort(key=len)
+        self._table.add(key_of(mock, leaves) if key is None else key, ordinal)
 
     def buckets(self, call: Call) -> Iterator[Bucket]:
         """The buckets in which the call's mock may be, exact ones first."""
-        structure = make_structure_key(call.destination, call.protocol, call.recorded)
-        for shape in self._shapes.get(structure, ()):
-            key = make_key(call.destination, call.protocol, call.recorded, shape)
+        for key in self._keys(call):
             bucket = self._buckets.get(key)
-            if bucket is not None:
-                yield bucket
+            if bucket is None:
+                bucket = self._table.find(key)
+                if not bucket:
+                    continue
+                self._buckets[key] = bucket
+            yield bucket
+
+    def bucket_of(self, mock: Mock, leaves: Leaves) -> Bucket:
+        """Those with the key of a mock."""
+        return self._table.find(key_of(mock, leaves))
+
+    def _keys(self, call: Call) -> Iterator[Key]:
+        yield make_key(call.destination, call.protocol, call.recorded)
+        if self._shapes:
+            structure = make_structure_key(call.destination, call.protocol, call.recorded)
+            for shape in self._shapes.get(structure, ()):
+                yield make_key(call.destination, call.protocol, call.recorded, shape)
+
+
+def shape_of(mock: Mock) -> Shape:
+    """The paths of a mock's identity that are no part of its key."""
+    return tuple(sorted(mock.generated))
+
+
+def key_of(mock: Mock, leaves: Leaves) -> Key:
+    """Equal for mocks that answer the same call."""
+    return make_key(mock.destination, mock.protocol, leaves, mock.generated)
 
 
 class MockIndex:
-    """Every mock of a test set: by tier and case, by destination, by operation."""
+    """Every mock of a test set: by tier and case, by destination, by operation.
 
-    def __init__(self, test_set: MockSource, get_spec: Callable[[str], ProtocolSpec]) -> None:
+    ``watch``, if set, is shown each mock while the set is read through.
+    """
+
+    def __init__(
+        self,
+        test_set: MockSource,
+        get_spec: Callable[[str], ProtocolSpec],
+        watch: Callable[[Mock], None] | None = None,
+    ) -> None:
         self._test_set = test_set
         self._get_spec = get_spec
         self._offsets = array("q")
-        self.by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
-        self.shared_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
-        self.possible_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
-        self.session_by_case: dict[str, array[int]] = defaultdict(lambda: array("l"))
-        self.anywhere = Group()  # what cases made or may have made, a few of each identity
+        self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
+        self.anywhere = Group()  # what cases made or may have made
         self.startup = Group()
-        self.possible = Group()  # calls that cases or left-out requests may have made
+        self.undecided = Group()  # calls that several cases, or left-out requests, may have made
         self.background = Group()
-        self.outside: list[int] = []  # ordinals of the start-up and background tiers
+        self.outside = array("I")  # ordinals of the start-up and background tiers
+        self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
+        self._fact_keys: set[Key] = set()
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
-        self._samples: dict[Key, list[int]] = {}
-        self._described: dict[Key, int] = {}  # SQL whose columns are known
-        self._columnless: dict[Key, int] = {}  # SQL that gave none, or was seen without
+        self._operations = Table()
+        self._described = Table()  # SQL whose columns are known
+        self._columnless = Table()  # SQL that gave none, or was seen without
         for offset, mock in test_set.iter_mocks():
+            if watch is not None:
+                watch(mock)
             self._add(offset, mock)
 
     def _add(self, offset: int, mock: Mock) -> None:
@@ -130,70 +145,85 @@ class MockIndex:
         counts = self.protocols[mock.destination]
         counts[mock.protocol] = counts.get(mock.protocol, 0) + 1
         self._note_columns(ordinal, mock)
+        key = key_of(mock, leaves)
         if mock.tier is Tier.SESSION:
-            self._add_session(ordinal, mock, leaves)
+            self._add_session(ordinal, mock, leaves, key)
             return
-        self._sample(ordinal, mock, leaves)
+        operation = str(leaves.get("/operation", ""))
+        self._operations.add(make_operation_key(mock.destination, operation), ordinal)
         if mock.tier is Tier.CASE:
-            self._add_to_case(ordinal, mock, leaves)
+            self._add_to_case(ordinal, mock, leaves, key)
         else:
-            self._add_outside(ordinal, mock, leaves)
+            self._add_outside(ordinal, mock, leaves, key)
 
-    def _add_outside(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
+    def _add_outside(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         """A call that may be a left-out request's is not for anyone at any time."""
         self.outside.append(ordinal)
-        for name in mock.candidates:
-            self.possible_by_case[name].append(ordinal)
         if mock.tier is Tier.STARTUP:
-            self.startup.add(ordinal, mock, leaves)
+            self.startup.add(ordinal, mock, leaves, key)
         elif mock.candidates:
-            self.possible.add(ordinal, mock, leaves)
-            self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)
+            self.left_out.append(ordinal)
+            for name in mock.candidates:
+                self._possible.add(_name_key(name), ordinal)
+            self.undecided.add(ordinal, mock, leaves, key)
+            self.anywhere.add(ordinal, mock, leaves, key)
         else:
-            self.background.add(ordinal, mock, leaves)
+            self.background.add(ordinal, mock, leaves, key)
 
-    def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
-        self.anywhere.add(ordinal, mock, leaves, MOST_SAMPLES)
+    def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
+        self.anywhere.add(ordinal, mock, leaves, key)
         if mock.case is not None:
-            self.by_case[mock.case].append(ordinal)
-        for name in mock.candidates if mock.case is None else ():
-            self.shared_by_case[name].append(ordinal)
+            self._own.add(_name_key(mock.case), ordinal)
+            return
+        self.undecided.add(ordinal, mock, leaves, key)
+        for name in mock.candidates:
+            self._shared.add(_name_key(name), ordinal)
 
-    def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
+    def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         if mock.case is not None:
-            self.session_by_case[mock.case].append(ordinal)
-        key = make_key(mock.destination, mock.protocol, leaves)
-        if key not in self._samples:
-            self._samples[key] = [ordinal]
+            self._endings.add(_name_key(mock.case), ordinal)
+        if key not in self._fact_keys:
+            self._fact_keys.add(key)
             self.facts[mock.destination].append(ordinal)
-        self.session.add(ordinal, mock, leaves, 1)
-
-    def _sample(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
-        operation = str(leaves.get("/operation", ""))
-        key = make_operation_key(mock.destination, operation)
-        samples = self._samples.setdefault(key, [])
-        if len(samples) < MOST_SAMPLES:
-            samples.append(ordinal)
+            self.session.add(ordinal, mock, leaves, key)
 
     def _note_columns(self, ordinal: int, mock: Mock) -> None:
         sql = mock.request.get("sql")
         if not isinstance(sql, str) or mock.response is None:
             return
-        key = _sql_key(mock.destination, sql)
-        if _has_columns(mock.response):
-            self._described.setdefault(key, ordinal)
-        else:
-            self._columnless.setdefault(key, ordinal)
+        table = self._described if _has_columns(mock.response) else self._columnless
+        table.add(_sql_key(mock.destination, sql), ordinal)
+
+    def own(self, case: str) -> Bucket:
+        """The mocks of a case."""
+        return self._own.find(_name_key(case))
+
+    def shared(self, case: str) -> Bucket:
+        """The mocks that are one of several cases', this one among them."""
+        return self._shared.find(_name_key(case))
+
+    def possible(self, case: str) -> Bucket:
+        """The mocks that are the case's or those of a request that was left out."""
+        return self._possible.find(_name_key(case))
+
+    def session_of(self, case: str) -> Bucket:
+        """The session exchanges of a case."""
+        return self._endings.find(_name_key(case))
 
     def find_described(self, destination: Endpoint, sql: str) -> Mock | None:
         """A mock of the same SQL whose response tells the columns."""
         key = _sql_key(destination, sql)
-        ordinal = self._described.get(key, self._columnless.get(key))
-        return None if ordinal is None else self.load(ordinal).mock
+        found = self._described.find(key) or self._columnless.find(key)
+        return next((self.load(ordinal).mock for ordinal in found), None)
 
     def samples(self, destination: Endpoint, operation: str) -> list[int]:
         """A few mocks of the same operation, ids and numbers apart."""
-        return self._samples.get(make_operation_key(destination, operation), [])
+        found = self._operations.find(make_operation_key(destination, operation))
+        return list(islice(found, MOST_SAMPLES))
+
+    def name_of(self, ordinal: int) -> str:
+        """The name of a mock."""
+        return self._test_set.mock_at(self._offsets[ordinal]).name
 
     def load(self, ordinal: int) -> Recorded:
         """Reads one mock back."""
@@ -213,3 +243,7 @@ def _has_columns(response: Document) -> bool:
 
 def _sql_key(destination: Endpoint, sql: str) -> Key:
     return make_key(destination, "sql", {"/sql": sql})
+
+
+def _name_key(name: str) -> Key:
+    return hash_text(name)

@@ -4,21 +4,23 @@ A call is the recorded one when destination, protocol and identity are equal onc
 have translated it; recorded values that the program generated are compared by class and bound.
 Looked for, in this order: the calls of the case now running, in recorded order among equal
 ones; calls shared by several cases; those that may be its own or a request's that was left out,
-each once; the start-up tier, each once, and without end before the first case; the background
-tier, without end.  A call that only another case made is answered as there, so that the
-application goes on, and reported as extra.
+each once, and interchangeable among cases where they are equal; the start-up tier, each once, and
+without end before the first case; the background tier, without end.  A call that only another case
+made is answered as there, so that the application goes on, and reported as extra.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, TestCase, Tier
+from kebpf.recording.model import Endpoint, Mock, TestCase
 from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
+from kebpf.replay.assignment import Assignments
 from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
@@ -29,6 +31,7 @@ from kebpf.replay.transactions import TransactionEndings, read_ending
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
 MOST_STRAYS = 1000  # findings kept for one case
+MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
 def _open_window(start_ns: int) -> Window:
@@ -39,8 +42,8 @@ def _open_window(start_ns: int) -> Window:
 class Matcher:
     """Answers the calls of one run of one test set and keeps account of them.
 
-    ``case_names`` are the cases of the run in their order.  ``on_call``, if set, is called after
-    each answered call.
+    ``case_names`` are the cases of the run in their order.  ``watch``, if set, is shown every
+    mock while the set is read; ``on_call`` is called after each answered call.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Matcher:
         bindings: Bindings,
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
         case_names: Sequence[str] = (),
+        watch: Callable[[Mock], None] | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec)
+        self.index = MockIndex(test_set, get_spec, watch)
+        self._assignments = Assignments(self.index.load)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False
@@ -70,14 +75,14 @@ class Matcher:
             return
         self._has_begun = True
         self._ran.add(case.name)
-        load = self.index.load
+        index, load = self.index, self.index.load
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            [load(i) for i in self.index.by_case.get(case.name, ())],
-            sorted(map(load, self.index.shared_by_case.get(case.name, ())), key=self._urgency),
-            TransactionEndings(load(i).mock for i in self.index.session_by_case.get(case.name, ())),
-            [load(i) for i in self.index.possible_by_case.get(case.name, ())],
+            map(load, index.own(case.name)),
+            sorted(map(load, index.shared(case.name)), key=self._urgency),
+            TransactionEndings(load(i).mock for i in index.session_of(case.name)),
+            map(load, index.possible(case.name)),
         )
 
     def _urgency(self, item: Recorded) -> tuple[int, int]:
@@ -100,27 +105,53 @@ class Matcher:
         Mocks of cases that did not run are in no column.
         """
         self._close(self._current.window.end_ns)
-        unused, findings = [], []
-        for item in map(self.index.load, filter(self._is_unused, self._due_ordinals())):
-            unused.append(item.mock.name)
-            if item.mock.tier is Tier.CASE and item.mock.case is None:
-                place = str(item.mock.destination)
-                findings.append(
-                    CallFinding(
-                        "missing", item.mock.protocol, place, item.description, mock=item.mock.name
-                    )
-                )
-        return self._findings + findings, Ledger(sum(self._used), unused, self._misses)
+        findings = list(self._judge_shared())
+        unused = [ordinal for ordinal in self._due_ordinals() if not self._used[ordinal]]
+        names = [self.index.name_of(ordinal) for ordinal in unused[:MOST_UNUSED]]
+        asserted_of_nobody = sum(self._used[ordinal] for ordinal in self.index.left_out)
+        ledger = Ledger(
+            sum(self._used), names, self._misses, len(unused) - len(names), asserted_of_nobody
+        )
+        return self._findings + findings, ledger
 
-    def _due_ordinals(self) -> list[int]:
+    def _judge_shared(self) -> Iterator[CallFinding]:
+        """Calls that none of their cases made, though all ran, whoever made which of the others."""
+        judged = bytearray(len(self.index))
+        for ordinal in self._of_ran(self.index.shared):
+            if self._used[ordinal] or judged[ordinal]:
+                continue
+            judged[ordinal] = 1
+            item = self.index.load(ordinal)
+            if self._have_run(item.mock.candidates) and not self._cover(item):
+                place = str(item.mock.destination)
+                yield CallFinding(
+                    "missing", item.mock.protocol, place, item.description, mock=item.mock.name
+                )
+
+    def _cover(self, item: Recorded) -> bool:
+        bucket = self.index.undecided.bucket_of(item.mock, item.leaves)
+        spare = self._assignments.cover(bucket, item.ordinal, self._have_run)
+        if spare is None:
+            return False
+        self._used[item.ordinal], self._used[spare] = 1, 0
+        return True
+
+    def _have_run(self, cases: Sequence[str]) -> bool:
+        return self._ran.issuperset(cases)
+
+    def _of_ran(self, ordinals_of: Callable[[str], Iterable[int]]) -> Iterator[int]:
+        return (ordinal for name in self._ran for ordinal in ordinals_of(name))
+
+    def _due_ordinals(self) -> Iterator[int]:
         """Mocks of the cases that ran (shared ones when all their cases did), and of no case."""
-        due = set(self.index.outside)
-        for name in self._ran:
-            due.update(self.index.by_case.get(name, ()))
-            for ordinal in self.index.shared_by_case.get(name, ()):
-                if set(self.index.load(ordinal).mock.candidates) <= self._ran:
-                    due.add(ordinal)
-        return sorted(due)
+        is_due = bytearray(len(self.index))
+        for ordinals in (self.index.outside, self._of_ran(self.index.own)):
+            for ordinal in ordinals:
+                is_due[ordinal] = 1
+        for ordinal in self._of_ran(self.index.shared):
+            if not self._used[ordinal] and not is_due[ordinal]:
+                is_due[ordinal] = self._have_run(self.index.load(ordinal).mock.candidates)
+        return (ordinal for ordinal, due in enumerate(is_due) if due)
 
     def _close(self, end_ns: int) -> None:
         """What happened outside any case, or in one never ended, belongs to the run."""
@@ -168,9 +199,24 @@ class Matcher:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
         if item is None:
             item = self._first(current.possible_group, call, self._is_unused, current.possible)
-        if item is None:  # a case before this one may have used this one's instead of its own
-            item = self._first(self.index.possible, call, self._is_unused)
-        return item or self._find_outside(call)
+        return item or self._change_places(call) or self._find_outside(call)
+
+    def _change_places(self, call: Call) -> Recorded | None:
+        """A mock that is another case's, which used one of this case's; nothing is served yet."""
+        case = self.name_of_case()
+        if case is None:
+            return None
+        for bucket in self.index.undecided.buckets(call):
+            item = self._assignments.find_place(bucket, case, partial(self._fits, call=call))
+            if item is not None:
+                return item
+        return None
+
+    def _fits(self, item: Recorded, call: Call) -> bool:
+        """Whether a mock is unused and is the call's, with what is bound by now."""
+        pairs = pair_call(item, call)
+        is_free = not self._used[item.ordinal] and pairs is not None
+        return is_free and self.bindings.fits(pairs or [], self._current.window)
 
     def _find_outside(self, call: Call) -> Recorded | None:
         """From the start-up and the background tier."""
@@ -233,7 +279,7 @@ class Matcher:
     ) -> Iterator[Recorded]:
         """Mocks with the call's identity, used or not, whatever their values are bound to."""
         for bucket in group.buckets(call):
-            for ordinal in islice(bucket.latest_first(), most):
+            for ordinal in islice(reversed(bucket), most):
                 item = self._load(ordinal, loaded)
                 if pair_call(item, call) is not None:
                     yield item
@@ -245,6 +291,9 @@ class Matcher:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
         self._current.due.pop(item.ordinal, None)
+        case = self.name_of_case()
+        if case is not None and item.mock.candidates:
+            self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) or []
         if self.bindings.try_bind(pairs, self._current.window):
             self._current.note_times(call, pairs)

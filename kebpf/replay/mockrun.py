@@ -61,7 +61,8 @@ class MockRun:
         self._environment = environment
         self._protocols = environment.protocols()
         self._mocks = FreeMocks(sets)
-        self._matcher = MockMatcher(self._mocks, self._protocols.__getitem__)
+        self._routes = Routes()
+        self._matcher = MockMatcher(self._mocks, self._protocols.__getitem__, self._routes.add)
 
     @property
     def mock_count(self) -> int:
@@ -114,8 +115,7 @@ class MockRun:
             steering = self._environment.make_steering()
             stack.callback(steering.close)
             cgroup = stack.enter_context(self._environment.make_cgroup())
-            routes = Routes(mock for _, mock in self._mocks.iter_mocks())
-            responder = Responder(steering, self._matcher, routes, self._protocols)
+            responder = Responder(steering, self._matcher, self._routes, self._protocols)
             stack.push_async_callback(responder.close)
             steering.attach(cgroup, await responder.start())
             self._matcher.begin_case(None, time.time_ns())

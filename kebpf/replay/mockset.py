@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +34,8 @@ class FreeMocks:
 
     def __init__(self, sets: Sequence[MockSource]) -> None:
         self._sets = sets
-        self._places: list[tuple[MockSource, int]] = []
+        self._offsets = array("q")
+        self._starts: list[int] = []  # the first number of each set
 
     def cases(self) -> list[TestCase]:
         """None: nothing is sent."""
@@ -40,16 +43,18 @@ class FreeMocks:
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Every mock with the number at which `mock_at` finds it again."""
-        self._places.clear()
+        self._offsets = array("q")
+        self._starts = []
         for one in self._sets:
+            self._starts.append(len(self._offsets))
             for offset, mock in one.iter_mocks():
-                self._places.append((one, offset))
-                yield len(self._places) - 1, _free(mock)
+                self._offsets.append(offset)
+                yield len(self._offsets) - 1, _free(mock)
 
     def mock_at(self, offset: int) -> Mock:
         """The mock at a number."""
-        one, place = self._places[offset]
-        return _free(one.mock_at(place))
+        one = self._sets[bisect_right(self._starts, offset) - 1]
+        return _free(one.mock_at(self._offsets[offset]))
 
 
 def _free(mock: Mock) -> Mock:
@@ -66,9 +71,12 @@ class MockMatcher(Matcher):
     """
 
     def __init__(
-        self, mocks: FreeMocks, get_spec: Callable[[str], ProtocolSpec] = get_protocol
+        self,
+        mocks: FreeMocks,
+        get_spec: Callable[[str], ProtocolSpec] = get_protocol,
+        watch: Callable[[Mock], None] | None = None,
     ) -> None:
-        super().__init__(mocks, Bindings(), get_spec)
+        super().__init__(mocks, Bindings(), get_spec, watch=watch)
         self._one_answer: dict[Key, bool] = {}
         self.calls = 0  # those of sessions too
         self.missed = 0

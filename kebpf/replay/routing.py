@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Document
@@ -23,23 +23,28 @@ class Route:
 
     destination: Endpoint
     protocols: tuple[str, ...] = ()
-    opaque: tuple[Document, ...] = ()
+    opaque: Sequence[Document] = ()
 
 
 class Routes:
     """The destinations of a test set's mocks."""
 
-    def __init__(self, mocks: Iterable[Mock]) -> None:
-        protocols: dict[Endpoint, dict[str, None]] = {}
-        opaque: dict[Endpoint, list[Document]] = {}
+    def __init__(self, mocks: Iterable[Mock] = ()) -> None:
+        self._routes: dict[Endpoint, Route] = {}
+        self._opaque: dict[Endpoint, list[Document]] = {}
         for mock in mocks:
-            protocols.setdefault(mock.destination, {})[mock.protocol] = None
-            if mock.protocol == OPAQUE:
-                opaque.setdefault(mock.destination, []).append(_make_fact(mock))
-        self._routes = {
-            endpoint: Route(endpoint, tuple(names), tuple(opaque.get(endpoint, ())))
-            for endpoint, names in protocols.items()
-        }
+            self.add(mock)
+
+    def add(self, mock: Mock) -> None:
+        """Takes in where one more mock leads."""
+        endpoint = mock.destination
+        route = self._routes.get(endpoint)
+        if mock.protocol == OPAQUE:
+            self._opaque.setdefault(endpoint, []).append(_make_fact(mock))
+        elif route is not None and mock.protocol in route.protocols:
+            return
+        names = dict.fromkeys((*(route.protocols if route else ()), mock.protocol))
+        self._routes[endpoint] = Route(endpoint, tuple(names), self._opaque.get(endpoint, ()))
 
     def find(self, transport: str, host: str, port: int) -> Route:
         """The route for what the application asked for.

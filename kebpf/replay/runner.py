@@ -145,6 +145,8 @@ class _Tally:
             used=sum(one.used for one in ledgers),
             unused=[name for parts in self._parts.values() for name in _list_unused(parts)],
             misses=sum(one.misses for one in ledgers),
+            more_unused=sum(one.more_unused for one in ledgers),
+            unasserted=sum(one.unasserted for one in ledgers),
         )
         return RunFinished(
             passed=self._verdicts[Verdict.PASSED],
@@ -152,7 +154,7 @@ class _Tally:
             errored=self._verdicts[Verdict.ERRORED],
             skipped=total - self._verdicts.total() + self._verdicts[Verdict.SKIPPED],
             misses=ledger.misses,
-            unused_mocks=len(ledger.unused),
+            unused_mocks=len(ledger.unused) + ledger.more_unused,
             seconds=time.monotonic() - self._started,
             findings=self._findings,
             failed_cases=self._failed_cases,

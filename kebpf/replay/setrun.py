@@ -120,17 +120,18 @@ class SetRun:
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
         bindings = Bindings()
         protocols = self._environment.protocols()
+        routes = Routes()
         matcher = Matcher(
             self.selected.recorded,
             bindings,
             protocols.__getitem__,
             [case.name for case in self.selected.cases],
+            routes.add,
         )
         self._matcher = matcher
         steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
-        routes = Routes(mock for _, mock in self.selected.recorded.iter_mocks())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
         stack.push_async_callback(responder.close)
         steering.attach(cgroup, await responder.start())

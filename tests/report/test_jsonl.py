@@ -42,7 +42,12 @@ def test_every_event_is_a_flushed_line() -> None:
 
 def test_the_last_line_has_the_counts() -> None:
     finished = make_finished(
-        passed=28, failed=2, skipped=1, misses=3, unused_mocks=1, ledger=Ledger(74, ["mock-9"], 3)
+        passed=28,
+        failed=2,
+        skipped=1,
+        misses=3,
+        unused_mocks=3,
+        ledger=Ledger(74, ["mock-9"], 3, 2, 12),
     )
     assert json.loads(write(finished)) == {
         "event": "run_finished",
@@ -51,11 +56,17 @@ def test_the_last_line_has_the_counts() -> None:
         "errored": 0,
         "skipped": 1,
         "misses": 3,
-        "unused_mocks": 1,
+        "unused_mocks": 3,
         "seconds": 3.14,
         "findings": [],
         "failed_cases": [],
-        "ledger": {"used": 74, "unused": ["mock-9"], "misses": 3},
+        "ledger": {
+            "used": 74,
+            "unused": ["mock-9"],
+            "misses": 3,
+            "more_unused": 2,
+            "unasserted": 12,
+        },
     }
 
 

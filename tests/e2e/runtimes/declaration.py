@@ -88,9 +88,9 @@ def install(runtime: Runtime) -> Path:
         shutil.copytree(runtime.sources, folder, dirs_exist_ok=True)
         done = folder / ".installed"
         if not done.exists():
-            _run_all(runtime.install, folder)
+            run_all(runtime.install, folder)
             done.touch()
-        _run_all(runtime.build, folder)
+        run_all(runtime.build, folder)
     return folder
 
 
@@ -102,7 +102,8 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run_all(commands: Sequence[Command], folder: Path) -> None:
+def run_all(commands: Sequence[Command], folder: Path) -> None:
+    """Runs commands one after the other in a folder.  Raises `InstallError`."""
     for command in commands:
         words = fill_in(command)
         done = subprocess.run(
