@@ -5,6 +5,10 @@ actual one, and no two recorded ones meet the same.  Times need not be: two equa
 may have been two readings of the clock, and distinct ones may fall into the same second.  So a
 fresh time must have the recorded format and lie, less its recorded shift, in the window of the
 case now running; one that was made earlier (``seen:``) must be the instant it was bound to.
+
+Cases run in any order.  A value whose maker has not run yet stands for itself wherever it came in
+with the case: it must come back as it is, and is not bound, so that its maker may still make it
+anew.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from kebpf.recording.templates import (
 from kebpf.recording.times import Window
 from kebpf.recording.values import text_of
 from kebpf.replay import jwt
+from kebpf.replay.arrivals import Arrivals
 from kebpf.replay.substitution import Substitution
 
 Pair = tuple[str, str, str]  # class name, recorded token, actual token
@@ -49,6 +54,17 @@ class Bindings:
     def __init__(self) -> None:
         self._forward = Substitution()
         self._backward = Substitution()
+        self._arrivals = Arrivals()
+
+    def begin_case(self, has_case: bool = True) -> None:
+        """Nothing has come in yet with the case, if one runs, that begins now."""
+        self._arrivals.begin(has_case)
+
+    def hand_in(self, tree: Any) -> Any:
+        """A request or an answer in the run's own values; it comes in with the case now running."""
+        actual = self.to_actual(tree)
+        self._arrivals.add(actual)
+        return actual
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
         """Binds one value; False when either side is already bound to something else."""
@@ -86,6 +102,8 @@ class Bindings:
             return bound == actual
         if actual in backward or actual in self._backward.values:
             return False
+        if self._arrivals.hold(recorded):
+            return actual == recorded
         forward[recorded], backward[actual] = actual, recorded
         if class_name == "jwt" and not jwt.agree(recorded, actual, self.to_actual):
             return False
@@ -110,7 +128,9 @@ class Bindings:
         return None if value is None else self._forward.find_instant(value)
 
     def _take(self, class_name: str, recorded: str, actual: str) -> None:
-        if class_name.startswith("either:"):
+        if class_name.startswith("either:") or self._stands_for_itself(
+            class_name, recorded, actual
+        ):
             return
         if not is_time_class(class_name):
             for old, new in _variants(class_name, recorded, actual):
@@ -118,6 +138,11 @@ class Bindings:
                 self._backward.add(new, old)
         elif split_time_class(class_name)[0] != "%Y-%m-%d":
             self._take_time(recorded, actual)
+
+    def _stands_for_itself(self, class_name: str, recorded: str, actual: str) -> bool:
+        if actual != recorded or recorded in self._forward.values:
+            return False
+        return is_time_class(class_name) or self._arrivals.hold(recorded)
 
     def _take_time(self, recorded: str, actual: str) -> None:
         for old, new in _spellings(recorded, actual):
