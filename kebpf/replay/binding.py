@@ -102,8 +102,8 @@ class Bindings:
             return bound == actual
         if actual in backward or actual in self._backward.values:
             return False
-        if self._arrivals.hold(recorded):
-            return actual == recorded
+        if self._arrivals.hold(recorded) or self._arrivals.hold(actual):
+            return actual == recorded  # neither was made here
         forward[recorded], backward[actual] = actual, recorded
         if class_name == "jwt" and not jwt.agree(recorded, actual, self.to_actual):
             return False

@@ -67,6 +67,7 @@ class TestAnyOrder:
         bindings.begin_case()
         assert bindings.hand_in({"target": f"/orders/{old}"}) == {"target": f"/orders/{old}"}
         assert not bindings.fits([("uuid4", old, other)], None)
+        assert not bindings.fits([("uuid4", other, old)], None)
         assert bindings.try_bind([("uuid4", old, old)], None)
         bindings.begin_case()
         assert bindings.try_bind([("uuid4", old, new)], None)
