@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
-from kebpf.recording.model import Endpoint
+from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_same, leaves_of, make_call
-from kebpf.replay.case_calls import Stray, list_differences
+from kebpf.replay.call import Call, is_same, leaves_of, make_call, make_key
 from kebpf.replay.events import Mismatch, MissKind
-from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded
+from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
+from kebpf.replay.strays import Stray, list_differences, name_some
 
 MOST_REASON = 400  # characters of a miss's one line
 
@@ -35,6 +35,8 @@ class Book(Protocol):
     def has_one_answer(self, call: Call, known: list[Recorded]) -> bool: ...
     def find_elsewhere(self, call: Call) -> Recorded | None: ...
     def find_nearest(self, call: Call) -> Recorded | None: ...
+    def count_made(self, known: Sequence[Recorded]) -> int: ...
+    def name_users(self, known: Sequence[Recorded]) -> list[str]: ...
     def session_mock(self, call: Call) -> Recorded | None: ...
     def serve(self, item: Recorded, call: Call) -> Document | None: ...
     def respond(self, item: Recorded) -> Document | None: ...
@@ -106,37 +108,60 @@ class DestinationAnswers:
         if elsewhere is None:
             return self._miss(call)
         # Answered as recorded, so that the extra call shows and not the error it would cause.
-        owner = elsewhere.mock.case or ", ".join(elsewhere.mock.candidates)
-        self._book.note_stray(Stray(call, "extra", None, f"recorded in case {owner}"))
+        note = f"recorded in case {name_some(owners_of(elsewhere.mock))}"
+        self._book.note_stray(self._make_stray(call, "extra", None, note=note))
         return self._book.respond(elsewhere)
+
+    def _make_stray(
+        self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
+    ) -> Stray:
+        key = make_key(call.destination, call.protocol, call.recorded)
+        return Stray(call, kind, miss, key, note=note, is_read=_is_read(call))
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
-        more = " or more" if len(known) >= MOST_VERIFIED else ""
-        times = "once" if len(known) == 1 else f"{len(known)} times{more}"
-        case = self._book.name_of_case()
-        owner = f"by case {case}" if case else "in all"
-        recorded = f"recorded {times} {owner}"
-        self._book.note_stray(Stray(call, "repeated", MissKind.USED_UP, recorded))
-        is_read = call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
-        if is_read and self._book.has_one_answer(call, known):
+        recorded = self._describe_use(known)
+        stray = self._make_stray(call, "repeated", MissKind.USED_UP, recorded)
+        stray.identity = key_of(known[0].mock, known[0].leaves)
+        stray.recorded, stray.made = len(known), self._book.count_made(known)
+        stray.mock = known[0].mock.name
+        self._book.note_stray(stray)
+        if _is_read(call) and self._book.has_one_answer(call, known):
             return self._book.respond(known[0])
         return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
+
+    def _describe_use(self, known: list[Recorded]) -> str:
+        """How often a call was recorded, for whom, and which other cases used it up."""
+        more = " or more" if len(known) >= MOST_VERIFIED else ""
+        times = "once" if len(known) == 1 else f"{len(known)} times{more}"
+        mock, case = known[0].mock, self._book.name_of_case()
+        if mock.tier is Tier.STARTUP:
+            owner = "at the start"
+        elif case is None:
+            owner = "in all"
+        elif any(item.mock.case is None for item in known):
+            names = dict.fromkeys(name for item in known for name in owners_of(item.mock))
+            owner = f"by one of the cases {name_some(names)}"
+        else:
+            owner = f"by case {case}"
+        users = self._book.name_users(known)
+        used = f", used up by {name_some(users)}" if users else ""
+        return f"recorded {times} {owner}{used}"
 
     def _miss(self, call: Call) -> Miss:
         known = self._book.index.protocols
         if self._endpoint not in known:
-            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             names = ", ".join(sorted(map(str, known))) or "none"
             text = f"nothing was recorded at {self._endpoint}; recorded destinations: {names}"
             return Miss(text[:MOST_REASON])
         nearest = self._book.find_nearest(call)
         if nearest is None:
-            self._book.note_stray(Stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             return Miss(f"never recorded: {call.description}"[:MOST_REASON])
         fields = list_differences(nearest, call)
-        stray = Stray(call, "extra", MissKind.DIFFERENT, nearest.description, fields)
-        stray.mock = nearest.mock.name
+        stray = self._make_stray(call, "extra", MissKind.DIFFERENT)
+        stray.nearest, stray.fields, stray.mock = nearest.description, fields, nearest.mock.name
         self._book.note_stray(stray)
         return Miss(_explain(call, nearest, fields))
 
@@ -152,6 +177,15 @@ def _explain(call: Call, nearest: Recorded, fields: list[Mismatch]) -> str:
 def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_read(call: Call) -> bool:
+    return call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
+
+
+def owners_of(mock: Mock) -> list[str]:
+    """The case, or the cases of which one, made a call."""
+    return mock.candidates if mock.case is None else [mock.case]
 
 
 def are_equal(items: Iterable[Recorded]) -> bool:

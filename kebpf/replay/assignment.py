@@ -50,6 +50,10 @@ class Assignments:
         found = (self._callers.get(ordinal) for ordinal in ordinals)
         return list(dict.fromkeys(name for name in found if name is not None))
 
+    def count(self, case: str | None, ordinals: Iterable[int]) -> int:
+        """How many of some mocks a case used."""
+        return sum(case is not None and self._callers.get(one) == case for one in ordinals)
+
     def find_place(
         self, bucket: Iterable[int], case: str, fits: Callable[[Recorded], bool]
     ) -> Recorded | None:

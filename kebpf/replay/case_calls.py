@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from kebpf.recording.model import Mock, TestCase
+from kebpf.recording.model import TestCase
 from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Pair, pair_tokens
-from kebpf.replay.call import Call, find_differences, is_same
-from kebpf.replay.events import CallFinding, Mismatch, MissKind
+from kebpf.replay.call import Call, is_same, shape_operation
+from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
+from kebpf.replay.strays import SAME_OPERATION, Strays, find_nearest
 from kebpf.replay.transactions import TransactionEndings
-
-
-@dataclass(slots=True)
-class Stray:
-    """A call that was not served as one of the case's own."""
-
-    call: Call
-    kind: str
-    miss: MissKind | None
-    nearest: str | None = None
-    fields: list[Mismatch] = field(default_factory=list)
-    mock: str | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +46,7 @@ class CaseCalls:
         self.group = _make_group(self.recorded.values())
         self.shared_group = _make_group(self.shared.values())
         self.possible_group = _make_group(self.possible.values())
-        self.strays: list[Stray] = []
+        self.strays = Strays()
         self.timed: list[TimedCall] = []
 
     def pending(self) -> list[str]:
@@ -65,49 +54,17 @@ class CaseCalls:
         return [item.description for item in self.due.values()] + self.endings.pending()
 
     def find_nearest(self, call: Call) -> Recorded | None:
-        """The due call with the same operation, else most like this one at its destination."""
-        best: tuple[int, Recorded] | None = None
-        for item in self.due.values():
-            if not is_same_place(item.mock, call):
-                continue
-            score = likeness(item, call)
-            if score > 0 and (best is None or score > best[0]):
-                best = (score, item)
-        return best[1] if best else None
+        """The due call most like this one, else one of its operation that was already made."""
+        made = (item for items in (self.recorded, self.shared) for item in items.values())
+        return find_nearest(call, self.due.values()) or find_nearest(call, made, SAME_OPERATION)
 
     def finish(self, end_ns: int) -> list[CallFinding]:
         """Everything about the case's calls that is not as recorded."""
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
-        for stray in self.strays:
-            findings.append(self._describe_stray(stray))
-        for item in self.due.values():
-            mock = item.mock
-            findings.append(
-                CallFinding(
-                    "missing",
-                    mock.protocol,
-                    str(mock.destination),
-                    item.description,
-                    mock=mock.name,
-                )
-            )
+        recorded = [*self.recorded.values(), *self.shared.values()]
+        findings += self.strays.judge(self.due, recorded)
+        findings += map(describe_missing, self.due.values())
         return findings + self.endings.findings()
-
-    def _describe_stray(self, stray: Stray) -> CallFinding:
-        """Pairs a call that matched nothing with the due call nearest to it."""
-        call, nearest = stray.call, None
-        if stray.kind == "extra":
-            nearest = self.find_nearest(call)
-        if nearest is not None:
-            del self.due[nearest.ordinal]
-            stray.kind, stray.miss = "changed", MissKind.DIFFERENT
-            stray.nearest = nearest.description
-            stray.fields = list_differences(nearest, call)
-            stray.mock = nearest.mock.name
-        return CallFinding(
-            stray.kind, call.protocol, str(call.destination), call.description,
-            stray.miss, stray.nearest, stray.fields, mock=stray.mock,
-        )  # fmt: skip
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
         """Remembers the fresh times of a served call until the end of the case is known."""
@@ -136,41 +93,24 @@ def _is_fresh_time(pair: Pair, window: Window) -> bool:
 
 
 def _make_group(items: Iterable[Recorded]) -> Group:
-    group = Group()
+    group = Group(is_small=True)
     for item in items:
         group.add(item.ordinal, item.mock, item.leaves)
     return group
 
 
-def is_same_place(mock: Mock, call: Call) -> bool:
-    """Whether a mock is of the call's destination and protocol."""
-    return mock.destination == call.destination and mock.protocol == call.protocol
-
-
-def likeness(item: Recorded, call: Call) -> int:
-    """How near a recorded call is: equal leaves, an equal operation before everything.
-
-    Zero when neither the operation nor half of the leaves agree.
-    """
-    differing = {m.path for m in find_differences(item.leaves, call, item.mock.generated)}
-    total = len(item.leaves.keys() | call.recorded.keys())
-    equal = total - len(differing)
-    is_same_operation = "/operation" in item.leaves and "/operation" not in differing
-    if not is_same_operation and 2 * equal < total:
-        return 0
-    return equal + (1000 if is_same_operation else 0)
-
-
-def list_differences(item: Recorded, call: Call) -> list[Mismatch]:
-    """The differing fields, also those that follow their template but may not be bound."""
-    found = find_differences(item.leaves, call, item.mock.generated)
-    if found:
-        return found
-    return [
-        Mismatch(path, "changed", item.leaves[path], call.actual[path])
-        for path in item.mock.generated
-        if path in item.leaves and path in call.actual
-    ]
+def describe_missing(item: Recorded) -> CallFinding:
+    """The finding for a recorded call that nobody made."""
+    mock = item.mock
+    operation = shape_operation(str(item.leaves.get("/operation", "")))
+    return CallFinding(
+        "missing",
+        mock.protocol,
+        str(mock.destination),
+        item.description,
+        mock=mock.name,
+        operation=operation,
+    )
 
 
 def pair_call(item: Recorded, call: Call) -> list[Pair] | None:

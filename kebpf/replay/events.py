@@ -47,8 +47,9 @@ class CallFinding:
     ``nearest`` are one-line descriptions; ``fields`` are the differing parts between them.
     ``count`` is how many calls this one finding stands for: the same call made again
     (``repeated``), or calls of one operation (``extra``; ``examples`` are some of them).
-    ``recorded`` is how often it, or that operation, was recorded; ``note`` says where, and who
-    used it up.
+    ``recorded`` is how often it, or that operation, was recorded for the case to make, ``made``
+    how often the case made it; ``operation`` is equal for calls that differ in their ids and
+    numbers only; ``note`` says where it was recorded, or who used it up.
     ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
     """
 
@@ -61,9 +62,11 @@ class CallFinding:
     fields: list[Mismatch] = field(default_factory=list)
     count: int = 1
     recorded: int | None = None
+    made: int | None = None
     note: str | None = None
     examples: list[str] = field(default_factory=list)
     is_read: bool = False
+    operation: str = ""
     mock: str | None = field(default=None, compare=False)
 
 

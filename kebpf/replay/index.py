@@ -21,7 +21,7 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
-from kebpf.replay.table import Bucket, Table
+from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
 
@@ -55,9 +55,9 @@ class Recorded:
 class Group:
     """Mocks among which a call is looked for, in recorded order among equal identities."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_small: bool = False) -> None:
         self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it, but for ()
-        self._table = Table()
+        self._table = Table(1 if is_small else MANY_PARTS)
         self._buckets: dict[Key, Bucket] = {}  # those that were asked for, with what is used up
 
     def add(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key | None = None) -> None:

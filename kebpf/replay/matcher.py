@@ -23,14 +23,14 @@ from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.assignment import Assignments
 from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call
-from kebpf.replay.case_calls import CaseCalls, Stray, is_same_place, likeness, pair_call
+from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import TransactionEndings, read_ending
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
-MOST_STRAYS = 1000  # findings kept for one case
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -124,10 +124,7 @@ class Matcher:
             judged[ordinal] = 1
             item = self.index.load(ordinal)
             if self._have_run(item.mock.candidates) and not self._cover(item):
-                place = str(item.mock.destination)
-                yield CallFinding(
-                    "missing", item.mock.protocol, place, item.description, mock=item.mock.name
-                )
+                yield describe_missing(item)
 
     def _cover(self, item: Recorded) -> bool:
         bucket = self.index.undecided.bucket_of(item.mock, item.leaves)
@@ -306,9 +303,8 @@ class Matcher:
         return response
 
     def note_stray(self, stray: Stray) -> None:
-        """Keeps a finding; beyond the cap only the count of misses grows."""
-        if len(self._current.strays) < MOST_STRAYS:
-            self._current.strays.append(stray)
+        """Keeps what will be a finding of the case."""
+        self._current.strays.note(stray)
 
     def note_answer(self) -> None:
         """A call was answered, if only with a miss."""
@@ -321,12 +317,20 @@ class Matcher:
 
     def find_nearest(self, call: Call) -> Recorded | None:
         """What a call without a mock was most likely meant to be: for the message only."""
-        nearest = self._current.find_nearest(call)
-        if nearest is not None:
-            return nearest
         sampled = map(self.index.load, self.index.samples(call.destination, call.operation))
-        similar = [item for item in sampled if is_same_place(item.mock, call)]
-        return max(similar, key=lambda item: likeness(item, call), default=None)
+        return self._current.find_nearest(call) or find_nearest(call, sampled)
+
+    def count_made(self, known: Sequence[Recorded]) -> int:
+        """How many of some used mocks the case now running used."""
+        current, case = self._current, self.name_of_case()
+        own = sum(item.ordinal in current.recorded for item in known)
+        return own + self._assignments.count(case, (item.ordinal for item in known))
+
+    def name_users(self, known: Sequence[Recorded]) -> list[str]:
+        """The other cases that used some mocks that were as much theirs."""
+        names = self._assignments.callers(item.ordinal for item in known)
+        others = (name for name in names if name != self.name_of_case())
+        return sorted(others, key=lambda name: (self._places.get(name, 0), name))
 
     def name_of_case(self) -> str | None:
         """The case now running."""

@@ -6,8 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
-_PARTS = 256  # each is sorted by itself when something is first looked for in it
-_PART_SHIFT = 56
+MANY_PARTS = 256  # each is sorted by itself when something is first looked for in it
 
 
 class Bucket:
@@ -40,21 +39,22 @@ class Bucket:
 class Table:
     """Ordinals (numbers of mocks, below 2³²) by key, in the order in which they were added."""
 
-    def __init__(self) -> None:
-        self._keys: list[array[int]] = [array("Q") for _ in range(_PARTS)]
-        self._ordinals: list[array[int]] = [array("I") for _ in range(_PARTS)]
-        self._sorted = bytearray(b"\1" * _PARTS)
+    def __init__(self, parts: int = MANY_PARTS) -> None:
+        self._keys: list[array[int]] = [array("Q") for _ in range(parts)]
+        self._ordinals: list[array[int]] = [array("I") for _ in range(parts)]
+        self._sorted = bytearray(b"\1" * parts)
+        self._parts = parts
 
     def add(self, key: int, ordinal: int) -> None:
         """Takes an ordinal in; ``key`` is below 2⁶⁴ and its bits are as if random."""
-        part = key >> _PART_SHIFT
+        part = key % self._parts
         self._keys[part].append(key)
         self._ordinals[part].append(ordinal)
         self._sorted[part] = 0
 
     def find(self, key: int) -> Bucket:
         """What a key has; to be asked only when everything was added."""
-        part = key >> _PART_SHIFT
+        part = key % self._parts
         if not self._sorted[part]:
             self._sort(part)
         keys = self._keys[part]

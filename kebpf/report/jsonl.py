@@ -5,23 +5,37 @@ from __future__ import annotations
 import enum
 import json
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TextIO
 
-from kebpf.replay.events import RunEvent
+from kebpf.replay.events import CaseFinished, RunEvent, RunFinished, Verdict
+from kebpf.report.causes import describe_cause, group_failures
 from kebpf.report.values import to_json
 
+FAILING = (Verdict.FAILED, Verdict.ERRORED)
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class JsonLinesReporter:
-    """Writes ``{"event": "case_finished", …}`` lines; an interrupted run leaves whole lines."""
+    """Writes ``{"event": "case_finished", …}`` lines; an interrupted run leaves whole lines.
+
+    A case that failed has a ``cause``; the last line has the ``causes``, each with its cases.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._failures: list[CaseFinished] = []
 
     def handle(self, event: RunEvent) -> None:
         document = event_to_json(event)
+        if isinstance(event, CaseFinished) and event.verdict in FAILING:
+            document["cause"] = describe_cause(event)
+            self._failures.append(replace(event, expected=None, actual=None))
+        elif isinstance(event, RunFinished):
+            document["causes"] = [
+                {"cause": group.cause, "cases": [case.case for case in group.cases]}
+                for group in group_failures(self._failures)
+            ]
         self._out.write(json.dumps(document, allow_nan=False) + "\n")
         self._out.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TextIO
 from xml.etree import ElementTree
 
@@ -16,8 +17,10 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
-from kebpf.report.failure import describe_call, describe_cause, rank_calls, show_call, show_failure
-from kebpf.report.lines import Line, join_text
+from kebpf.report.calls import describe_call, rank_calls, show_call
+from kebpf.report.causes import describe_cause, group_failures
+from kebpf.report.failure import show_failure
+from kebpf.report.lines import join_text
 from kebpf.report.values import strip_colours
 
 TEXT_WIDTH = 120
@@ -35,6 +38,8 @@ class JUnitReporter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._suites: dict[str, list[ElementTree.Element]] = {}
+        self._failures: list[CaseFinished] = []
+        self._outcomes: list[ElementTree.Element] = []  # of the failures
         self._has_ended = False
         self._seconds: float | None = None
         self._properties: dict[str, str] = {}
@@ -44,7 +49,7 @@ class JUnitReporter:
             case RunStarted(shuffle=int(seed)):
                 self._properties["shuffle"] = str(seed)
             case CaseFinished():
-                self._suites.setdefault(event.test_set, []).append(_make_case(event))
+                self._add_case(event)
             case RunFailed():
                 self._has_ended = True
                 self._add_to_run("application", "error", event.reason, _show_output(event))
@@ -53,7 +58,25 @@ class JUnitReporter:
                 self._seconds = event.seconds
                 self._add_findings(event.findings)
 
+    def _add_case(self, event: CaseFinished) -> None:
+        case = _make_case(event)
+        self._suites.setdefault(event.test_set, []).append(case)
+        if event.verdict in (Verdict.FAILED, Verdict.ERRORED):
+            self._failures.append(replace(event, expected=None, actual=None))
+            self._outcomes.append(case[0])
+
+    def _tell_causes(self) -> None:
+        """Cases with one cause say so, and which is the first of them."""
+        outcomes = dict(zip(map(id, self._failures), self._outcomes, strict=True))
+        for group in group_failures(self._failures):
+            first = f"{group.cases[0].test_set}, {group.cases[0].case}"
+            for case in group.cases if len(group.cases) > 1 else ():
+                text = f"one of {len(group.cases)} cases with this cause; the first is {first}"
+                outcome = outcomes[id(case)]
+                outcome.text = escape_forbidden(f"{text}\n{outcome.text}")
+
     def close(self) -> None:
+        self._tell_causes()
         if not self._has_ended:
             self._add_to_run("run", "error", "the run was cut short", "")
         root = self._make_root()
@@ -126,8 +149,7 @@ def _make_case(event: CaseFinished) -> ElementTree.Element:
 
 
 def _show_details(event: CaseFinished) -> str:
-    lines = [Line(describe_cause(event)), *show_failure(event, TEXT_WIDTH, verbose=True)]
-    return join_text(lines)
+    return join_text(show_failure(event, TEXT_WIDTH, verbose=True))
 
 
 def _describe_comparison(event: CaseFinished) -> str:

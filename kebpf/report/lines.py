@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,6 +36,21 @@ def indent(lines: Iterable[Line], depth: int = 1) -> list[Line]:
 
 def join_text(lines: Iterable[Line]) -> str:
     return "\n".join(line.text for line in lines)
+
+
+def wrap(text: str, width: int, most: int | None = None) -> list[str]:
+    """Lines of at most ``width`` characters, the second and later ones indented, ``most`` of them.
+
+    Words are not broken at their hyphens, which names of cases are full of.
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent="  ",
+        max_lines=most,
+        placeholder=" …",
+        break_on_hyphens=False,
+    )
 
 
 def fill(parts: Iterable[str], width: int, separator: str = " · ") -> list[str]:

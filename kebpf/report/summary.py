@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kebpf.replay.events import CallFinding, CaseFinished, MissKind, RunFinished, Verdict
-from kebpf.report.failure import MISS_SENTENCES, rank_calls, show_call
+from kebpf.report.calls import MISS_SENTENCES, rank_calls, show_call
 from kebpf.report.lines import Line, Tone, count, fill, indent
 from kebpf.report.values import cut, escape_controls
 
 UNUSED_LIMIT = 10
+UNASSERTED = "requests that were left out of the recording may have made them there"
 
 
 @dataclass(slots=True)
@@ -36,7 +37,9 @@ class Tally:
         self.add_misses(case.calls)
 
     def add_misses(self, findings: Sequence[CallFinding]) -> None:
-        self.misses.update(finding.miss for finding in findings if finding.miss is not None)
+        for finding in findings:
+            if finding.miss is not None:
+                self.misses[finding.miss] += finding.count
 
 
 def show_summary(
@@ -70,13 +73,22 @@ def _show_skipped(tally: Tally, width: int) -> list[Line]:
 
 
 def _show_misses(finished: RunFinished, tally: Tally, width: int) -> list[Line]:
-    if not finished.misses:
-        return []
-    lines = [Line(f"{count(finished.misses, 'call')} found no mock", Tone.WARNING)]
+    lines = []
+    total = max(tally.misses.total(), finished.misses)
+    if total:
+        unanswered = f"{finished.misses:,} of them without an answer"
+        text = f"{count(total, 'call')} not as recorded, {unanswered}"
+        lines.append(Line(cut(text, width), Tone.WARNING))
     for kind in MissKind:
         if tally.misses[kind]:
             text = f"  {tally.misses[kind]:,} {kind.value}: {MISS_SENTENCES[kind]}"
             lines.append(Line(cut(text, width)))
+    unasserted = finished.ledger.unasserted
+    if unasserted:
+        lines.append(
+            Line(f"{count(unasserted, 'call')} answered that no case asserts", Tone.WARNING)
+        )
+        lines.append(Line(cut(f"  {UNASSERTED}", width)))
     return lines
 
 
@@ -87,8 +99,9 @@ def _show_unused(finished: RunFinished, width: int, verbose: bool) -> list[Line]
     shown = names if verbose else names[:UNUSED_LIMIT]
     lines = [Line(f"{count(finished.unused_mocks, 'mock')} not used", Tone.WARNING)]
     lines += [Line(cut(f"  {escape_controls(name)}", width)) for name in shown]
-    if len(names) > len(shown):
-        lines.append(Line(f"  and {len(names) - len(shown)} more (--verbose)", Tone.FAINT))
+    left = finished.unused_mocks - len(shown)
+    if left > 0:
+        lines.append(Line(f"  and {left:,} more (--verbose)", Tone.FAINT))
     return lines
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-import textwrap
-from collections import Counter
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -19,15 +19,17 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
-from kebpf.report.failure import describe_cause, rank_failures, show_failure
-from kebpf.report.lines import Line, Tone, count
+from kebpf.report.causes import group_failures
+from kebpf.report.failure import show_failure
+from kebpf.report.lines import Line, Tone, count, fill
 from kebpf.report.summary import Tally, show_summary
 from kebpf.report.values import cut, escape_controls, strip_colours
 
 PLAIN_WIDTH = 80
 MAX_WIDTH = 160
 MIN_REQUEST_WIDTH = 16
-CAUSE_LINES = 3
+_AUTHORITY = re.compile(r"(?<=\w )https?://[^/ ]+(?=/)")
+MORE_NAMES = 10  # of further cases with one cause
 
 MARKS = {
     Verdict.PASSED: ("✓", "green"),
@@ -109,7 +111,7 @@ class TerminalReporter:
         if case.verdict in (Verdict.FAILED, Verdict.ERRORED):
             self._failures.append(case)
         mark, style = MARKS[case.verdict]
-        name, request = escape_controls(case.case), escape_controls(case.request)
+        name, request = escape_controls(case.case), show_request(case.request)
         taken = _show_time(case.seconds)
         room = self._width - len(f"{mark}   {taken}  ")
         name = cut(name, max(room - MIN_REQUEST_WIDTH, MIN_REQUEST_WIDTH))
@@ -117,26 +119,29 @@ class TerminalReporter:
         self._print_text(Text.assemble((mark, style), f" {name}  ", (request, "dim"), f"  {taken}"))
 
     def _show_failures(self) -> None:
-        causes = Counter(describe_cause(case) for case in self._failures)
-        shown: set[str] = set()
-        for case in rank_failures(self._failures):
-            cause = describe_cause(case)
-            self._print(Line(""))
-            if causes[cause] > 1 and cause not in shown:
-                text = f"{causes[cause]} cases have the cause that follows"
-                self._print(Line(text, Tone.HEADING))
-            shown.add(cause)
-            self._print(*self._show_failure(case, cause))
+        """Of cases with one cause the first is shown; all are with ``verbose``."""
+        for group in group_failures(self._failures):
+            shown = group.cases if self._verbose else group.cases[:1]
+            if len(group.cases) > 1:
+                text = f"{len(group.cases)} cases have the cause that follows"
+                self._print(Line(""), Line(text, Tone.HEADING))
+            for case in shown:
+                self._print(Line(""), *self._show_failure(case))
+            self._print(*self._show_more(group.cases[len(shown) :]))
 
-    def _show_failure(self, case: CaseFinished, cause: str) -> list[Line]:
-        head = f"{case.verdict.value.upper()} {case.case}  {case.request}"
-        limit = None if case.error or self._verbose else CAUSE_LINES
-        wrapped = textwrap.wrap(
-            cause, self._width - 2, subsequent_indent="  ", max_lines=limit, placeholder=" …"
-        )
+    def _show_more(self, cases: Sequence[CaseFinished]) -> list[Line]:
+        if not cases:
+            return []
+        names = [escape_controls(case.case) for case in cases[:MORE_NAMES]]
+        names += [f"{len(cases) - MORE_NAMES} others"] if len(cases) > MORE_NAMES else []
+        head = Line(f"  and {count(len(cases), 'more case')} (--verbose shows them):")
+        lines = fill(names, self._width - 4, ", ")
+        return [head, *(Line(cut(f"    {text}", self._width)) for text in lines)]
+
+    def _show_failure(self, case: CaseFinished) -> list[Line]:
+        head = f"{case.verdict.value.upper()} {case.case}  {show_request(case.request)}"
         return [
             Line(cut(escape_controls(head), self._width), Tone.HEADING),
-            *(Line(f"  {text}", Tone.BAD) for text in wrapped),
             *show_failure(case, self._width, self._verbose),
         ]
 
@@ -155,6 +160,11 @@ class TerminalReporter:
         self._print(Line(""), *show_summary(event, self._tally, self._width, self._verbose))
         reasons = dict.fromkeys(self._run_failures)
         self._print(*(Line(f"the run failed: {reason}", Tone.BAD) for reason in reasons))
+
+
+def show_request(text: str) -> str:
+    """A request without the scheme and the host, which are the same for all cases."""
+    return escape_controls(_AUTHORITY.sub("", text, count=1))
 
 
 def _show_time(seconds: float) -> str:

@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from kebpf.protocols.base import Document, Miss
-from kebpf.recording.model import Endpoint, Evidence, Mock, Tier
-from kebpf.replay.binding import Bindings
-from kebpf.replay.events import CallFinding, MissKind
-from kebpf.replay.matcher import Matcher
+from kebpf.recording.model import Endpoint, Evidence, Tier
+from kebpf.replay.events import MissKind
 
 from .builders import (
     CACHE,
     DATABASE,
-    REPLAYED_NS,
-    SECOND,
-    MemorySet,
-    get_plain_spec,
-    make_case,
     make_mock,
 )
+from .matching import Run, kinds, reason, rows
 
 ALICE = "SELECT balance FROM accounts WHERE owner = $1"
-
-
-class Run:
-    """A matcher with shortcuts."""
-
-    def __init__(self, *mocks: Mock, cases: tuple[str, ...] = ("a", "b")) -> None:
-        self.cases = {name: make_case(name) for name in cases}
-        self.set = MemorySet(self.cases.values(), mocks)
-        self.matcher = Matcher(self.set, Bindings(), get_plain_spec)
-
-    def begin(self, name: str = "a") -> None:
-        self.matcher.begin_case(self.cases[name], REPLAYED_NS)
-
-    def call(self, sql: str, *args: Any, at: Endpoint = DATABASE) -> Document | Miss:
-        return self.matcher.for_destination(at, "plain").answer({"sql": sql, "args": list(args)})
-
-    def session(self, **request: Any) -> Document | None:
-        return self.matcher.for_destination(DATABASE, "plain").session(request)
-
-    def end(self) -> list[CallFinding]:
-        return self.matcher.end_case(REPLAYED_NS + SECOND)
-
-
-def rows(answer: Document | Miss) -> Any:
-    assert isinstance(answer, dict), answer
-    return answer["rows"]
-
-
-def reason(answer: Document | Miss) -> str:
-    assert isinstance(answer, Miss), answer
-    assert "\n" not in answer.reason
-    return answer.reason
-
-
-def kinds(findings: list[CallFinding]) -> list[tuple[str, MissKind | None]]:
-    return [(finding.kind, finding.miss) for finding in findings]
 
 
 class TestSameCalls:
@@ -166,7 +122,8 @@ class TestWrongCalls:
         assert rows(run.call("SELECT 1 FROM t", "x")) == [1]
         (finding,) = run.end()
         assert (finding.kind, finding.miss) == ("repeated", MissKind.USED_UP)
-        assert finding.nearest == "recorded once by case a"
+        assert finding.note == "recorded once by case a"
+        assert (finding.count, finding.recorded, finding.made) == (1, 1, 2)
 
     def test_a_read_whose_answers_differed_is_used_up(self) -> None:
         run = Run(*(make_mock("GET", "x", answer=[n], case="a") for n in (1, 2)))
@@ -189,7 +146,7 @@ class TestWrongCalls:
         run.call("GET", "y")
         assert rows(run.call("GET", "x")) == [5]
         (finding,) = run.end()
-        assert (finding.kind, finding.nearest) == ("extra", "recorded in case b")
+        assert (finding.kind, finding.note) == ("extra", "recorded in case b")
         run.begin("b")
         assert rows(run.call("GET", "x")) == [5]
         assert run.end() == []

@@ -7,7 +7,7 @@ import json
 
 from kebpf.replay.events import ApplicationReady, Ledger, Mismatch, RunEvent, RunFailed, RunStarted
 from kebpf.report.jsonl import JsonLinesReporter
-from tests.report.builders import make_extra_call, make_failed, make_finished
+from tests.report.builders import ORDERS, make_case, make_extra_call, make_failed, make_finished
 
 
 class FlushCounter(io.StringIO):
@@ -67,6 +67,7 @@ def test_the_last_line_has_the_counts() -> None:
             "more_unused": 2,
             "unasserted": 12,
         },
+        "causes": [],
     }
 
 
@@ -83,3 +84,24 @@ def test_a_case_carries_its_differences() -> None:
     assert line["mismatches"] == [{"path": "/body", "kind": "changed", "place": None, **difference}]
     assert line["calls"][0]["miss"] == "never recorded"
     assert line["actual"] == {"body": "text"}
+
+
+def test_failures_have_a_cause_and_the_last_line_has_their_groups() -> None:
+    out = FlushCounter()
+    reporter = JsonLinesReporter(out)
+    for event in (
+        make_failed("a", request="GET /orders/1"),
+        make_failed("b", request="GET /orders/2"),
+        make_case("c"),
+        make_failed("d", calls=[make_extra_call()]),
+        make_finished(),
+    ):
+        reporter.handle(event)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    called = f"extra call: {ORDERS} AND open (nearest: {ORDERS}), and so: 500 instead of 200"
+    status = "500 instead of 200"
+    assert [line.get("cause") for line in lines[:4]] == [status, status, None, called]
+    assert lines[4]["causes"] == [
+        {"cause": called, "cases": ["d"]},
+        {"cause": status, "cases": ["a", "b"]},
+    ]

@@ -78,8 +78,7 @@ def test_the_whole_document() -> None:
 10 values compared exactly, 2 by class, 0 not compared</system-out>
     </testcase>
     <testcase classname="shop-1" name="post-orders-77aa" time="0.012">
-      <failure message="500 instead of 200" type="failure">500 instead of 200
-  response
+      <failure message="500 instead of 200" type="failure">  response
     /status: recorded 200, came 500
   repeat:  kebpf test shop-1 --case post-orders-77aa</failure>
       <system-out>POST /orders
@@ -137,3 +136,11 @@ def test_forbidden_characters_are_written_as_escapes() -> None:
     assert escape_forbidden("a\x00\x1b\ufffe\ud800\tb\U0001f600") == (
         "a\\x00\\x1b\\ufffe\\ud800\tb\U0001f600"
     )
+
+
+def test_cases_with_one_cause_name_the_first_of_them() -> None:
+    cases = [make_failed(name, request=f"GET /orders/{n}") for n, name in enumerate("ab")]
+    root = ElementTree.fromstring(report(*cases, make_failed("c"), make_finished(failed=3)))
+    texts = [failure.text or "" for failure in root.iter("failure")]
+    line = "one of 2 cases with this cause; the first is shop-1, a\n"
+    assert [text.startswith(line) for text in texts] == [True, True, False]

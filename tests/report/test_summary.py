@@ -32,7 +32,7 @@ def test_misses_are_explained_by_kind() -> None:
     text = join_text(show_summary(make_finished(misses=2), make_tally(), 80))
     assert text.startswith("""\
 skipped: c: no reason was given
-2 calls found no mock
+2 calls not as recorded, 2 of them without an answer
   1 never recorded: no call like it was recorded to this destination
   1 recorded and used up: it is made more often than it was recorded
 values not compared

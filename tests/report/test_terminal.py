@@ -97,19 +97,17 @@ starting python -m shop 'two words'
 
 FAILED post-orders-77aa  POST /orders
   extra call: SELECT id, total FROM orders WHERE customer = $1 AND open
-    (nearest: SELECT id, total FROM orders WHERE customer = $1)
-  extra call to 10.0.0.5:5432 (postgres)
-    SELECT id, total FROM orders WHERE customer = $1 AND open
-    never recorded: no call like it was recorded to this destination
+    to 10.0.0.5:5432 (postgres); never recorded: no call like it was recorded to
+      this destination
     nearest: SELECT id, total FROM orders WHERE customer = $1
-  missing call to 10.0.0.5:5432 (postgres)
-    INSERT INTO orders
-  response
+  missing call: INSERT INTO orders
+    to 10.0.0.5:5432 (postgres)
+  and so the response
     /status: recorded 200, came 500
   request: curl -X POST http://127.0.0.1:8000/orders --data-binary '{"item": 7}'
   repeat:  kebpf test shop-1 --case post-orders-77aa -- python -m shop
 
-1 call found no mock
+1 call not as recorded, 1 of them without an answer
   1 never recorded: no call like it was recorded to this destination
 1 passed, 1 failed in 3.1 s
 20 values compared exactly, 4 by class, 0 not compared · 75 of 75 mocks used
@@ -130,10 +128,12 @@ def test_equal_causes_stand_together_and_errors_first() -> None:
         "ERRORED broken  POST /orders",
         "2 cases have the cause that follows",
         "FAILED first  POST /orders",
-        "FAILED second  POST /orders",
         "FAILED symptom  POST /orders",
     ]
     assert "  no answer in 10 s\n  more\n" in text
+    assert "\n  and 1 more case (--verbose shows them):\n    second\n" in text
+    everything = report(first, second, make_finished(failed=2), verbose=True)
+    assert "\nFAILED second  POST /orders\n" in everything
 
 
 def test_without_a_terminal_lines_keep_to_80_columns_and_have_no_codes() -> None:
@@ -209,8 +209,8 @@ def test_what_was_skipped_not_compared_or_left_over_is_listed() -> None:
 ✓ partly  GET /orders  12 ms
 
 Calls that belong to no one case
-  missing call to 10.0.0.5:5432 (postgres)
-    GET session:1
+  missing call: GET session:1
+    to 10.0.0.5:5432 (postgres)
 
 skipped: cut-off: cut off
 values not compared
@@ -227,3 +227,14 @@ def test_only_verbose_lists_every_unused_mock() -> None:
     )
     assert "  and 2 more (--verbose)\n" in report(finished)
     assert "mock-11" in report(finished, verbose=True)
+
+
+def test_the_host_of_a_request_takes_no_room() -> None:
+    case = make_failed(request="GET http://127.0.0.1:46417/orders?next=http://a/b")
+    text = report(case, make_finished(failed=1))
+    assert "FAILED post-orders-77aa  GET /orders?next=http://a/b\n" in text
+
+
+def test_calls_that_no_case_asserts_are_counted() -> None:
+    text = report(make_case(), make_finished(ledger=Ledger(used=75, unasserted=12)))
+    assert "12 calls answered that no case asserts\n" in text

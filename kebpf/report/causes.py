@@ -1,0 +1,77 @@
+"""What a failure comes from, and which failures come from the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kebpf.replay.events import CallFinding, CaseFinished, Mismatch, Verdict
+from kebpf.report.calls import describe_call, rank_calls
+from kebpf.report.differences import describe_mismatch
+from kebpf.report.values import escape_controls
+
+_VARYING = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{16,}|\d+")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed cases with one cause, which is the first one's in its own words."""
+
+    cause: str
+    cases: list[CaseFinished]
+
+
+def rank_mismatches(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
+    """A status first; otherwise in the order of the response."""
+    return sorted(mismatches, key=lambda mismatch: mismatch.path != "/status")
+
+
+def describe_cause(case: CaseFinished) -> str:
+    """One line: an error, else a call and what it led to, else what the response says."""
+    if case.error:
+        return escape_controls(case.error.strip().splitlines()[0] if case.error.strip() else "")
+    symptom = describe_mismatch(rank_mismatches(case.mismatches)[0]) if case.mismatches else ""
+    if case.calls:
+        cause = describe_call(rank_calls(case.calls)[0])
+        return f"{cause}, and so: {symptom}" if symptom else cause
+    return symptom or "no reason was given"
+
+
+def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup]:
+    """Errors first, then cases with findings in their calls, then the rest."""
+    groups: dict[Key, list[CaseFinished]] = {}
+    for case in cases:
+        groups.setdefault(_key_of(case), []).append(case)
+    ranked = sorted(groups.values(), key=lambda group: _rank(group[0]))
+    return [FailureGroup(describe_cause(group[0]), group) for group in ranked]
+
+
+def _rank(case: CaseFinished) -> tuple[bool, bool]:
+    return case.verdict is not Verdict.ERRORED, not case.calls
+
+
+def _key_of(case: CaseFinished) -> Key:
+    """Equal for causes that are one but for the values that each request has of its own."""
+    if case.error:
+        return "error", _generalise(describe_cause(case))
+    if case.calls:
+        return _key_of_call(rank_calls(case.calls)[0])
+    if not case.mismatches:
+        return ("no reason",)
+    first = rank_mismatches(case.mismatches)[0]
+    values = (str(first.expected), str(first.actual)) if first.path == "/status" else ()
+    place = _generalise(case.request.partition("?")[0])
+    return "response", place, first.kind, _generalise(first.path), *values
+
+
+def _key_of_call(call: CallFinding) -> Key:
+    paths = (_generalise(field.path) for field in call.fields)
+    operation = call.operation or _generalise(call.call)
+    return call.kind, call.destination, operation, *paths
+
+
+def _generalise(text: str) -> str:
+    return _VARYING.sub("*", text)

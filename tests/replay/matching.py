@@ -1,0 +1,49 @@
+"""A matcher with shortcuts, for the tests of what it does with the calls of cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kebpf.protocols.base import Document, Miss
+from kebpf.recording.model import Endpoint, Mock
+from kebpf.replay.binding import Bindings
+from kebpf.replay.events import CallFinding, MissKind
+from kebpf.replay.matcher import Matcher
+
+from .builders import DATABASE, REPLAYED_NS, SECOND, MemorySet, get_plain_spec, make_case
+
+
+class Run:
+    """A matcher with shortcuts."""
+
+    def __init__(self, *mocks: Mock, cases: tuple[str, ...] = ("a", "b")) -> None:
+        self.cases = {name: make_case(name) for name in cases}
+        self.set = MemorySet(self.cases.values(), mocks)
+        self.matcher = Matcher(self.set, Bindings(), get_plain_spec)
+
+    def begin(self, name: str = "a") -> None:
+        self.matcher.begin_case(self.cases[name], REPLAYED_NS)
+
+    def call(self, sql: str, *args: Any, at: Endpoint = DATABASE) -> Document | Miss:
+        return self.matcher.for_destination(at, "plain").answer({"sql": sql, "args": list(args)})
+
+    def session(self, **request: Any) -> Document | None:
+        return self.matcher.for_destination(DATABASE, "plain").session(request)
+
+    def end(self) -> list[CallFinding]:
+        return self.matcher.end_case(REPLAYED_NS + SECOND)
+
+
+def rows(answer: Document | Miss) -> Any:
+    assert isinstance(answer, dict), answer
+    return answer["rows"]
+
+
+def reason(answer: Document | Miss) -> str:
+    assert isinstance(answer, Miss), answer
+    assert "\n" not in answer.reason
+    return answer.reason
+
+
+def kinds(findings: list[CallFinding]) -> list[tuple[str, MissKind | None]]:
+    return [(finding.kind, finding.miss) for finding in findings]

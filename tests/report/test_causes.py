@@ -1,0 +1,60 @@
+"""What is taken for the cause of a failure, and which failures have one cause."""
+
+from __future__ import annotations
+
+from kebpf.replay.events import Mismatch, Verdict
+from kebpf.report.causes import describe_cause, group_failures
+from tests.report.builders import ORDERS, make_extra_call, make_failed
+
+
+def test_an_error_outranks_calls_and_calls_outrank_the_response() -> None:
+    calls = [make_extra_call()]
+    assert describe_cause(make_failed(error="no answer\nmore", calls=calls)) == "no answer"
+    assert describe_cause(make_failed(calls=calls)) == (
+        f"extra call: {ORDERS} AND open (nearest: {ORDERS}), and so: 500 instead of 200"
+    )
+    assert describe_cause(make_failed()) == "500 instead of 200"
+    assert describe_cause(make_failed(mismatches=[])) == "no reason was given"
+
+
+def test_a_status_outranks_the_body() -> None:
+    mismatches = [Mismatch("/body/a", "changed", 1, 2), Mismatch("/status", "changed", 200, 404)]
+    assert describe_cause(make_failed(mismatches=mismatches)) == "404 instead of 200"
+
+
+def test_failures_with_one_cause_stand_together() -> None:
+    cases = [
+        make_failed("a"),
+        make_failed("b", calls=[make_extra_call()]),
+        make_failed("c"),
+        make_failed("d", mismatches=[Mismatch("/body", "missing", 1)]),
+        make_failed("e", calls=[make_extra_call()]),
+        make_failed("f", verdict=Verdict.ERRORED, error="no answer"),
+    ]
+    groups = group_failures(cases)
+    assert ["".join(case.case for case in group.cases) for group in groups] == [
+        "f",
+        "be",
+        "ac",
+        "d",
+    ]
+
+
+def test_ids_and_numbers_make_no_other_cause() -> None:
+    first = Mismatch("/body/items/0/price", "changed", 1, 2)
+    other = Mismatch("/body/items/7/price", "changed", 5, 6)
+    cases = [
+        make_failed("a", request="GET /orders/1", mismatches=[first]),
+        make_failed("b", request="GET /orders/22?page=2", mismatches=[other]),
+        make_failed("c", request="GET /items/1", mismatches=[first]),
+        make_failed("d", calls=[make_extra_call(operation="x", call="x 1")]),
+        make_failed("e", calls=[make_extra_call(operation="x", call="x 2")]),
+        make_failed("f", calls=[make_extra_call(operation="x", kind="missing")]),
+    ]
+    groups = group_failures(cases)
+    assert ["".join(case.case for case in group.cases) for group in groups] == [
+        "de",
+        "f",
+        "ab",
+        "c",
+    ]
