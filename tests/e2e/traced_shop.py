@@ -79,11 +79,7 @@ def _trace_steps(steps: Any, ports: tuple[int, int] | None) -> Any:
         except StopIteration as end:
             return end.value
         is_first = False
-        try:
-            sent = yield wanted
-        except BaseException as error:  # handed in by psycopg, which handles it
-            wanted = steps.throw(error)
-            sent = yield wanted
+        sent = yield wanted
 
 
 def _trace_psycopg(owner: Any) -> None:

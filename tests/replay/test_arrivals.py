@@ -20,7 +20,7 @@ class TestArrivals:
         for tree in (
             {"target": f"/orders/{ID}"},
             {"body": [{"id": ID.upper()}]},
-            {"rows": [["{%s}" % UUID(ID).hex]]},
+            {"rows": [["{" + UUID(ID).hex + "}"]]},
             {"body": f'{{"id":"{ID}"}}'.encode()},
         ):
             assert make_arrivals(tree).hold(ID)
