@@ -90,7 +90,6 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
     "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",
-    "kebpf/replay/transactions.py": "tests/replay/test_matcher.py",
 }
 # And those without any, and why.
 UNTESTED: dict[str, str] = {

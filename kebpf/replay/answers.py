@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_same, leaves_of, make_call, make_key
+from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call, make_key
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.strays import Stray, list_differences, name_some
+from kebpf.replay.transactions import Ending, is_opening, read_ending
 
+MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 MOST_REASON = 400  # characters of a miss's one line
-
-_READS = re.compile(
-    r"(?:SELECT|SHOW|GET|HEAD|OPTIONS|MGET|HGET|HMGET|HGETALL|EXISTS|TTL|PTTL|LRANGE|LLEN|SMEMBERS"
-    r"|SISMEMBER|SCARD|ZRANGE|ZSCORE|ZCARD|HEXISTS|STRLEN|TYPE|KEYS|SCAN)\b",
-    re.IGNORECASE,
-)
 
 
 class Book(Protocol):
@@ -42,25 +38,31 @@ class Book(Protocol):
     def respond(self, item: Recorded) -> Document | None: ...
     def mark_used(self, item: Recorded) -> None: ...
     def note_stray(self, stray: Stray) -> None: ...
-    def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None: ...
+    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None: ...
     def note_answer(self) -> None: ...
     def count_miss(self, call: Call, miss: Miss) -> None: ...
     def name_of_case(self) -> str | None: ...
 
 
 class DestinationAnswers:
-    """An `Answerer` for all connections to one destination."""
+    """An `Answerer` for one connection to a destination."""
 
     def __init__(self, book: Book, endpoint: Endpoint, protocol: str) -> None:
         self._book = book
         self._endpoint = endpoint
         self._protocol = protocol
+        self._served: deque[int] = deque(maxlen=MOST_SERVED)  # since the transaction began
+        self._has_strays = False
 
     def answer(self, request: Document) -> Document | Miss:
         """The recorded response to a call; what is not as recorded becomes a finding."""
         call = self._make_call(request)
         item = self._book.find(call)
-        response = self._book.serve(item, call) if item else self._answer_stray(call)
+        if item is None:
+            response, self._has_strays = self._answer_stray(call), True
+        else:
+            response = self._book.serve(item, call)
+            self._served.append(item.ordinal)
         if response is None:
             response = Miss(f"{call.description} was recorded without a response"[:MOST_REASON])
         if isinstance(response, Miss):
@@ -78,13 +80,23 @@ class DestinationAnswers:
         if request.get("kind") == "describe":
             return self._describe(request)
         call = self._make_call(request)
-        self._book.note_ending(self._protocol, self._endpoint, request)
+        self._follow(request)
         item = self._book.session_mock(call)
         self._book.note_answer()
         if item is None:
             return None
         self._book.mark_used(item)
         return self._book.respond(item)
+
+    def _follow(self, request: Document) -> None:
+        """A transaction begins or ends, or neither."""
+        verb = read_ending(request)
+        if verb is not None:
+            ending = self._protocol, str(self._endpoint), verb
+            self._book.note_ending(ending, list(self._served), self._has_strays)
+        if verb is not None or is_opening(request):
+            self._served.clear()
+            self._has_strays = False
 
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
@@ -180,7 +192,7 @@ def _show(value: object) -> str:
 
 
 def _is_read(call: Call) -> bool:
-    return call.protocol == "dns" or _READS.match(call.operation.lstrip()) is not None
+    return call.protocol == "dns" or is_read_operation(call.operation)
 
 
 def owners_of(mock: Mock) -> list[str]:

@@ -23,6 +23,18 @@ _KNOWN_SHAPES = 1024
 _NUMBER = re.compile(r"\d+")
 
 
+_READS = re.compile(
+    r"(?:SELECT|SHOW|GET|HEAD|OPTIONS|MGET|HGET|HMGET|HGETALL|EXISTS|TTL|PTTL|LRANGE|LLEN|SMEMBERS"
+    r"|SISMEMBER|SCARD|ZRANGE|ZSCORE|ZCARD|HEXISTS|STRLEN|TYPE|KEYS|SCAN)\b",
+    re.IGNORECASE,
+)
+
+
+def is_read_operation(operation: str) -> bool:
+    """Whether an operation, by its first word, changes nothing."""
+    return _READS.match(operation.lstrip()) is not None
+
+
 @dataclass(slots=True)
 class Call:
     """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kebpf.recording.model import TestCase
@@ -13,7 +13,7 @@ from kebpf.replay.call import Call, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
 from kebpf.replay.strays import SAME_OPERATION, Strays, find_nearest
-from kebpf.replay.transactions import TransactionEndings
+from kebpf.replay.transactions import Transactions
 
 
 @dataclass(slots=True)
@@ -33,12 +33,12 @@ class CaseCalls:
         window: Window,
         own: Iterable[Recorded] = (),
         shared: Iterable[Recorded] = (),
-        endings: TransactionEndings | None = None,
+        transactions: Transactions | None = None,
         possible: Iterable[Recorded] = (),
     ) -> None:
         self.case = case
         self.window = window
-        self.endings = endings or TransactionEndings()
+        self.transactions = transactions or Transactions()
         self.recorded = {item.ordinal: item for item in own}
         self.due = dict(self.recorded)
         self.shared = {item.ordinal: item for item in shared}
@@ -51,20 +51,25 @@ class CaseCalls:
 
     def pending(self) -> list[str]:
         """Descriptions of the asserted calls not yet made."""
-        return [item.description for item in self.due.values()] + self.endings.pending()
+        return [item.description for item in self.due.values()] + self.transactions.pending()
 
     def find_nearest(self, call: Call) -> Recorded | None:
         """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())
         return find_nearest(call, self.due.values()) or find_nearest(call, made, SAME_OPERATION)
 
-    def finish(self, end_ns: int) -> list[CallFinding]:
-        """Everything about the case's calls that is not as recorded."""
+    def finish(
+        self, end_ns: int, is_sometimes: Callable[[Recorded, Recorded], bool]
+    ) -> list[CallFinding]:
+        """Everything about the case's calls that is not as recorded.
+
+        ``is_sometimes`` says whether other cases made calls of two operations in that order.
+        """
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
         recorded = [*self.recorded.values(), *self.shared.values()]
         findings += self.strays.judge(self.due, recorded)
         findings += map(describe_missing, self.due.values())
-        return findings + self.endings.findings()
+        return findings + self.transactions.findings(is_sometimes)
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
         """Remembers the fresh times of a served call until the end of the case is known."""

@@ -216,10 +216,13 @@ class MockIndex:
         found = self._described.find(key) or self._columnless.find(key)
         return next((self.load(ordinal).mock for ordinal in found), None)
 
+    def of_operation(self, destination: Endpoint, operation: str) -> Bucket:
+        """The mocks of an operation, ids and numbers apart."""
+        return self._operations.find(make_operation_key(destination, operation))
+
     def samples(self, destination: Endpoint, operation: str) -> list[int]:
-        """A few mocks of the same operation, ids and numbers apart."""
-        found = self._operations.find(make_operation_key(destination, operation))
-        return list(islice(found, MOST_SAMPLES))
+        """A few mocks of the same operation."""
+        return list(islice(self.of_operation(destination, operation), MOST_SAMPLES))
 
     def name_of(self, ordinal: int) -> str:
         """The name of a mock."""

@@ -27,10 +27,18 @@ from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import TransactionEndings, read_ending
+from kebpf.replay.transactions import (
+    Ending,
+    Transaction,
+    Transactions,
+    find_transactions,
+    operation_of,
+    shape_of,
+)
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
+MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -77,12 +85,13 @@ class Matcher:
         self._has_begun = True
         self._ran.add(case.name)
         index, load = self.index, self.index.load
+        own = list(map(load, index.own(case.name)))
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            map(load, index.own(case.name)),
+            own,
             sorted(map(load, index.shared(case.name)), key=self._urgency),
-            TransactionEndings(load(i).mock for i in index.session_of(case.name)),
+            Transactions(find_transactions(own, map(load, index.session_of(case.name)))),
             map(load, index.possible(case.name)),
         )
 
@@ -94,7 +103,7 @@ class Matcher:
     def end_case(self, now_ns: int) -> list[CallFinding]:
         """Ends the case; gives what about its calls was not as recorded."""
         current, self._current = self._current, CaseCalls(None, _open_window(now_ns))
-        return current.finish(now_ns)
+        return current.finish(now_ns, self._is_sometimes)
 
     def pending(self) -> list[str]:
         """Descriptions of the current case's asserted calls that were not made yet."""
@@ -153,7 +162,7 @@ class Matcher:
 
     def _close(self, end_ns: int) -> None:
         """What happened outside any case, or in one never ended, belongs to the run."""
-        self._findings += self._current.finish(end_ns)
+        self._findings += self._current.finish(end_ns, self._is_sometimes)
 
     def mark_used(self, item: Recorded) -> None:
         """Notes in the ledger that a mock answered a call."""
@@ -184,10 +193,26 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(self, protocol: str, endpoint: Endpoint, request: Document) -> None:
-        """The application committed or rolled back."""
-        if read_ending(request) is not None:
-            self._current.endings.note(protocol, str(endpoint), request)
+    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None:
+        """The application committed or rolled back what it had called for on one connection."""
+        self._current.transactions.note(ending, served, has_strays)
+
+    def _is_sometimes(self, first: Recorded, second: Recorded) -> bool:
+        """Whether some other case recorded calls of two operations in this order."""
+        first_shape, second_shape = shape_of(first), shape_of(second)
+        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
+        names = (self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED))
+        for name in dict.fromkeys(names):
+            for transaction in self._transactions_of(name) if name is not None else ():
+                shapes = [shape_of(item) for item in transaction.items]
+                if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
+                    return True
+        return False
+
+    def _transactions_of(self, case: str) -> list[Transaction]:
+        load = self.index.load
+        own, session = self.index.own(case), self.index.session_of(case)
+        return find_transactions(map(load, own), map(load, session))
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""

@@ -1,13 +1,23 @@
-"""Asserts how a case ended its database transactions: so many COMMITs, so many ROLLBACKs."""
+"""Asserts a case's database transactions: how they ended, and the order of the calls in them.
+
+Both are asserted only where the recording is certain of them: a transaction is the case's own
+calls on one connection between a BEGIN and its end, with clear evidence for the end.  A
+transaction without such calls (a pool's own, one of which only session statements are known, one
+that may be another request's) asserts nothing, and neither does one of the application that
+served no such call.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Evidence, Mock
+from kebpf.recording.model import Evidence
+from kebpf.replay.call import is_read_operation, shape_operation
 from kebpf.replay.events import CallFinding, MissKind
+from kebpf.replay.index import Recorded
 
 _VERBS = {
     "COMMIT": "COMMIT",
@@ -15,53 +25,169 @@ _VERBS = {
     "ROLLBACK": "ROLLBACK",
     "ABORT": "ROLLBACK",
 }
+_OPENING = ("BEGIN", "START")
 _CLEAR = (Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
 
 
+def _words(request: Document) -> list[str]:
+    sql = request.get("sql")
+    return sql.upper().replace(";", " ").split() if isinstance(sql, str) else []
+
+
 def read_ending(request: Document) -> str | None:
     """``COMMIT`` or ``ROLLBACK`` when the request ends a transaction, else ``None``."""
-    sql = request.get("sql")
-    words = sql.upper().replace(";", " ").split() if isinstance(sql, str) else []
+    words = _words(request)
     if not words or "TO" in words or "PREPARED" in words:
         return None
     return _VERBS.get(words[0])
 
 
-class TransactionEndings:
-    """The endings a case recorded with clear evidence, and those the application made.
+def is_opening(request: Document) -> bool:
+    """Whether the request begins a transaction."""
+    words = _words(request)
+    return bool(words) and words[0] in _OPENING
 
-    A case for which none was recorded with clear evidence asserts none: a pool's own ROLLBACK
-    on return cannot be told from the application's.
-    """
 
-    def __init__(self, mocks: Iterable[Mock] = ()) -> None:
-        self._recorded: Counter[Ending] = Counter()
+@dataclass(slots=True)
+class Transaction:
+    """The calls of a case in one transaction, in their order; the ``ending`` if it is certain."""
+
+    items: list[Recorded] = field(default_factory=list)
+    is_opened: bool = False
+    ending: Ending | None = None
+
+
+def find_transactions(own: Iterable[Recorded], session: Iterable[Recorded]) -> list[Transaction]:
+    """The transactions of a case with calls of its own in them."""
+    by_connection: dict[int, list[tuple[Recorded, bool]]] = {}
+    for items, is_session in ((own, False), (session, True)):
+        for item in items:
+            by_connection.setdefault(item.mock.connection, []).append((item, is_session))
+    return [
+        found
+        for line in by_connection.values()
+        for found in _split(sorted(line, key=lambda pair: _when(pair[0])))
+        if found.items
+    ]
+
+
+def _when(item: Recorded) -> tuple[int, int]:
+    return item.mock.timing.start_ns, item.ordinal
+
+
+def _split(line: Iterable[tuple[Recorded, bool]]) -> Iterator[Transaction]:
+    """The transactions of one connection."""
+    current = Transaction()
+    for item, is_session in line:
+        mock = item.mock
+        if not is_session:
+            current.items.append(item)
+        elif (verb := read_ending(mock.request)) is not None:
+            if mock.evidence in _CLEAR:
+                current.ending = mock.protocol, str(mock.destination), verb
+            yield current
+            current = Transaction()
+        elif is_opening(mock.request):
+            current = Transaction(is_opened=True)
+
+
+class Transactions:
+    """The transactions a case recorded, and those the application made of the same calls."""
+
+    def __init__(self, recorded: Iterable[Transaction] = ()) -> None:
+        self._recorded = [one for one in recorded if one.ending is not None]
+        self._of_call = {item.ordinal: one for one in self._recorded for item in one.items}
+        self._expected = Counter(one.ending for one in self._recorded if one.ending is not None)
         self._actual: Counter[Ending] = Counter()
-        for mock in mocks:
-            verb = read_ending(mock.request)
-            if verb is not None and mock.evidence in _CLEAR:
-                self._recorded[mock.protocol, str(mock.destination), verb] += 1
+        self._orders: list[list[int]] = []
 
-    def note(self, protocol: str, destination: str, request: Document) -> None:
-        """The application ended a transaction."""
-        verb = read_ending(request)
-        if verb is not None:
-            self._actual[protocol, destination, verb] += 1
+    def note(self, ending: Ending, served: list[int], has_strays: bool) -> None:
+        """The application ended a transaction in which the ``served`` mocks answered its calls.
+
+        ``has_strays``: it made others in it that were not recorded.
+        """
+        if has_strays or any(ordinal in self._of_call for ordinal in served):
+            self._actual[ending] += 1
+        self._orders.append(served)
 
     def pending(self) -> list[str]:
         """Endings not yet seen."""
-        missing = self._recorded - self._actual
+        missing = self._expected - self._actual
         return [verb for (_, _, verb), count in missing.items() for _ in range(count)]
 
-    def findings(self) -> list[CallFinding]:
-        """Endings that are not as recorded; a COMMIT that became a ROLLBACK is one finding."""
-        if not self._recorded:
-            return []
-        missing = list((self._recorded - self._actual).elements())
-        extra = list((self._actual - self._recorded).elements())
-        return [*_pair_changed(missing, extra), *_list_rest(missing, extra)]
+    def findings(self, is_sometimes: Callable[[Recorded, Recorded], bool]) -> list[CallFinding]:
+        """What is not as recorded; a COMMIT that became a ROLLBACK is one finding.
+
+        ``is_sometimes`` says whether the recording has calls of the operations of two also in
+        the order given.
+        """
+        reordered = [
+            _describe_order(*pair)
+            for order in self._orders
+            if (pair := self._find_inversion(order, is_sometimes)) is not None
+        ]
+        if not self._expected:
+            return reordered
+        missing = list((self._expected - self._actual).elements())
+        extra = list((self._actual - self._expected).elements())
+        return [*reordered, *_pair_changed(missing, extra), *_list_rest(missing, extra)]
+
+    def _find_inversion(
+        self, order: list[int], is_sometimes: Callable[[Recorded, Recorded], bool]
+    ) -> tuple[Recorded, Recorded] | None:
+        """The first two calls, as made, that were made the other way round when recorded."""
+        for at, ordinal in enumerate(order):
+            transaction = self._of_call.get(ordinal)
+            if transaction is None or not transaction.is_opened:
+                continue
+            places = {item.ordinal: place for place, item in enumerate(transaction.items)}
+            first = transaction.items[places[ordinal]]
+            for later in order[at + 1 :]:
+                second = transaction.items[places[later]] if later in places else None
+                is_inverted = second is not None and _is_certain(second, first)
+                if second is not None and is_inverted and not is_sometimes(first, second):
+                    return first, second
+        return None
+
+
+def _is_certain(first: Recorded, second: Recorded) -> bool:
+    """Whether one call was answered before the other was made, and it matters: one writes."""
+    return (
+        first.mock.timing.end_ns <= second.mock.timing.start_ns
+        and shape_of(first) != shape_of(second)
+        and not (is_read(first) and is_read(second))
+    )
+
+
+def shape_of(item: Recorded) -> str:
+    """A recorded call's operation, ids and numbers apart."""
+    return shape_operation(operation_of(item))
+
+
+def operation_of(item: Recorded) -> str:
+    """A recorded call's operation."""
+    return str(item.leaves.get("/operation", ""))
+
+
+def is_read(item: Recorded) -> bool:
+    """Whether a recorded call only reads."""
+    return is_read_operation(operation_of(item))
+
+
+def _describe_order(first: Recorded, second: Recorded) -> CallFinding:
+    mock = first.mock
+    return CallFinding(
+        "reordered",
+        mock.protocol,
+        str(mock.destination),
+        first.description,
+        nearest=second.description,
+        mock=mock.name,
+        operation=f"{shape_of(first)} before {shape_of(second)}",
+        note="in one transaction; recorded the other way round",
+    )
 
 
 def _pair_changed(missing: list[Ending], extra: list[Ending]) -> Iterator[CallFinding]:

@@ -25,6 +25,7 @@ CALLS = {
     "extra": Difference.EXTRA_CALL,
     "repeated": Difference.EXTRA_CALL,
     "changed": Difference.CHANGED_CALL,
+    "reordered": Difference.CHANGED_CALL,
 }
 
 

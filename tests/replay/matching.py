@@ -6,6 +6,7 @@ from typing import Any
 
 from kebpf.protocols.base import Document, Miss
 from kebpf.recording.model import Endpoint, Mock
+from kebpf.replay.answers import DestinationAnswers
 from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.matcher import Matcher
@@ -20,15 +21,22 @@ class Run:
         self.cases = {name: make_case(name) for name in cases}
         self.set = MemorySet(self.cases.values(), mocks)
         self.matcher = Matcher(self.set, Bindings(), get_plain_spec)
+        self._connections: dict[Endpoint, DestinationAnswers] = {}
 
     def begin(self, name: str = "a") -> None:
         self.matcher.begin_case(self.cases[name], REPLAYED_NS)
 
     def call(self, sql: str, *args: Any, at: Endpoint = DATABASE) -> Document | Miss:
-        return self.matcher.for_destination(at, "plain").answer({"sql": sql, "args": list(args)})
+        return self._connect(at).answer({"sql": sql, "args": list(args)})
 
     def session(self, **request: Any) -> Document | None:
-        return self.matcher.for_destination(DATABASE, "plain").session(request)
+        return self._connect(DATABASE).session(request)
+
+    def _connect(self, at: Endpoint) -> DestinationAnswers:
+        """All calls to one place go over one connection."""
+        if at not in self._connections:
+            self._connections[at] = self.matcher.for_destination(at, "plain")
+        return self._connections[at]
 
     def end(self) -> list[CallFinding]:
         return self.matcher.end_case(REPLAYED_NS + SECOND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from kebpf.recording.model import Endpoint, Evidence, Tier
+from kebpf.recording.model import Endpoint, Tier
 from kebpf.replay.events import MissKind
 
 from .builders import (
@@ -344,32 +344,6 @@ class TestSession:
         described = run.session(kind="describe", sql="SELECT n")
         assert described == {"columns": columns, "parameter_types": [23]}
         assert run.session(kind="describe", sql="SELECT m") is None
-
-    def test_a_commit_that_became_a_rollback_is_changed(self) -> None:
-        run = Run(make_mock("COMMIT", case="a", tier=Tier.SESSION), make_mock("GET", case="b"))
-        run.begin()
-        assert run.matcher.pending() == ["COMMIT"]
-        run.session(sql="ROLLBACK")
-        (finding,) = run.end()
-        assert (finding.kind, finding.call, finding.nearest) == ("changed", "ROLLBACK", "COMMIT")
-
-    def test_a_lost_commit_is_missing_and_a_second_one_extra(self) -> None:
-        for times, expected in ((0, ["missing"]), (1, []), (2, ["extra"])):
-            run = Run(make_mock("COMMIT", case="a", tier=Tier.SESSION))
-            run.begin()
-            for _ in range(times):
-                run.session(sql="commit;")
-            assert [finding.kind for finding in run.end()] == expected
-
-    def test_weak_evidence_and_savepoints_assert_nothing(self) -> None:
-        run = Run(
-            make_mock("COMMIT", case="a", tier=Tier.SESSION, evidence=Evidence.TIME),
-            make_mock("ROLLBACK TO x", case="a", tier=Tier.SESSION),
-            make_mock("BEGIN", case="a", tier=Tier.SESSION),
-        )
-        run.begin()
-        run.session(sql="ROLLBACK")
-        assert run.end() == []
 
 
 class TestPeek:

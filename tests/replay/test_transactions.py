@@ -1,0 +1,143 @@
+"""How a case's transactions ended, and the order of calls in them, where it is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kebpf.recording.model import Evidence, Mock, Tier, Timing
+from kebpf.replay.events import CallFinding
+
+from .builders import RECORDED_NS, make_mock
+from .matching import Run
+
+STOCK, ORDER, ITEM = "SELECT stock", "INSERT orders", "INSERT items"
+SESSION = {"BEGIN", "COMMIT", "ROLLBACK", "ROLLBACK TO x"}
+
+
+def record(*calls: str, case: str = "a", connection: int = 1, **changes: Any) -> list[Mock]:
+    """Calls one after the other on one connection; ``changes`` are those of session mocks."""
+    found = []
+    for number, sql in enumerate(calls):
+        start = RECORDED_NS + number * 1000
+        given: dict[str, Any] = {
+            "connection": connection,
+            "timing": Timing(start, start + 500),
+            "name": f"{case} {number} {sql}",
+        }
+        if sql in SESSION:
+            given |= {"tier": Tier.SESSION, **changes}
+        found.append(make_mock(sql, case=case, **given))
+    return found
+
+
+def play(run: Run, *calls: str, case: str = "a") -> list[CallFinding]:
+    run.begin(case)
+    for sql in calls:
+        if sql.upper().rstrip(";") in SESSION:
+            run.session(sql=sql)
+        else:
+            run.call(sql)
+    return run.end()
+
+
+WHOLE = ("BEGIN", STOCK, ORDER, ITEM, "COMMIT")
+
+
+def test_a_commit_that_became_a_rollback_is_changed() -> None:
+    run = Run(*record("BEGIN", ORDER, "COMMIT"))
+    run.begin()
+    assert run.matcher.pending() == ["INSERT orders []", "COMMIT"]
+    (finding,) = play(run, "BEGIN", ORDER, "ROLLBACK")
+    assert (finding.kind, finding.call, finding.nearest) == ("changed", "ROLLBACK", "COMMIT")
+
+
+@pytest.mark.parametrize(
+    ("calls", "kinds"),
+    [
+        (("BEGIN", ORDER, ITEM), ["missing"]),
+        (("BEGIN", ORDER, ITEM, "commit;"), []),
+        (("BEGIN", ORDER, "COMMIT", "BEGIN", ITEM, "COMMIT"), ["extra"]),
+    ],
+)
+def test_a_lost_commit_is_missing_and_a_second_one_extra(
+    calls: Sequence[str], kinds: list[str]
+) -> None:
+    run = Run(*record("BEGIN", ORDER, ITEM, "COMMIT"))
+    assert [finding.kind for finding in play(run, *calls)] == kinds
+
+
+def test_weak_evidence_and_savepoints_assert_nothing() -> None:
+    run = Run(*record("BEGIN", ORDER, "ROLLBACK TO x", "COMMIT", evidence=Evidence.TIME))
+    assert play(run, "BEGIN", ORDER, "ROLLBACK") == []
+
+
+def test_a_transaction_of_session_statements_only_asserts_nothing() -> None:
+    run = Run(*record("BEGIN", ORDER, "COMMIT"), *record("BEGIN", "ROLLBACK", connection=2))
+    assert play(run, "BEGIN", ORDER, "COMMIT") == []
+    run = Run(*record("BEGIN", ORDER, "COMMIT"))
+    assert play(run, "BEGIN", "ROLLBACK", "BEGIN", ORDER, "COMMIT", "ROLLBACK") == []
+
+
+def test_the_end_of_a_transaction_of_somebody_elses_calls_is_not_extra() -> None:
+    possible = make_mock("INSERT log", candidates=["a"], tier=Tier.BACKGROUND)
+    run = Run(*record("BEGIN", ORDER, "COMMIT"), possible)
+    calls = ("BEGIN", ORDER, "COMMIT", "BEGIN", "INSERT log", "COMMIT")
+    assert play(run, *calls) == []
+
+
+def test_the_end_of_a_transaction_that_was_not_recorded_is_extra() -> None:
+    run = Run(*record("BEGIN", ORDER, "COMMIT"))
+    calls = ("BEGIN", ORDER, "COMMIT", "BEGIN", "DROP x", "COMMIT")
+    assert [finding.call for finding in play(run, *calls)] == ["DROP x []", "COMMIT"]
+
+
+def test_calls_in_another_order_are_reordered() -> None:
+    (finding,) = play(Run(*record(*WHOLE)), "BEGIN", ORDER, STOCK, ITEM, "COMMIT")
+    assert (finding.kind, finding.call, finding.nearest) == (
+        "reordered",
+        "INSERT orders []",
+        "SELECT stock []",
+    )
+    assert play(Run(*record(*WHOLE)), *WHOLE) == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "made"),
+    [
+        ((STOCK, ORDER), (ORDER, STOCK)),  # in no transaction
+        (("BEGIN", STOCK, "SELECT price", "COMMIT"), ("BEGIN", "SELECT price", STOCK, "COMMIT")),
+        (("BEGIN", STOCK, ORDER, "COMMIT"), ("BEGIN", ORDER, "COMMIT", STOCK)),
+    ],
+)
+def test_order_without_certainty_is_not_asserted(
+    recorded: Sequence[str], made: Sequence[str]
+) -> None:
+    assert play(Run(*record(*recorded)), *made) == []
+
+
+def test_equal_operations_may_change_places() -> None:
+    mocks = record("BEGIN", ORDER, ITEM, ITEM, "COMMIT")
+    mocks[2].request["args"], mocks[3].request["args"] = [1], [2]
+    run = Run(*mocks)
+    run.begin()
+    run.session(sql="BEGIN")
+    run.call(ORDER)
+    run.call(ITEM, 2)
+    run.call(ITEM, 1)
+    run.session(sql="COMMIT")
+    assert run.end() == []
+
+
+def test_calls_that_were_under_way_together_may_change_places() -> None:
+    mocks = record(*WHOLE)
+    mocks[1].timing.end_ns = mocks[2].timing.start_ns + 1
+    assert play(Run(*mocks), "BEGIN", ORDER, STOCK, ITEM, "COMMIT") == []
+
+
+def test_an_order_that_another_case_had_is_no_finding() -> None:
+    other = record("BEGIN", ORDER, STOCK, ITEM, "COMMIT", case="b", connection=2)
+    run = Run(*record(*WHOLE), *other)
+    assert play(run, "BEGIN", ORDER, STOCK, ITEM, "COMMIT") == []
