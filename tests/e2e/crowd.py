@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class Guest(Customer):
         self, method: str, path: str, expected: int = 200, *,
         headers: Mapping[str, str] | None = None, **options: Any,
     ) -> Answer:  # fmt: skip
-        numbered = {**(headers or {}), ID_HEADER: f"{self._name}-{self.requests + 1}"}
+        number = sha256(f"{self._name}-{self.requests + 1}".encode()).hexdigest()[:32]
+        numbered = {**(headers or {}), ID_HEADER: number}
         return super().send(method, path, expected, headers=numbered, **options)
 
 
@@ -154,9 +156,7 @@ class Judgement:
         right = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common())
         share = self.open_.total() / max(self.total, 1)
         wrong = len(self.wrong) + len(self.excluded)
-        return (
-            f"{self.total} calls: {right}; open {share:.1%}; wrong {wrong}; {self.unknown} unknown"
-        )
+        return f"{self.total} calls: {right}; open {share:.1%}; wrong {wrong}; {self.unknown} unknown"
 
 
 def judge(entries: Sequence[Entry], trace: Trace) -> Judgement:

@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import typer
+
 from examples.processes import exiting_on_signals
+from kebpf.recording.store import TestSet
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
 from tests.e2e.subjects import Recorded, Subject, find_subjects
 
@@ -110,8 +113,6 @@ def spread(names: Sequence[str], most: int | None) -> list[str]:
 
 def read_left_out(path: Path) -> dict[str, int]:
     """Why requests are no cases, from the manifest."""
-    from kebpf.recording.store import TestSet
-
     return dict(TestSet.open(path).manifest.losses.left_out)
 
 
@@ -137,7 +138,7 @@ def main() -> int:
     parser.add_argument("--alone", type=int, help="cases to run alone (default: all)")
     given = parser.parse_args()
     if os.geteuid() != 0:
-        print("recording needs root: sudo, or make fidelity", file=sys.stderr)
+        typer.echo("recording needs root: sudo, or make fidelity", err=True)
         return 3
     accounts = []
     with exiting_on_signals(), tempfile.TemporaryDirectory(prefix="kebpf-fidelity-") as folder:
@@ -145,12 +146,12 @@ def main() -> int:
             if given.names and subject.name not in given.names:
                 continue
             if (reason := subject.why_not()) is not None:
-                print(f"{subject.name}: skipped, {reason}", flush=True)
+                typer.echo(f"{subject.name}: skipped, {reason}")
                 continue
             own = Path(folder, f"of-{subject.name}")
             own.mkdir()
             account = examine(subject, own, given.runs, given.alone)
-            print(describe(account), flush=True)
+            typer.echo(describe(account))
             accounts.append(account)
     return 0 if accounts and all(one.is_whole for one in accounts) else 1
 
