@@ -6,7 +6,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNE
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test runtimes strangers lint format bench docs install uninstall clean
+.PHONY: help setup packages demo test runtimes strangers mutants lint format bench docs install uninstall clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -78,7 +78,6 @@ class Matcher:
     def begin_case(self, case: TestCase | None, window_start_ns: int) -> None:
         """Calls from now on are those of ``case`` (``None``: of no case)."""
         self._close(window_start_ns)
-        self.bindings.begin_case(case is not None)
         self._current = CaseCalls(None, _open_window(window_start_ns))
         if case is None:
             return
@@ -324,7 +323,7 @@ class Matcher:
 
     def respond(self, item: Recorded) -> Document | None:
         """The response of a mock in the run's own values."""
-        response: Document | None = self.bindings.hand_in(item.mock.response)
+        response: Document | None = self.bindings.hand_over(item.mock.response)
         return response
 
     def note_stray(self, stray: Stray) -> None:

@@ -26,7 +26,7 @@ _VERBS = {
     "ABORT": "ROLLBACK",
 }
 _OPENING = ("BEGIN", "START")
-_CLEAR = (Evidence.THREAD, Evidence.CHECKOUT)
+_CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
 

@@ -58,43 +58,6 @@ class TestBijection:
         assert not Bindings().bind(old, str(uuid.UUID(int=1, version=5)), "uuid4")
 
 
-class TestAnyOrder:
-    """A case may run before the one that makes the values it holds."""
-
-    def test_what_came_in_stands_for_itself_until_its_maker_runs(self) -> None:
-        old, new, other = (str(uuid.uuid4()) for _ in range(3))
-        bindings = Bindings()
-        bindings.begin_case()
-        assert bindings.hand_in({"target": f"/orders/{old}"}) == {"target": f"/orders/{old}"}
-        assert not bindings.fits([("uuid4", old, other)], None)
-        assert not bindings.fits([("uuid4", other, old)], None)
-        assert bindings.try_bind([("uuid4", old, old)], None)
-        bindings.begin_case()
-        assert bindings.try_bind([("uuid4", old, new)], None)
-        bindings.begin_case()
-        assert bindings.hand_in([old]) == [new]
-        assert bindings.fits([("uuid4", old, new)], None)
-        assert not bindings.fits([("uuid4", old, old)], None)
-
-    def test_a_value_made_here_that_came_from_nowhere_is_bound_even_to_itself(self) -> None:
-        value, other = str(uuid.uuid4()), str(uuid.uuid4())
-        bindings = Bindings()
-        bindings.begin_case()
-        assert bindings.try_bind([("uuid4", value, value)], None)
-        assert not bindings.fits([("uuid4", value, other)], None)
-
-    def test_a_time_made_by_a_case_that_comes_later(self) -> None:
-        old, new = "2026-01-02T03:04:05.678901Z", "2026-05-06T07:08:09.123456Z"
-        fresh, seen = "time:%Y-%m-%dT%H:%M:%S.%fZ", "seen:time:%Y-%m-%dT%H:%M:%S.%fZ"
-        bindings = Bindings()
-        bindings.begin_case()
-        assert bindings.try_bind([(seen, old, old)], None)
-        bindings.begin_case()
-        assert bindings.try_bind([(fresh, old, new)], None)
-        assert bindings.to_actual(old) == new
-        assert not bindings.fits([(seen, old, old)], None)
-
-
 class TestTimes:
     def test_two_equal_recorded_times_may_be_two_readings(self) -> None:
         bindings = Bindings()

@@ -104,6 +104,19 @@ class Servers:
             "FILES_DIR": str(self.files),
         }
 
+    def log_statements(self) -> None:
+        """Has PostgreSQL write each statement of the program, with its parameters, to its log."""
+        with self._connect() as connection:
+            connection.execute("ALTER ROLE notes SET log_statement = 'all'")
+
+    @property
+    def postgres_log(self) -> Path:
+        return self._cluster.folder / "log"
+
+    @property
+    def redis_port(self) -> int:
+        return self._redis_port
+
     def end_sessions(self) -> None:
         """Ends the program's PostgreSQL sessions, as a failover or an idle timeout does."""
         with self._connect() as connection:
