@@ -156,7 +156,9 @@ class Judgement:
         right = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common())
         share = self.open_.total() / max(self.total, 1)
         wrong = len(self.wrong) + len(self.excluded)
-        return f"{self.total} calls: {right}; open {share:.1%}; wrong {wrong}; {self.unknown} unknown"
+        return (
+            f"{self.total} calls: {right}; open {share:.1%}; wrong {wrong}; {self.unknown} unknown"
+        )
 
 
 def judge(entries: Sequence[Entry], trace: Trace) -> Judgement:
