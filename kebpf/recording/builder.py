@@ -33,7 +33,7 @@ from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
 HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
-LEARNING_NS = 2_000_000_000  # from the first request on, nothing is resolved
+LEARNING_NS = 5_000_000_000  # from the first request on, nothing is resolved
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
@@ -63,11 +63,13 @@ class RecordingBuilder:
         find_protocol: ProtocolFinder = get_protocol,
         grace_ns: int = GRACE_NS,
         held_cap: int = HELD_CAP,
+        learning_ns: int = LEARNING_NS,
     ) -> None:
         self._writer = writer
         self._name = name
         self._grace_ns = grace_ns
         self._held_cap = held_cap
+        self._learning_ns = learning_ns
         self._held_size = 0
         self._newest_ns = 0
         self._timeline = Timeline()
@@ -277,7 +279,7 @@ class RecordingBuilder:
         first_ns = self._timeline.first_request_ns
         if first_ns is None or self._held_size > self._held_cap // 2:
             return False
-        return horizon_ns < first_ns + LEARNING_NS
+        return horizon_ns < first_ns + self._learning_ns
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""
