@@ -75,6 +75,8 @@ def complete_verification(
     """
     if text is not None and runs is None:
         raise CommandUsageError("-c says how --verify starts what was recorded: it goes with that")
+    if runs is None:
+        return
     options.verify_runs, options.noise = runs, config.noise
     options.verify_command = choose_command([], text, options.command or config.command)
 
