@@ -141,7 +141,7 @@ def record_joined(stand: Stand) -> None:
         drive(stand, 1, rounds=3)
         recorder = start_recorder(stand.folder / "joined", "--pid", str(service.pid))
         try:
-            stand.answers["joined"] = drive(stand, CLIENTS)
+            stand.answers["joined"] = drive(stand, 1)  # else doubts leave out others' cases too
         finally:
             stand.summaries["joined"] = stop_recorder(recorder)
     finally:
