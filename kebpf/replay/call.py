@@ -45,6 +45,13 @@ class Call:
     recorded: Leaves
     description: str
     operation: str = ""
+    _key: Key | None = None
+
+    def key(self) -> Key:
+        """That of a mock which answers the call, if nothing in it was generated."""
+        if self._key is None:
+            self._key = make_key(self.destination, self.protocol, self.recorded)
+        return self._key
 
 
 def make_call(

@@ -87,7 +87,7 @@ class Group:
         return self._table.find(key_of(mock, leaves))
 
     def _keys(self, call: Call) -> Iterator[Key]:
-        yield make_key(call.destination, call.protocol, call.recorded)
+        yield call.key()
         if self._shapes:
             structure = make_structure_key(call.destination, call.protocol, call.recorded)
             for shape in self._shapes.get(structure, ()):

@@ -147,6 +147,7 @@ class _Tally:
             misses=sum(one.misses for one in ledgers),
             more_unused=sum(one.more_unused for one in ledgers),
             unasserted=sum(one.unasserted for one in ledgers),
+            cached=[call for one in ledgers for call in one.cached],
         )
         return RunFinished(
             passed=self._verdicts[Verdict.PASSED],

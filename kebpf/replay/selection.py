@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from kebpf.recording.model import TestCase
+from kebpf.replay.caches import route_of
 from kebpf.replay.stages import Recorded
 
 
@@ -19,6 +20,7 @@ class SelectedSet:
     name: str
     recorded: Recorded
     cases: list[TestCase]
+    routes: Mapping[str, str] = field(default_factory=dict)  # of all recorded cases, in order
 
     @property
     def needed_ports(self) -> list[int]:
@@ -29,8 +31,9 @@ class SelectedSet:
 
 def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> SelectedSet:
     """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order."""
-    cases = [case for case in recorded.cases() if _is_wanted(case.name, patterns)]
-    return SelectedSet(name, recorded, sorted(cases, key=lambda case: case.order))
+    everyone = sorted(recorded.cases(), key=lambda case: case.order)
+    cases = [case for case in everyone if _is_wanted(case.name, patterns)]
+    return SelectedSet(name, recorded, cases, {case.name: route_of(case) for case in everyone})
 
 
 def find_idle_patterns(sets: Sequence[SelectedSet], patterns: Sequence[str]) -> list[str]:

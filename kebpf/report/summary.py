@@ -12,6 +12,8 @@ from kebpf.report.lines import Line, Tone, count, fill, indent
 from kebpf.report.values import cut, escape_controls
 
 UNUSED_LIMIT = 10
+CACHED_LIMIT = 5
+CACHED = "made or left out by a cache in another state than when recorded"
 UNASSERTED = "requests that were left out of the recording may have made them there"
 
 
@@ -89,6 +91,18 @@ def _show_misses(finished: RunFinished, tally: Tally, width: int) -> list[Line]:
             Line(f"{count(unasserted, 'call')} answered that no case asserts", Tone.WARNING)
         )
         lines.append(Line(cut(f"  {UNASSERTED}", width)))
+    return lines + _show_cached(finished.ledger.cached, width)
+
+
+def _show_cached(calls: Sequence[str], width: int) -> list[Line]:
+    if not calls:
+        return []
+    ranked = Counter(calls).most_common()
+    shown = [text if times == 1 else f"{times:,} × {text}" for text, times in ranked]
+    lines = [Line(f"{count(len(calls), 'read')} {CACHED}", Tone.WARNING)]
+    lines += [Line(cut(f"  {escape_controls(text)}", width)) for text in shown[:CACHED_LIMIT]]
+    if len(shown) > CACHED_LIMIT:
+        lines.append(Line(f"  and {len(shown) - CACHED_LIMIT:,} more", Tone.FAINT))
     return lines
 
 
