@@ -3,12 +3,13 @@
 
 #if defined(KEBPF_ARCH_X86_64)
 /* struct pt_regs of arch/x86: r15 … ss in this order, eight bytes each */
-#define REG_CALL 120 /* orig_ax */
-#define REG_1 112    /* di */
-#define REG_2 104    /* si */
-#define REG_3 96     /* dx */
-#define REG_4 56     /* r10 */
-#define REG_5 72     /* r8 */
+#define FIRST_ARGUMENT(regs) ((regs)->di) /* of a function, in a uprobe */
+#define REG_CALL 120                      /* orig_ax */
+#define REG_1 112                         /* di */
+#define REG_2 104                         /* si */
+#define REG_3 96                          /* dx */
+#define REG_4 56                          /* r10 */
+#define REG_5 72                          /* r8 */
 #define REG_CS 136
 #define REG_RESULT 80 /* ax: -ENOSYS as long as the call is under way */
 #define CS_64BIT 0x33
@@ -28,6 +29,7 @@
 #define NR_pwritev2 328
 #elif defined(KEBPF_ARCH_AARCH64)
 /* struct user_pt_regs of arch/arm64: x0 … x30, sp, pc, pstate; then orig_x0, syscallno */
+#define FIRST_ARGUMENT(regs) (*(u64 *)(regs))
 #define REG_CALL 280 /* syscallno, 32 bits */
 #define REG_1 272    /* orig_x0: x0 holds the result at the exit */
 #define REG_2 8

@@ -67,6 +67,7 @@ static inline struct transfer *begin_transfer(u64 sk, struct connection *c, u32 
     t->connection = sk;
     fill_head(&t->piece.head, KEBPF_DATA, sk, c);
     t->piece.head.direction = direction;
+    t->piece.task = direction == EGRESS ? find_running_task(t->thread) : 0;
     return t;
 }
 

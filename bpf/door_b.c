@@ -7,6 +7,7 @@
 #include "descriptor.h"
 #include "filters.h"
 #include "connection.h"
+#include "tasks.h"
 #include "buffers.h"
 #include "vectors_b.h"
 #include "capture.h"

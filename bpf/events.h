@@ -17,6 +17,7 @@ enum kebpf_kind {
     KEBPF_GIVEN_UP = 8, /* struct kebpf_given_up: a connection whose bytes are kept no more */
     KEBPF_LOSS = 9,     /* struct kebpf_loss: records found no room in the ring */
     KEBPF_HELD = 10,    /* struct kebpf_held: what a process had when it became a target */
+    KEBPF_TASK = 11,    /* struct kebpf_task: from the probes: a task made by another */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -73,6 +74,8 @@ struct kebpf_piece {
     __u32 call_size;   /* bytes the whole call moved */
     __u32 call_offset; /* of the first byte, within the call */
     __u32 reason;      /* KEBPF_GAP only */
+    __u64 task;        /* KEBPF_EGRESS: the asyncio task that sent it, by when it was made
+                        * (CLOCK_MONOTONIC ns); 0: none is known */
 };
 
 struct kebpf_open {
@@ -104,6 +107,13 @@ struct kebpf_process {
     struct kebpf_head head;
     __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group */
     __u32 change;
+};
+
+/* An asyncio task of a Python process (`head.pid`) was made, while another ran. */
+struct kebpf_task {
+    struct kebpf_head head;
+    __u64 task; /* as in kebpf_piece */
+    __u64 parent;
 };
 
 /* Sent when it begins, and again with the sums before the connection's KEBPF_CLOSE. */

@@ -26,8 +26,11 @@ int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
 }
 
 int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx) {
-    if (is_target())
-        send_process(bpf_get_current_pid_tgid() >> 32, 0, KEBPF_EXEC);
+    u32 process = bpf_get_current_pid_tgid() >> 32;
+    if (!is_target())
+        return 0;
+    forget_tasks(process);
+    send_process(process, 0, KEBPF_EXEC);
     return 0;
 }
 
@@ -42,6 +45,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     if (live)
         return 0; /* other threads go on */
     remove_target(process);
+    forget_tasks(process);
     send_process(process, 0, KEBPF_EXIT);
     return 0;
 }

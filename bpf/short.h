@@ -34,6 +34,7 @@ static inline void fill_piece(struct transfer *t, u64 sk, struct connection *c, 
     piece->call_size = size;
     piece->call_offset = 0;
     piece->reason = 0;
+    piece->task = direction == EGRESS ? find_running_task(t->thread) : 0;
 }
 
 /* Gives 0, and nothing has changed, when the call has to go the long way. */

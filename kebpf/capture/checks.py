@@ -22,6 +22,8 @@ PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "bin")
 USE_SUDO = "run `sudo kebpf doctor`"
 ON_HOST = "run kebpf on the host itself"
 
+UPROBE_TYPE = "sys/bus/event_source/devices/uprobe/type"
+
 NO_BTF = (
     "kebpf needs a kernel built with CONFIG_DEBUG_INFO_BTF (Debian 11, Ubuntu 20.10, RHEL 8.2 or "
     "newer have it)"
@@ -174,6 +176,14 @@ def check_unprivileged_bpf(host: Host) -> Check:
     """Told because people look for it; it says nothing about root."""
     value = host.read("proc/sys/kernel/unprivileged_bpf_disabled")
     return passed("unprivileged BPF", f"{value or 'unknown'} (of no matter to root)")
+
+
+def check_tasks(host: Host) -> Check:
+    """Whether the asyncio tasks of Python services can be followed; nothing needs them."""
+    name = "asyncio tasks"
+    if host.read(UPROBE_TYPE) is None:
+        return passed(name, "not followed: this kernel has no probes on programs' functions")
+    return passed(name, "followed in CPython 3.7 to 3.13, which tells apart what shares a thread")
 
 
 def check_units(host: Host) -> Check:

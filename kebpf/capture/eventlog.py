@@ -16,7 +16,7 @@ from typing import IO
 
 from kebpf.capture.events import Event, EventError, decode_run, whole_size
 
-LOG_VERSION = 2
+LOG_VERSION = 3
 _READ_SIZE = 1 << 20
 
 

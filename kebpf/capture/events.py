@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 HEAD = struct.Struct("=QQQIIBBBBI")
-PIECE_TAIL = struct.Struct("=QIIII")
+PIECE_TAIL = struct.Struct("=QIIIIQ")
 OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
 PROCESS_TAIL = struct.Struct("=II")
 GIVEN_UP_TAIL = struct.Struct("=QQ")
 LOSS_TAIL = struct.Struct("=Q")
 HELD_TAIL = struct.Struct("=QII")
+TASK_TAIL = struct.Struct("=QQ")
 _RECORD = struct.Struct("=II")
 #: The ring's head, `HEAD` and `PIECE_TAIL` in one: what stands before the payload of a piece.
 PIECE_RECORD = struct.Struct("=II" + HEAD.format[1:] + PIECE_TAIL.format[1:])
@@ -43,6 +44,7 @@ class Kind(enum.IntEnum):
     GIVEN_UP = 8
     LOSS = 9
     HELD = 10
+    TASK = 11
 
 
 class Direction(enum.IntEnum):
@@ -131,7 +133,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes that crossed a socket; ``offset`` counts from where the connection was first seen."""
+    """Bytes that crossed a socket; ``offset`` counts from where the connection was first seen.
+
+    ``task`` is the asyncio task that sent them, by when it was made; 0 where none is known.
+    """
 
     head: Head
     offset: int
@@ -139,6 +144,7 @@ class Data:
     call_size: int
     call_offset: int
     data: bytes
+    task: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,7 @@ class Lost:
     call_size: int
     reason: GapReason
     operation: Operation
+    task: int = 0
 
     @property
     def cause(self) -> str:
@@ -252,7 +259,16 @@ class Held:
     is_last: bool
 
 
-Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss | Held
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An asyncio task of the process ``head.pid`` was made while another ran, its ``parent``."""
+
+    head: Head
+    task: int
+    parent: int
+
+
+Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss | Held | Task
 
 
 class EventError(Exception):
@@ -299,17 +315,17 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
 
 
 def _decode_data(_: int, head: Head, data: bytes, at: int, end: int) -> Data:
-    offset, size, call_size, call_offset, _ = PIECE_TAIL.unpack_from(data, at)
+    offset, size, call_size, call_offset, _, task = PIECE_TAIL.unpack_from(data, at)
     start = at + PIECE_TAIL.size
     if start + size != end:
         raise ValueError(f"{size} bytes of payload where there are {end - start}")
-    return Data(head, offset, size, call_size, call_offset, data[start:end])
+    return Data(head, offset, size, call_size, call_offset, data[start:end], task)
 
 
 def _decode_gap(_: int, head: Head, data: bytes, at: int, __: int) -> Lost:
-    offset, size, call_size, _, reason = PIECE_TAIL.unpack_from(data, at)
+    offset, size, call_size, _, reason, task = PIECE_TAIL.unpack_from(data, at)
     why, operation = GapReason(reason & 0xFFFF), Operation(reason >> 16)
-    return Lost(head, offset, size, call_size, why, operation)
+    return Lost(head, offset, size, call_size, why, operation, task)
 
 
 def _decode_close(_: int, head: Head, data: bytes, at: int, __: int) -> Close:
@@ -336,6 +352,10 @@ def _decode_held(_: int, head: Head, data: bytes, at: int, __: int) -> Held:
     return Held(head, inode, port, bool(is_last))
 
 
+def _decode_task(_: int, head: Head, data: bytes, at: int, __: int) -> Task:
+    return Task(head, *TASK_TAIL.unpack_from(data, at))
+
+
 def _decode_end(_: int, head: Head, __: bytes, ___: int, ____: int) -> End:
     return End(head)
 
@@ -351,6 +371,7 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
     Kind.GIVEN_UP: (GIVEN_UP_TAIL.size, _decode_given_up),
     Kind.LOSS: (LOSS_TAIL.size, _decode_loss),
     Kind.HELD: (HELD_TAIL.size, _decode_held),
+    Kind.TASK: (TASK_TAIL.size, _decode_task),
 }
 
 
@@ -360,7 +381,7 @@ def decode_event(data: bytes, at: int, end: int) -> Event:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
-        if kind not in (Kind.PROCESS, Kind.LOSS, Kind.HELD):
+        if kind not in (Kind.PROCESS, Kind.LOSS, Kind.HELD, Kind.TASK):
             Transport(transport)
         Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)

@@ -26,6 +26,7 @@ from kebpf.capture.checks import (
     check_machine,
     check_offsets,
     check_privileges,
+    check_tasks,
     check_units,
     check_unprivileged_bpf,
     passed,
@@ -88,6 +89,7 @@ class Preflight:
         yield from trials
         yield self._check_kept()
         yield check_cgroup(host)
+        yield check_tasks(host)
         yield check_units(host)
         yield check_containers(host)
         yield self._check_ipv6()

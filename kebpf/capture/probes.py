@@ -12,7 +12,13 @@ from pathlib import Path
 
 from kebpf.capture.events import Transport
 from kebpf.capture.filters import FILTER_NAMES, NO_FILTERS, Filters
-from kebpf.kernel.bpf import RAW_TRACEPOINT, Map, attach_raw_tracepoint, run_raw_tracepoint
+from kebpf.kernel.bpf import (
+    KPROBE,
+    RAW_TRACEPOINT,
+    Map,
+    attach_raw_tracepoint,
+    run_raw_tracepoint,
+)
 from kebpf.kernel.btf import Btf
 from kebpf.kernel.compiled import Compiled
 from kebpf.kernel.errors import KernelError
@@ -21,6 +27,7 @@ from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.offsets import group_offset_flags, offset_flags
 from kebpf.kernel.programs import Loaded, Program, load_kept, load_programs, make_key
 from kebpf.kernel.ring import RingBuffer
+from kebpf.kernel.uprobe import attach_uprobe
 
 PAGE = os.sysconf("SC_PAGESIZE")
 CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
@@ -40,6 +47,7 @@ _COUNTS = (
     *("untold_lives", "lost_places"),
     *FILTER_NAMES,
 )
+_TASK_PLACE = struct.Struct("=QQQ")  # struct task_place of bpf/tasks.h
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
 # `continuations` is not used from here, but loses its program when no descriptor holds it
 _MAPS = (
@@ -75,6 +83,8 @@ _ENTRIES = {
     Door.B: {"sys_exit": "on_sys_exit"},
 }
 _ENDING = "end_life"  # run from here, attached nowhere
+_TASK_MADE = "on_task_made"  # attached when a process is found that makes them
+_KEPT = (_ENDING, _TASK_MADE)
 _CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
 
 
@@ -107,7 +117,8 @@ class Probes:
 
     `watch` after ``attach``: a target is seen by all probes from the same moment on.
     A ``cache`` spares the compiler from the second time on.  Without ``filters`` and
-    ``with_groups`` (whether `watch_groups` will be called) the programs hold nothing of either.
+    ``with_groups`` (whether `watch_groups` will be called) the programs hold nothing of either;
+    nor of asyncio's tasks without ``with_tasks``, which `watch_tasks` needs.
     """
 
     def __init__(
@@ -120,9 +131,11 @@ class Probes:
         with_groups: bool = False,
         places: int = DEFAULT_PLACES,
         cache: ProgramCache | None = None,
+        with_tasks: bool = False,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
+        self.with_tasks = with_tasks
         self._tracepoints = {**_ENTRIES[self.door], **_COMMON, **(_GROUPS if with_groups else {})}
         settings = [
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
@@ -133,10 +146,12 @@ class Probes:
             f"-DKEBPF_PROCESSORS={processors}",
             *filters.flags(),
             *(["-DKEBPF_GROUPS"] if with_groups else []),
+            *(["-DKEBPF_TASKS"] if with_tasks else []),
         ]
         names = list(_MAPS)
         names += ["ports", "listening"] if filters.has_any else []
         names += ["groups", "group_paths", "recorder"] if with_groups else []
+        names += ["task_places", "has_task_places"] if with_tasks else []
         self._loaded = self._load(btf, settings, names, cache)
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
@@ -149,6 +164,9 @@ class Probes:
             self._groups = Map(maps["groups"], GROUP_KEY.size, 4)
             self._group_paths = Map(maps["group_paths"], GROUP_PATH_KEY.size, 4)
             Map(maps["recorder"], 4, 4)[_U32.pack(0)] = _U32.pack(os.getpid())
+        if with_tasks:
+            self._task_places = Map(maps["task_places"], 4, _TASK_PLACE.size)
+            Map(maps["has_task_places"], 4, 4)[_U32.pack(0)] = _U32.pack(1)
         if filters.has_any:
             filters.write(Map(maps["ports"], 4, 4))
         self.ring = RingBuffer(maps["events"], ring_size)
@@ -160,6 +178,7 @@ class Probes:
         """The programs, kept from another run or compiled now."""
         continuations = _CONTINUATIONS[self.door]
         programs = (*self._tracepoints.values(), *continuations, _ENDING)
+        programs += (_TASK_MADE,) if "-DKEBPF_TASKS" in settings else ()
         source, tail_calls = f"door_{self.door.value}.c", {"continuations": continuations}
         key = make_key(btf.digest(), source, programs, maps, settings) if cache else ""
         kept = load_kept(cache, key, maps, tail_calls) if cache else None
@@ -173,6 +192,8 @@ class Probes:
         flags = [*offset_flags(btf), *settings]
         flags += group_offset_flags(btf) if "-DKEBPF_GROUPS" in settings else []
         wanted = dict.fromkeys(programs, Program(RAW_TRACEPOINT))
+        if _TASK_MADE in wanted:
+            wanted[_TASK_MADE] = Program(KPROBE)
         return load_programs(source, wanted, maps, flags, tail_calls, keep if cache else None)
 
     def watch(self, pids: Iterable[int]) -> None:
@@ -216,7 +237,32 @@ class Probes:
                     "see `kebpf doctor`",
                 ) from None
             self._links.append(link)
-        self._loaded.close_programs(but=_ENDING)
+        self._loaded.close_programs(but=_KEPT)
+
+    def watch_tasks(self, pid: int, path: str, offset: int, entries: int) -> int:
+        """Follows the asyncio tasks that a process makes at ``offset`` of a file; a descriptor.
+
+        ``entries`` is as in `kebpf.capture.interpreter.TaskCode`.  The probe goes with the
+        descriptor.  Raises ``OSError``.
+        """
+        link = attach_uprobe(self._loaded.programs[_TASK_MADE], path, offset, pid)
+        self._task_places[_U32.pack(pid)] = _TASK_PLACE.pack(0, entries, 0)
+        return link
+
+    def read_task_type(self, pid: int) -> int | None:
+        """The address of the type of the first task that was made; ``None``: it is not watched."""
+        try:
+            place = self._task_places[_U32.pack(pid)]
+        except KeyError:
+            return None  # another program runs there now, or none
+        task_type: int = _TASK_PLACE.unpack(place)[2]
+        return task_type
+
+    def tell_running(self, pid: int, entries: int, running: int) -> None:
+        """Where the process keeps the tasks that run."""
+        task_type = self.read_task_type(pid)
+        if task_type is not None:
+            self._task_places[_U32.pack(pid)] = _TASK_PLACE.pack(running, entries, task_type)
 
     def detach(self) -> None:
         """Stops events from coming; what is in the ring can still be read."""

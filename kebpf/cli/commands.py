@@ -173,6 +173,10 @@ def record(
             f"  [default: {DEFAULT_BACKLOG}]",
         ),
     ] = None,
+    tasks: Annotated[
+        bool,
+        typer.Option(help="Tell requests apart by asyncio task, where the target is Python's."),
+    ] = True,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
     ring_size: Annotated[
         int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
@@ -213,6 +217,7 @@ def record(
         door=door,
         ring_size=ring_size,
         backlog=choose_backlog(backlog, config),
+        with_tasks=tasks,
     )
     complete_target(options, config)
     complete_filters(options, config)

@@ -47,6 +47,7 @@ class RecordOptions:
     ring_size: int = DEFAULT_RING_SIZE
     backlog: int = DEFAULT_BACKLOG
     user: str | None = None
+    with_tasks: bool = True
 
 
 @dataclass(slots=True)

@@ -76,6 +76,7 @@ def make_details(progress: Progress) -> dict[str, Any]:
             for protocol, (connections, size) in progress.served.items()
         },
         "prepared_before": progress.unlearned,
+        "asyncio_processes": progress.task_processes,
         "not_captured": [
             {"pid": pid, "process": name, "bytes": size, "why": cause}
             for pid, name, cause, size in progress.missing_payload

@@ -146,6 +146,7 @@ class Session:
             filters=self._filters,
             with_groups=target.group is not None,
             cache=ProgramCache(),
+            with_tasks=options.with_tasks,
         )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(

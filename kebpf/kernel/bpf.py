@@ -23,6 +23,7 @@ _FIRST_BATCH = 1 << 10
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
 
+KPROBE = 2  # also for uprobes
 RAW_TRACEPOINT = 17
 CGROUP_SOCK_ADDR = 18
 CGROUP_SKB = 8
@@ -30,7 +31,7 @@ SOCK_OPS = 13
 
 INSTRUCTION_SIZE = 8  # bytes
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _bpf(command: int, attr: bytes) -> int:
@@ -39,7 +40,7 @@ def _bpf(command: int, attr: bytes) -> int:
 
 def _call(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
     number = _SYSCALL_NUMBERS[platform.machine()]
-    result = int(_libc.syscall(number, command, attr, _ATTR_SIZE))
+    result = int(libc.syscall(number, command, attr, _ATTR_SIZE))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

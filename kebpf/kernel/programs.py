@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -50,9 +50,9 @@ class Loaded:
     programs: dict[str, int] = field(default_factory=dict)
     maps: dict[str, int] = field(default_factory=dict)
 
-    def close_programs(self, but: str = "") -> None:
-        """Links hold what is attached; the rest goes now, ``but`` for one."""
-        for name in [name for name in self.programs if name != but]:
+    def close_programs(self, but: Container[str] = ()) -> None:
+        """Links hold what is attached; the rest goes now, ``but`` for some."""
+        for name in [name for name in self.programs if name not in but]:
             os.close(self.programs.pop(name))
 
     def close(self) -> None:

@@ -41,12 +41,14 @@ class Mark(NamedTuple):
     """Where and when a piece of a stream was seen.
 
     ``time_ns`` is nanoseconds since the Unix epoch, ``tid`` the thread that moved the bytes,
-    ``offset`` the position of the piece's first byte in its stream.
+    ``offset`` the position of the piece's first byte in its stream.  ``task`` is the asyncio task
+    that sent the bytes, by the time at which it was made (as ``time_ns``); 0 where none is known.
     """
 
     time_ns: int
     tid: int = 0
     offset: int = 0
+    task: int = 0
 
 
 @dataclass(slots=True)

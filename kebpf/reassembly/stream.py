@@ -14,13 +14,17 @@ MOST_HELD_SIZE = 4 << 20
 
 @dataclass(slots=True)  # not frozen: that makes it three times as dear
 class Piece:
-    """The next bytes of a stream, or with ``data`` None a gap of ``size`` bytes."""
+    """The next bytes of a stream, or with ``data`` None a gap of ``size`` bytes.
+
+    ``task`` is the asyncio task that sent them, by when it was made; 0 where none is known.
+    """
 
     offset: int
     size: int
     time_ns: int
     tid: int
     data: bytes | None
+    task: int = 0
 
 
 def unwrap(sequence: int, base: int, near: int) -> int:

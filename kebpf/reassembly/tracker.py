@@ -25,6 +25,7 @@ from kebpf.capture.events import (
     Process,
     ProcessChange,
     SocketRole,
+    Task,
     Transport,
     take_event,
 )
@@ -69,6 +70,9 @@ class Consumer(Protocol):
 
     def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
         """Of a connection (or of some, nobody knows which) bytes were lost in that time."""
+
+    def link_tasks(self, pid: int, task: int, parent: int) -> None:
+        """One asyncio task of a process made another; both by when they were made."""
 
 
 @dataclass(slots=True)
@@ -152,7 +156,7 @@ class Tracker:
         if len(run) - at < PIECE_RECORD.size:
             return 0
         (length, _, time_ns, socket, generation, _, tid, kind, way, transport, _, sequence, _, size,
-         _, _, _) = PIECE_RECORD.unpack_from(run, at)  # fmt: skip
+         _, _, _, task) = PIECE_RECORD.unpack_from(run, at)  # fmt: skip
         if kind != _DATA or length != PIECE_HEAD_SIZE + size or length > MOST_RECORD_SIZE:
             return 0
         if way > 1 or transport != _TCP:
@@ -169,7 +173,7 @@ class Tracker:
             return 0
         stream.position = position + size
         stream.captured_size += size
-        piece = Piece(position, size, time_ns, tid, run[start : start + size])
+        piece = Piece(position, size, time_ns, tid, run[start : start + size], task)
         self._consumer.take_piece(connection, _DIRECTIONS[way], piece)
         if time_ns > self._now_ns:
             self._now_ns = time_ns
@@ -194,10 +198,16 @@ class Tracker:
             self._follow(event)
         elif isinstance(event, Held):
             self._take_held(event)
-        elif isinstance(event, Loss):
-            connection = self._connections.get(event.head.connection)
-            self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
+        else:
+            self._tell(event)
         self._now_ns = max(self._now_ns, event.head.time_ns)
+
+    def _tell(self, event: Task | Loss) -> None:
+        if isinstance(event, Task):
+            self._consumer.link_tasks(event.head.pid, event.task, event.parent)
+            return
+        connection = self._connections.get(event.head.connection)
+        self._consumer.lose_events(connection, event.since_ns, event.head.time_ns)
 
     def release_late(self) -> None:
         """Gives up on pieces that are overdue; to be called between runs of events."""
@@ -311,7 +321,7 @@ class Tracker:
         if connection.role == SocketRole.UNKNOWN:
             is_first_out = direction == Direction.EGRESS
             connection.role = SocketRole.CLIENT if is_first_out else SocketRole.SERVER
-        piece = Piece(offset, event.size, head.time_ns, head.tid, data)
+        piece = Piece(offset, event.size, head.time_ns, head.tid, data, event.task)
         self._pass_on(connection, direction, stream.add(piece))
 
     def _find(self, event: Data | Lost | End) -> Connection | None:

@@ -59,7 +59,7 @@ class Inbound:
 
     ``recorded`` is ``None`` for one that was still open when it had to be judged; ``problem``
     says why it cannot become a test case.  ``answers`` are the calls held to be its own,
-    ``doubtful`` those that may be.
+    ``doubtful`` those that may be.  ``task`` is the asyncio task that began to answer it, or 0.
     """
 
     start_ns: int
@@ -77,6 +77,7 @@ class Inbound:
     size: int = 0
     links: tuple[set[str], set[str]] | None = None  # words of the request, of the response
     views: Views | None = None
+    task: int = 0
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""
@@ -88,7 +89,8 @@ class Outbound:
     """A call the target made; ``candidates`` were in flight when it began.
 
     ``is_late`` when it became known only after its time had been judged.  ``generated`` are the
-    templates found for it so far (``None``: none sought yet); ``name`` is its mock's.
+    templates found for it so far (``None``: none sought yet); ``name`` is its mock's.  ``task`` is
+    the asyncio task that sent its first byte, or 0.
     """
 
     recorded: RecordedExchange
@@ -109,6 +111,7 @@ class Outbound:
     size: int = 0
     views: Views | None = None
     places: list[Place] | None = None
+    task: int = 0
 
     @property
     def is_session(self) -> bool:

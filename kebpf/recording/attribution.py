@@ -1,10 +1,11 @@
 """Decides which request caused a call, by the strongest evidence there is.
 
-In this order: *thread* (the call was made by the thread that read the request, and only one
-request was in flight on it), *checkout* (it shares a transaction, or a pool checkout, with calls
-that only one request can have made), *lineage* (its arguments came in with one request only),
-*time* (only one request was in flight).  What these leave open stays open: a call is never given
-to one of several requests by guessing.
+In this order: *task* (an asyncio task that worked for the request sent it), *thread* (the call
+was made by the thread that read the request, and only one request was in flight on it),
+*checkout* (it shares a transaction, or a pool checkout, with calls that only one request can have
+made), *lineage* (its arguments came in with one request only), *time* (only one request was in
+flight).  What these leave open stays open: a call is never given to one of several requests by
+guessing.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from kebpf.recording.lineage import (
 )
 from kebpf.recording.links import Links
 from kebpf.recording.model import Evidence
+from kebpf.recording.tasks import Tasks
 
 MEMORY_CAP = 10_000  # groups, operations and idle calls remembered, each
 IDLE_REPEATS = 2  # so often seen while nothing was in flight, a call is taken for background
 LESSONS_PER_OPERATION = 64
 
-_INDEPENDENT = {Evidence.THREAD, Evidence.LINEAGE, Evidence.TIME}
+_INDEPENDENT = {Evidence.TASK, Evidence.THREAD, Evidence.LINEAGE, Evidence.TIME}
 
 
 class Attributor:
@@ -44,6 +46,7 @@ class Attributor:
     def __init__(self, find_protocol: ProtocolFinder) -> None:
         self._viewer = Viewer(find_protocol)
         self.threads = Threads()
+        self.tasks = Tasks()
         self._checkouts = Checkouts()
         self._places = PlaceMemory()
         self._owners: Memory[Hashable, Inbound] = Memory(MEMORY_CAP)
@@ -60,9 +63,10 @@ class Attributor:
         """
         raw = call.candidates
         group = self._checkouts.group_of(call)
+        possible = call.candidates = self.tasks.narrow(call)
         call.candidates = self.threads.narrow(call)
         self._observe_places(call)
-        owner, evidence = self._find_owner(call, raw, group, upcoming)
+        owner, evidence = self._find_owner(call, possible, group, upcoming)
         call.case, call.evidence = owner, evidence
         if owner is None:
             self._note_open(call, raw)
@@ -107,6 +111,9 @@ class Attributor:
         group: Hashable,
         upcoming: Sequence[Outbound],
     ) -> tuple[Inbound | None, Evidence]:
+        by_task = self.tasks.find_owner(call)
+        if by_task is not None:
+            return by_task, Evidence.TASK
         if call.is_session and call.recorded.exchange.transaction is not None:
             # A COMMIT may come after the response, so only its transaction says whose it is.
             if group is None or group in self._open_groups:
@@ -162,7 +169,8 @@ class Attributor:
         claims = {id(found): found for found in map(self._by_own_thread, members) if found}
         allowed = self._common_candidates(members)
         if not allowed:
-            self._checkouts.refute(call)
+            if any(member.candidates for member in members):  # else it was begun for no request
+                self._checkouts.refute(call)
             return None
         if claims:
             only = next(iter(claims.values()))

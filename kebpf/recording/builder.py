@@ -115,6 +115,10 @@ class RecordingBuilder:
             inbound = Inbound(start_ns, end_ns, 0, 0, None, REQUESTS_UNKNOWN)
             self._timeline.add_request(inbound)
 
+    def link_tasks(self, pid: int, task: int, parent: int) -> None:
+        """One asyncio task of a process made another."""
+        self._attributor.tasks.link(pid, task, parent)
+
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
 
@@ -199,17 +203,18 @@ class RecordingBuilder:
             self.stats.count_left_out(TOO_LONG)
             return
         self._held_size += size
-        self._timeline.add_request(
-            Inbound(
-                start_ns=exchange.request_start.time_ns,
-                end_ns=self._end_of(recorded),
-                tid=exchange.request_start.tid,
-                pid=recorded.pid,
-                recorded=recorded if exchange.request else None,  # its values are not known
-                problem=_problem_of_inbound(recorded),
-                size=size,
-            )
+        inbound = Inbound(
+            start_ns=exchange.request_start.time_ns,
+            end_ns=self._end_of(recorded),
+            tid=exchange.request_start.tid,
+            pid=recorded.pid,
+            recorded=recorded if exchange.request else None,  # its values are not known
+            problem=_problem_of_inbound(recorded),
+            size=size,
+            task=0 if exchange.response_start is None else exchange.response_start.task,
         )
+        self._attributor.tasks.learn_request(inbound)
+        self._timeline.add_request(inbound)
 
     def _add_unseen(self, recorded: RecordedExchange) -> None:
         """A request of which only the answer is seen: calls until then may be its own."""
@@ -239,6 +244,7 @@ class RecordingBuilder:
                 end_ns=last_mark(exchange).time_ns,
                 tid=exchange.request_start.tid,
                 size=size,
+                task=exchange.request_start.task,
             )
         )
 

@@ -73,6 +73,7 @@ class Tier(enum.Enum):
 class Evidence(enum.Enum):
     """Why a call is held to have been caused by a request, strongest first."""
 
+    TASK = "task"
     THREAD = "thread"
     CHECKOUT = "checkout"
     LINEAGE = "lineage"

@@ -21,6 +21,7 @@ class Progress:
     test_cases: int = 0
     mocks: int = 0
     events: int = 0
+    task_processes: int = 0  # whose asyncio tasks were followed
     connections: int = 0
     captured_size: int = 0
     lost_size: int = 0

@@ -16,6 +16,7 @@ from kebpf.capture.losses import LossWatch
 from kebpf.capture.probes import Probes
 from kebpf.capture.reader import Reader
 from kebpf.capture.target import Target, refresh_target
+from kebpf.capture.tasks import TaskWatch
 from kebpf.kernel.clock import clock_offset_ns
 from kebpf.recording.assembly import Assembly
 from kebpf.recording.channel import Begin, Drain, Finish, Finished, Report
@@ -93,6 +94,7 @@ class Recording:
         self._losses = LossWatch(probes)
         self._ends = EndWatch(probes)
         self._joins = joins  # control groups only
+        self._tasks = TaskWatch(probes) if probes.with_tasks else None
         self._newest = Progress()
         self._next_report = 0.0
         self._is_asked = False
@@ -109,14 +111,16 @@ class Recording:
         try:
             while not should_stop() and (self._is_lasting or self._probes.watched()):
                 self._ends.look()
+                if self._tasks is not None:
+                    self._tasks.look()
                 for record in self._joins.look() if self._joins else ():
                     self._reader.note(record)
                 self._turn(show)
-            self._probes.detach()
+            self._detach()
             self._assembly.hurry()
             self._drain(show)
         finally:
-            self._probes.detach()
+            self._detach()
             self._reader.abandon()
         return self._complete(self._newest)
 
@@ -135,6 +139,11 @@ class Recording:
                 show(self._complete(finished))
         self._assembly.settle()
         return Ending(self._complete(Progress(**finished.progress)))
+
+    def _detach(self) -> None:
+        self._probes.detach()
+        if self._tasks is not None:
+            self._tasks.close()
 
     def _drain(self, show: Callable[[Progress], None]) -> None:
         """The backlog's rest, which may take a while."""
@@ -185,6 +194,7 @@ class Recording:
         progress.filtered = {
             option: counts[name] for name, option in FILTER_OPTIONS.items() if counts[name]
         }
+        progress.task_processes = 0 if self._tasks is None else self._tasks.processes
         progress.unfollowed_size = counts["unfollowed_bytes"]
         progress.seconds = self._seconds or time.monotonic() - self._begun
         if self._ended is not None:

@@ -3,7 +3,9 @@
 A template is a text in which each generated value is ``{class}`` and literal braces are doubled.
 Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, ``snowflake``,
 ``hex:32``, ``HEX:32``, ``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
-``jwt``, and ``time:FORMAT`` with an optional ``@+3600`` (seconds it lies beside the window).
+``escaped64:43`` (URL-encoded), ``bytes:16``, the tokens of `kebpf.recording.wrapping` (``jwt``
+and its kin) with what is generated in them, and ``time:FORMAT`` with an optional ``@+3600``
+(seconds it lies beside the window).
 Two prefixes say how a time-carrying value is checked: ``seen:`` was made earlier, so only its
 binding counts; ``either:`` is as likely an echo of an input as the time of the call.
 """
@@ -14,7 +16,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from kebpf.recording import ids, times
+from kebpf.recording import ids, times, wrapping
 from kebpf.recording.times import Window
 
 _FIXED_PATTERNS = {
@@ -23,10 +25,13 @@ _FIXED_PATTERNS = {
     "objectid": r"[0-9a-f]{24}",
     "snowflake": r"\d{15,20}",
     "jwt": r"[\w-]+\.[\w-]+\.[\w-]*",
+    "json64": r"[\w+/-]+={0,2}",
+    "zjson64": r"\.[\w-]+",
 }
 _CHARSETS = {
     "hex": "[0-9a-f]", "HEX": "[0-9A-F]", "token": "[A-Za-z0-9_+/-]",
     "base64url": "[A-Za-z0-9_-]", "base64": "[A-Za-z0-9+/=]",
+    "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]",
 }  # fmt: skip
 
 
@@ -51,6 +56,8 @@ def split_time_class(class_name: str) -> tuple[str, int]:
 def class_pattern(class_name: str) -> str:
     """The regular expression, without groups, of a class.  Raises ``ValueError``."""
     name = instance_class(class_name)
+    opened = wrapping.read_class(name)
+    name = name if opened is None else opened[0]
     if name in _FIXED_PATTERNS:
         return _FIXED_PATTERNS[name]
     if name.startswith("time:"):
@@ -89,7 +96,7 @@ def _is_made_within(text: str, name: str, window: Window) -> bool:
         return window.holds(int(text[:8], 16) * times.SECOND_NS, times.SECOND_NS)
     if name == "snowflake":
         return ids.classify_number(text, window) == "snowflake"
-    return ids.is_jwt(text) if name == "jwt" else True
+    return True
 
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")

@@ -89,6 +89,8 @@ class Unseen(Protocol):
 
     def lose_events(self, role: Role | None, start_ns: int, end_ns: int) -> None: ...
 
+    def link_tasks(self, pid: int, task: int, parent: int) -> None: ...
+
 
 class Watcher:
     """The tracker's consumer; gives each exchange to ``sink`` as it completes.
@@ -183,6 +185,11 @@ class Watcher:
         if self._unseen is not None and not (connection and _is_internal(connection)):
             offset_ns = self._clock_offset_ns
             self._unseen.lose_events(role, since_ns + offset_ns, time_ns + offset_ns)
+
+    def link_tasks(self, pid: int, task: int, parent: int) -> None:
+        if self._unseen is not None:
+            offset_ns = self._clock_offset_ns
+            self._unseen.link_tasks(pid, task + offset_ns, parent + offset_ns)
 
     def count_served(self) -> dict[str, tuple[int, int]]:
         """By protocol: the connections that were counted and not parsed, and their bytes."""
@@ -316,7 +323,10 @@ class Watcher:
         watch.heads = dict.fromkeys(Sender, b"")
 
     def _feed(self, watch: _Watch, pairer: Pairer, sender: Sender, piece: Piece) -> None:
-        mark = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
+        clock_ns, task = self._clock_offset_ns, piece.task
+        mark = Mark(
+            piece.time_ns + clock_ns, piece.tid, piece.offset, task + clock_ns if task else 0
+        )
         if piece.data is None:
             exchanges = pairer.receive_gap(sender, piece.size, mark)
         else:

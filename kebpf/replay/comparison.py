@@ -13,10 +13,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from kebpf.recording.model import Strength, TestCase
+from kebpf.recording.templates import is_time_class
 from kebpf.recording.times import Window
 from kebpf.recording.values import walk_scalars
-from kebpf.replay.binding import Bindings, pair_tokens
+from kebpf.replay.binding import Bindings, Pair, pair_tokens
 from kebpf.replay.call import is_same
+from kebpf.replay.clock import keep_step
 from kebpf.replay.content import compare_bytes, compare_lines
 from kebpf.replay.events import Mismatch
 from kebpf.replay.headers import BODY_HEADERS, FRAMING_HEADERS, Header, group_headers
@@ -56,6 +58,7 @@ class _Comparison:
         self._strength = Strength()
         self._mismatches: list[tuple[int, Mismatch]] = []
         self._deferred: list[tuple[int, str, str, Any, Any]] = []
+        self._bound: list[Pair] = []
         self._number = 0
 
     def finish(self) -> tuple[list[Mismatch], Strength]:
@@ -156,7 +159,7 @@ class _Comparison:
         self._strength.by_class += 1
         template = self._templates[place]
         pairs = pair_tokens(template, expected, actual)
-        if pairs is not None and self._bindings.try_bind(pairs, self._window):
+        if pairs is not None and self._try_bind(pairs):
             return
         shown = self._bindings.to_actual(expected)
         if pairs is None and _are_lines(shown, actual):
@@ -164,6 +167,13 @@ class _Comparison:
                 self._note(replace(mismatch, place=place))
         else:
             self._note(Mismatch(path, "changed", shown, actual, place))
+
+    def _try_bind(self, pairs: list[Pair]) -> bool:
+        """Binds values of one text; its times must go with those before it in the response."""
+        if not keep_step([*self._bound, *pairs], self._window):
+            return False
+        self._bound += (pair for pair in pairs if is_time_class(pair[0]))
+        return self._bindings.try_bind(pairs, self._window)
 
     def _compare_exact(
         self, number: int, path: str, place: str, expected: Any, actual: Any

@@ -202,9 +202,11 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None:
+    def note_ending(
+        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
+    ) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays)
+        self._current.transactions.note(ending, served, has_strays, steps)
 
     def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
         """Whether some other case recorded calls of two operations in this order."""
@@ -352,7 +354,7 @@ class Matcher:
 
     def respond(self, item: Recorded) -> Document | None:
         """The response of a mock in the run's own values."""
-        response: Document | None = self.bindings.to_actual(item.mock.response)
+        response: Document | None = self.bindings.hand_over(item.mock.response)
         return response
 
     def note_stray(self, stray: Stray) -> None:

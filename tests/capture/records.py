@@ -33,6 +33,7 @@ class Socket:
     transport: int = Transport.TCP
     time_ns: int = 1_000_000
     first_sequence: tuple[int, int] = (5000, 7000)
+    task: int = 0
 
     def __post_init__(self) -> None:
         self.moved = [0, 0]
@@ -114,7 +115,7 @@ class Socket:
     ) -> bytes:
         offset = self.moved[direction]
         sequence = self.first_sequence[direction] + offset
-        tail = struct.pack("<QIIII", offset, size, size, 0, reason)
+        tail = struct.pack("<QIIIIQ", offset, size, size, 0, reason, self.task)
         return make_record(self.head(kind, direction, sequence) + tail + data)
 
     def receive(self, data: bytes) -> bytes:
@@ -133,6 +134,10 @@ class Socket:
 
     def process(self, change: ProcessChange, child: int = 0) -> bytes:
         return make_record(self.head(Kind.PROCESS) + struct.pack("<II", child, change))
+
+    def task_made(self, task: int, parent: int) -> bytes:
+        """A task that another made."""
+        return make_record(self.head(Kind.TASK) + struct.pack("<QQ", task, parent))
 
     def held(self, pid: int, inode: int = 0, port: int = 0, is_last: int = 0) -> bytes:
         """What a process had when it joined."""

@@ -77,6 +77,7 @@ class Collector:
         self.seen: dict[int, Seen] = {}
         self.given_up: list[tuple[int, int]] = []
         self.lost: list[tuple[int | None, int, int]] = []
+        self.tasks: list[tuple[int, int, int]] = []
 
     def open_connection(self, connection: Connection) -> None:
         self.seen[connection.number] = Seen(connection)
@@ -93,6 +94,9 @@ class Collector:
     def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
         number = None if connection is None else connection.number
         self.lost.append((number, since_ns, time_ns))
+
+    def link_tasks(self, pid: int, task: int, parent: int) -> None:
+        self.tasks.append((pid, task, parent))
 
     def close_connection(self, connection: Connection, time_ns: int) -> None:
         pass

@@ -153,6 +153,16 @@ def test_types_without_any_struct_lack_offsets() -> None:
     )
 
 
+def test_whether_tasks_can_be_followed(tmp_path: Path) -> None:
+    host = make_host(tmp_path)
+    assert checks.check_tasks(host).found.startswith("not followed: ")
+    kind = tmp_path / "sys/bus/event_source/devices/uprobe/type"
+    kind.parent.mkdir(parents=True)
+    kind.write_text("8\n")
+    found = checks.check_tasks(host)
+    assert (found.status, found.found[:8]) == (checks.Status.OK, "followed")
+
+
 def test_how_units_are_found(tmp_path: Path) -> None:
     host = make_host(tmp_path)
     assert checks.check_units(host).found.startswith("systemd does not run: ")

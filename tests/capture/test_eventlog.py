@@ -98,8 +98,8 @@ def test_records_across_reads(
         b"[]\n",
         b"7\n",
         b"{}\n",
-        b'{"version": 2}\n',
-        b'{"version": 2, "clock_offset_ns": 0, "pids": [], "surprise": 1}\n',
+        b'{"version": 3}\n',
+        b'{"version": 3, "clock_offset_ns": 0, "pids": [], "surprise": 1}\n',
         b"[" * 100_000 + b"\n",
         b"\xff\xfe\n",
     ],
@@ -112,7 +112,7 @@ def test_what_is_no_log_is_said_to_be_none(tmp_path: Path, line: bytes) -> None:
 
 def test_another_version(tmp_path: Path) -> None:
     (tmp_path / "log").write_text(json.dumps({"version": 99}) + "\n")
-    with pytest.raises(EventError, match="an event log of version 99, not 2"):
+    with pytest.raises(EventError, match="an event log of version 99, not 3"):
         EventLog(tmp_path / "log")
 
 

@@ -23,6 +23,7 @@ from kebpf.capture.events import (
     OPEN_TAIL,
     PIECE_TAIL,
     PROCESS_TAIL,
+    TASK_TAIL,
     Close,
     Data,
     Direction,
@@ -38,6 +39,7 @@ from kebpf.capture.events import (
     Process,
     ProcessChange,
     SocketRole,
+    Task,
     Transport,
     decode_event,
     decode_run,
@@ -55,7 +57,7 @@ LAYOUTS = {
         0,
         "time_ns socket generation pid tid kind direction transport reserved sequence",
     ),
-    "kebpf_piece": (PIECE_TAIL, HEAD.size, "offset size call_size call_offset reason"),
+    "kebpf_piece": (PIECE_TAIL, HEAD.size, "offset size call_size call_offset reason task"),
     "kebpf_open": (
         OPEN_TAIL,
         HEAD.size,
@@ -67,6 +69,7 @@ LAYOUTS = {
     "kebpf_given_up": (GIVEN_UP_TAIL, HEAD.size, "dropped[0] dropped[1]"),
     "kebpf_loss": (LOSS_TAIL, HEAD.size, "since_ns"),
     "kebpf_held": (HELD_TAIL, HEAD.size, "inode port is_last"),
+    "kebpf_task": (TASK_TAIL, HEAD.size, "task parent"),
 }
 ENUMS: dict[str, dict[str, int]] = {
     "KEBPF_": {
@@ -168,6 +171,18 @@ def decode_one(record: bytes) -> events.Event:
 
 
 HEAD_OF_FIRST = Head(1_001_000, 0xFFFF888812345678, 1000, 100, 101, 0, Transport.TCP, 0)
+
+
+def test_a_task() -> None:
+    event = decode_one(Socket().task_made(9, 5))
+    assert isinstance(event, Task)
+    assert (event.head.pid, event.task, event.parent) == (100, 9, 5)
+
+
+def test_the_task_that_sent_bytes() -> None:
+    event = decode_one(Socket(task=77).send(b"hello"))
+    assert isinstance(event, Data)
+    assert event.task == 77
 
 
 def test_data() -> None:
@@ -302,7 +317,7 @@ SIZE_AT = HEAD.size + 8
         make_record(b""),
         make_record(bytes(HEAD.size - 1)),
         make_record(bytes(HEAD.size)),  # kind 0
-        damage(Socket().send(b"x"), KIND_AT, 11),
+        damage(Socket().send(b"x"), KIND_AT, 12),
         damage(Socket().send(b"x"), DIRECTION_AT, 2),
         damage(Socket().send(b"x"), TRANSPORT_AT, 0),
         damage(Socket().send(b"x"), TRANSPORT_AT, 5),

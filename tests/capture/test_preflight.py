@@ -68,6 +68,7 @@ class TestWithTypes:
             "redirect loads",
             "kept programs",
             "cgroup v2",
+            "asyncio tasks",
             "units",
             "containers",
             "IPv6 loopback",

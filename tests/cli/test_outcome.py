@@ -32,6 +32,7 @@ def test_each_note_is_also_a_fact() -> None:
         missing_payload=[(7, "nginx", "by sendfile", 1234)],
         unlearned={"db:5432": make_unlearned(9)},
         unbalanced_names=["a to b"],
+        task_processes=3,
     )
     assert make_notes(progress) == [
         "it does not add up: a to b",
@@ -43,6 +44,7 @@ def test_each_note_is_also_a_fact() -> None:
     assert make_status(progress).details == {
         "served": {"redis": {"connections": 2, "bytes": 4000}},
         "prepared_before": {"db:5432": make_unlearned(9)},
+        "asyncio_processes": 3,
         "not_captured": [{"pid": 7, "process": "nginx", "bytes": 1234, "why": "by sendfile"}],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from kebpf.protocols.base import Document, ProtocolSpec
@@ -73,11 +74,20 @@ def make_builder(writer: TestSetWriter, **options: Any) -> RecordingBuilder:
 
 
 def record(
-    exchanges: list[RecordedExchange], step: bool = True, **options: Any
+    exchanges: list[RecordedExchange],
+    step: bool = True,
+    links: Mapping[int, int] = {},
+    pid: int = 100,
+    **options: Any,
 ) -> tuple[MemoryWriter, RecordingBuilder]:
-    """Gives exchanges to a builder as a capture would: as they complete, advancing in between."""
+    """Gives exchanges to a builder as a capture would: as they complete, advancing in between.
+
+    ``links`` are asyncio tasks of the process ``pid``, and who made them.
+    """
     writer = MemoryWriter()
     builder = make_builder(writer, **options)
+    for task, parent in links.items():
+        builder.link_tasks(pid, task, parent)
     todo = sorted(exchanges, key=end_of)
     for index, recorded in enumerate(todo):
         builder.add(recorded)

@@ -66,6 +66,8 @@ class FakeRing:
 class FakeProbes:
     """Probes without a kernel: what is asked of them is noted."""
 
+    with_tasks = False
+
     def __init__(self, runs: list[bytes] | None = None) -> None:
         self.ring = FakeRing(runs or [])
         self.notes: list[str] = []

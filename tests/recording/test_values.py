@@ -39,7 +39,7 @@ class TestWalk:
 
     def test_text(self) -> None:
         scalars = ("x", b"y", b"\xff", 1, 1.5, True, None)
-        assert [text_of(s) for s in scalars] == ["x", "y", None, "1", "1.5", None, None]
+        assert [text_of(s) for s in scalars] == ["x", "y", "ÿ", "1", "1.5", None, None]
 
 
 class TestIds:
@@ -147,6 +147,12 @@ class TestTimes:
         assert classes(text) == [expected]
         assert classes(f"at {text}; ok") == [expected]
         assert matches_class(text, expected, WINDOW)
+
+    @pytest.mark.parametrize("directive", [".%f", ".%9f", ".%3f"])
+    def test_a_time_with_a_fraction_keeps_one(self, directive: str) -> None:
+        name = f"time:%Y-%m-%dT%H:%M:%S{directive}Z"
+        assert matches_class("2026-11-22T16:37:05.123Z", name, WINDOW)
+        assert not matches_class("2026-11-22T16:37:05Z", name, WINDOW)
 
     @pytest.mark.parametrize(
         "text", ["2024-02-30T10:00:00Z", "1999-12-31", "1600000000", "2026-11-22T16:31:07Z"]

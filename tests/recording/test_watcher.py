@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,24 @@ def test_a_call_that_the_target_makes() -> None:
     assert made.only.exchange.protocol == "redis"
     assert made.only.remote == Endpoint("tcp", "10.0.0.2", 6379)
     assert made.finish().unparsed == {}
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_tasks_are_times_of_day(is_fast: bool) -> None:
+    """Those of pieces and those that are told of: one and the same afterwards."""
+    unseen = mock.Mock()
+    found: list[RecordedExchange] = []
+    tracker = Tracker(Watcher(found.append, DAY_NS, unseen))
+    one = Socket(task=7_000)
+    run = one.open() + one.send(b"*1\r\n$4\r\nPING\r\n") + one.receive(b"+PONG\r\n")
+    run += one.task_made(8_000, 7_000) + one.close()
+    if is_fast:
+        tracker.feed_run(run)
+    else:
+        for event in decode_run(run):
+            tracker.feed(event)
+    assert found[0].exchange.request_start.task == DAY_NS + 7_000
+    unseen.link_tasks.assert_called_once_with(100, DAY_NS + 8_000, DAY_NS + 7_000)
 
 
 def test_a_unix_path() -> None:

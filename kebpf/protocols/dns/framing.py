@@ -35,7 +35,7 @@ class StreamFramer:
         offset = 0
         while offset < len(data):
             if not self._buffer:
-                self._start = Mark(mark.time_ns, mark.tid, mark.offset + offset)
+                self._start = mark._replace(offset=mark.offset + offset)
             taken = self._missing(len(data) - offset)
             self._buffer += data[offset : offset + taken]
             offset += taken

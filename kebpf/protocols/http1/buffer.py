@@ -31,7 +31,7 @@ class MarkedBuffer:
     def get_mark(self) -> Mark:
         """The mark of the next byte itself; there must be one."""
         start, mark = self._pieces[0]
-        return Mark(mark.time_ns, mark.tid, mark.offset + self._position - start)
+        return mark._replace(offset=mark.offset + self._position - start)
 
     def take(self, size: int) -> bytes:
         """Removes up to ``size`` bytes from the front."""

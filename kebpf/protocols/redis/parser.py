@@ -76,7 +76,7 @@ class Parser(abc.ABC):
 
     def _read_piece(self) -> Message | None:
         """The next message if all of it lies in the piece; what does not goes to the buffer."""
-        piece, at, (time_ns, tid, offset) = self._piece, self._piece_at, self._piece_mark
+        piece, at, (time_ns, tid, offset, task) = self._piece, self._piece_at, self._piece_mark
         document, end = self._read_whole(piece, at) if len(piece) <= MAX_PIECE_SIZE else (None, 0)
         if document is None:
             self._buffer_piece()
@@ -85,15 +85,14 @@ class Parser(abc.ABC):
             self._piece = b""
         else:
             self._piece_at = end
-        start = Mark(time_ns, tid, offset + at) if at else self._piece_mark
-        return Message(document, start, Mark(time_ns, tid, offset + end))
+        start = Mark(time_ns, tid, offset + at, task) if at else self._piece_mark
+        return Message(document, start, Mark(time_ns, tid, offset + end, task))
 
     def _buffer_piece(self) -> None:
         """Puts what is left of the piece into the buffer, to be read step by step."""
         if self._piece:
-            time_ns, tid, offset = self._piece_mark
-            at = self._piece_at
-            self._buffer.append(self._piece[at:], Mark(time_ns, tid, offset + at))
+            mark, at = self._piece_mark, self._piece_at
+            self._buffer.append(self._piece[at:], mark._replace(offset=mark.offset + at))
             self._piece = b""
 
     @abc.abstractmethod

@@ -95,7 +95,7 @@ class MarkedBuffer:
         if not self._pieces:
             return Mark(0)
         start, mark = self._pieces[0]
-        return Mark(mark.time_ns, mark.tid, mark.offset + position - start)
+        return mark._replace(offset=mark.offset + position - start)
 
 
 def parse_length(digits: bytes) -> int:

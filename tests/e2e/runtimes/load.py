@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.e2e.runtimes.routes import Customer, Sent, UnexpectedAnswerError
@@ -103,11 +103,13 @@ def loading(port: int, *authors: str) -> Iterator[Load]:
         load.end()
 
 
-def wait_until_healthy(port: int, seconds: float) -> None:
-    """Until the program serves.  Raises `TimeoutError` when it does not in time."""
+def wait_until_healthy(
+    port: int, seconds: float, is_alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Until the program serves.  Raises `TimeoutError` when it does not in time, or is no more."""
     deadline = time.monotonic() + seconds
     while not _is_healthy(port):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not is_alive():
             raise TimeoutError(f"nothing healthy on port {port}")
         time.sleep(0.05)  # nothing to wait on: the program may not listen yet
 
