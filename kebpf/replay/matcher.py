@@ -11,7 +11,7 @@ made is answered as there, so that the application goes on, and reported as extr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -51,9 +51,10 @@ def _open_window(start_ns: int) -> Window:
 class Matcher:
     """Answers the calls of one run of one test set and keeps account of them.
 
-    ``case_names`` are the cases of the run in their order, ``routes`` those of all recorded cases.
-    ``watch``, if set, is shown every mock while the set is read; ``on_call`` is called after each
-    answered call.
+    ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
+    not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
+    set, is shown every mock while the set is read; ``on_call`` is called after each answered call. ``routes``
+    are those of all recorded cases.
     """
 
     def __init__(
@@ -63,13 +64,14 @@ class Matcher:
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
         case_names: Sequence[str] = (),
         watch: Callable[[Mock], None] | None = None,
+        set_apart: Collection[str] = (),
         routes: Mapping[str, str] | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec, watch)
+        self.index = MockIndex(test_set, get_spec, watch, set_apart)
         self._assignments = Assignments(self.index.load)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
@@ -251,7 +253,11 @@ class Matcher:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
         if item is None:
             item = self._first(current.possible_group, call, self._is_unused, current.possible)
-        return item or self._change_places(call) or self._find_outside(call)
+        if item is None:
+            item = self._change_places(call)
+        if item is None:
+            item = self._first(self.index.spare, call, self._is_unused)
+        return item or self._find_outside(call)
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""

@@ -23,6 +23,13 @@ class SelectedSet:
     routes: Mapping[str, str] = field(default_factory=dict)  # of all recorded cases, in order
 
     @property
+    def set_apart(self) -> dict[str, str]:
+        """The cases that are kept but not run, with the reason."""
+        running = {case.name for case in self.cases}
+        everything = self.recorded.manifest.set_apart
+        return {name: why for name, why in everything.items() if name not in running}
+
+    @property
     def needed_ports(self) -> list[int]:
         """The ports the cases were served on, in the order in which they come up."""
         ports = (case.endpoint.port for case in self.cases if case.endpoint.transport == "tcp")
@@ -30,9 +37,15 @@ class SelectedSet:
 
 
 def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> SelectedSet:
-    """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order."""
+    """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order.
+
+    One that was set apart is run only if a pattern is its very name.
+    """
     everyone = sorted(recorded.cases(), key=lambda case: case.order)
     cases = [case for case in everyone if _is_wanted(case.name, patterns)]
+    if patterns:
+        cases += [case for case in recorded.apart() if case.name in patterns]
+    cases.sort(key=lambda case: case.order)
     return SelectedSet(name, recorded, cases, {case.name: route_of(case) for case in everyone})
 
 
