@@ -53,8 +53,8 @@ class Matcher:
 
     ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
-    set, is shown every mock while the set is read; ``on_call`` is called after each answered call. ``routes``
-    are those of all recorded cases.
+    set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
+    ``routes`` are those of all recorded cases.
     """
 
     def __init__(
