@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL,KEBPF_RUNTIMES,KEBPF_STRANGERS)
 PYTEST_ARGS ?=
+MUTANTS_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup packages demo test runtimes strangers mutants lint format bench docs install uninstall clean fidelity
