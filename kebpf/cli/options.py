@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kebpf.replay.noise import NoiseRule
+
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RUNS = 3
@@ -72,7 +74,7 @@ class TestOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
 
@@ -87,7 +89,7 @@ class VerifyOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     as_json: bool = False
 

@@ -12,6 +12,7 @@ from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
+from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray, list_differences, name_some
 from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
 
@@ -24,6 +25,7 @@ class Book(Protocol):
 
     bindings: Bindings
     index: MockIndex
+    noise: Noise
 
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
     def find(self, call: Call) -> Recorded | None: ...
@@ -119,7 +121,7 @@ class DestinationAnswers:
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)
-        return make_call(self._endpoint, spec, request, self._book.bindings)
+        return make_call(self._endpoint, spec, request, self._book.bindings, self._book.noise)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
         known = self._book.find_known(call)

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from kebpf.replay.noise import NoiseUse
+
 
 class Verdict(enum.Enum):
     """How one case ended."""
@@ -147,6 +149,7 @@ class RunFinished:
     findings: list[CallFinding] = field(default_factory=list)  # those that belong to no one case
     failed_cases: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    noise: list[NoiseUse] = field(default_factory=list)
 
 
 RunEvent = RunStarted | ApplicationReady | CaseFinished | RunFailed | RunFinished

@@ -27,6 +27,7 @@ from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
@@ -66,12 +67,14 @@ class Matcher:
         watch: Callable[[Mock], None] | None = None,
         set_apart: Collection[str] = (),
         routes: Mapping[str, str] | None = None,
+        noise: Noise | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec, watch, set_apart)
+        self.noise = noise or Noise()
+        self.index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self._assignments = Assignments(self.index.load)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))

@@ -18,6 +18,7 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
+from kebpf.replay.noise import NoiseUse
 from kebpf.replay.selection import (
     SelectedSet,
     find_idle_patterns,
@@ -63,7 +64,7 @@ class Runner:
                     yield event
             if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
-        yield tally.finish(total)
+        yield tally.finish(total, self._environment.noise.uses())
 
     def _parts(self) -> Iterator[SelectedSet]:
         """What one start of the application is for, each."""
@@ -138,7 +139,7 @@ class _Tally:
         self._findings += run.findings
         self._parts.setdefault(run.selected.name, []).append((run.selected, run.ledger))
 
-    def finish(self, total: int) -> RunFinished:
+    def finish(self, total: int, noise: list[NoiseUse]) -> RunFinished:
         """Cases that never got an event, because the application did not start, are skipped."""
         ledgers = [ledger for parts in self._parts.values() for _, ledger in parts]
         ledger = Ledger(
@@ -160,6 +161,7 @@ class _Tally:
             findings=self._findings,
             failed_cases=self._failed_cases,
             ledger=ledger,
+            noise=noise,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kebpf.replay.events import CallFinding, CaseFinished, MissKind, RunFinished, Verdict
+from kebpf.replay.noise import NoiseUse
 from kebpf.report.calls import MISS_SENTENCES, rank_calls, show_call
 from kebpf.report.lines import Line, Tone, count, fill, indent
 from kebpf.report.values import cut, escape_controls
@@ -54,6 +55,7 @@ def show_summary(
         *_show_misses(finished, tally, width),
         *_show_unused(finished, width, verbose),
         *_show_partly_compared(tally, width),
+        *_show_noise(finished.noise, width),
         *_show_counts(finished, tally, width),
     ]
 
@@ -127,6 +129,19 @@ def _show_partly_compared(tally: Tally, width: int) -> list[Line]:
         Line("values not compared", Tone.WARNING),
         *(Line(f"  {text}") for text in fill(parts, width - 2, ", ")),
     ]
+
+
+def _show_noise(uses: Sequence[NoiseUse], width: int) -> list[Line]:
+    """What kebpf.yml kept from being compared, why, and what of it never came up."""
+    if not uses:
+        return []
+    lines = [Line("not compared because kebpf.yml says so", Tone.WARNING)]
+    for use in uses:
+        often = f"{use.count:,} ×" if use.count else "never applied:"
+        call = f"{use.rule.call} " if use.rule.call else ""
+        text = f"  {often} {call}{use.rule.path}: {use.rule.reason or 'no reason is given'}"
+        lines.append(Line(cut(escape_controls(text), width)))
+    return lines
 
 
 def _show_counts(finished: RunFinished, tally: Tally, width: int) -> list[Line]:

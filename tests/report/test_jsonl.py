@@ -69,6 +69,7 @@ def test_the_last_line_has_the_counts() -> None:
             "cached": [],
         },
         "causes": [],
+        "noise": [],
     }
 
 
