@@ -150,6 +150,7 @@ class RunFinished:
     failed_cases: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     noise: list[NoiseUse] = field(default_factory=list)
+    set_apart: dict[str, str] = field(default_factory=dict)  # cases kept but not run, and why
 
 
 RunEvent = RunStarted | ApplicationReady | CaseFinished | RunFailed | RunFinished

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from kebpf.replay.events import (
     CallFinding,
@@ -18,7 +19,6 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
-from kebpf.replay.noise import NoiseUse
 from kebpf.replay.selection import (
     SelectedSet,
     find_idle_patterns,
@@ -64,7 +64,9 @@ class Runner:
                     yield event
             if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
-        yield tally.finish(total, self._environment.noise.uses())
+        apart = {name: why for selected in self._sets for name, why in selected.set_apart.items()}
+        noise = self._environment.noise.uses()
+        yield replace(tally.finish(total), set_apart=apart, noise=noise)
 
     def _parts(self) -> Iterator[SelectedSet]:
         """What one start of the application is for, each."""
@@ -139,7 +141,7 @@ class _Tally:
         self._findings += run.findings
         self._parts.setdefault(run.selected.name, []).append((run.selected, run.ledger))
 
-    def finish(self, total: int, noise: list[NoiseUse]) -> RunFinished:
+    def finish(self, total: int) -> RunFinished:
         """Cases that never got an event, because the application did not start, are skipped."""
         ledgers = [ledger for parts in self._parts.values() for _, ledger in parts]
         ledger = Ledger(
@@ -161,7 +163,6 @@ class _Tally:
             findings=self._findings,
             failed_cases=self._failed_cases,
             ledger=ledger,
-            noise=noise,
         )
 
 

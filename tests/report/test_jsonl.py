@@ -70,6 +70,7 @@ def test_the_last_line_has_the_counts() -> None:
         },
         "causes": [],
         "noise": [],
+        "set_apart": {},
     }
 
 

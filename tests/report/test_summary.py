@@ -62,3 +62,13 @@ not compared because kebpf.yml says so
   1 × SELECT * /parameters/2: process id
   never applied: /body/at: no reason is given
 """)
+
+
+def test_cases_set_apart_are_named_by_reason() -> None:
+    why = {"a": "the status was 200 and is 503", "b": "it broke", "c": "it broke"}
+    lines = join_text(show_summary(make_finished(set_apart=why), Tally(), 80))
+    assert lines.startswith(
+        "1 case set apart, not run: the status was 200 and is 503\n  a\n"
+        "2 cases set apart, not run: it broke\n  b, c\n"
+    )
+    assert is_good(make_finished(set_apart=why))
