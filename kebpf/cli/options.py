@@ -54,7 +54,7 @@ class RecordOptions:
     user: str | None = None
     verify_runs: int | None = None
     verify_command: str | list[str] = ""
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     with_tasks: bool = True
 
 
