@@ -1,12 +1,8 @@
-"""Reads the times that ids carry, and recognises JSON Web Tokens."""
+"""Reads the times that ids carry."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-
-from kebpf.recording.times import SECOND_NS, Window, find_epoch_unit
+from kebpf.recording.times import SECOND_NS, Window, find_epoch_class
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -18,9 +14,9 @@ def classify_number(text: str, window: Window | None) -> str | None:
     """The class of a number that is a time in the window or an id that carries one."""
     if window is None:
         return None
-    unit = find_epoch_unit(text, window)
-    if unit is not None:
-        return f"time:{unit}"
+    epoch = find_epoch_class(text, window)
+    if epoch is not None:
+        return f"time:{epoch}"
     if 17 <= len(text) <= 19 and text.isdigit():
         stamps = (read_snowflake_time(text, epoch) for epoch in _SNOWFLAKE_EPOCHS_MS)
         if any(window.holds(stamp, 1_000_000) for stamp in stamps):
@@ -59,13 +55,3 @@ def read_ksuid_time(text: str) -> int:
 def read_snowflake_time(text: str, epoch_ms: int) -> int:
     """The time in a Snowflake id of a given epoch, nanoseconds since the Unix epoch."""
     return ((int(text) >> 22) + epoch_ms) * 1_000_000
-
-
-def is_jwt(text: str) -> bool:
-    """Whether the first part of a dotted token is a JOSE header (RFC 7519 section 5)."""
-    head = text.partition(".")[0]
-    try:
-        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except (ValueError, binascii.Error):
-        return False
-    return isinstance(header, dict) and "alg" in header

@@ -2,13 +2,13 @@
 
 Only a value that looks generated (see `values.find_candidates`) can be one; it is one unless it
 occurs in an input: the case's request, an earlier answer of a dependency, or an earlier case.
-Everything else stays exact.  Every occurrence of a generated value, first or later, becomes a
-placeholder, so that a test compares it through the binding of recorded to actual values.
+Everything else stays exact.  What the case made is a placeholder wherever it occurs in the case,
+so that a test compares it through the binding of recorded to actual values.  What an earlier case
+made and this one was given is exact again: a test knows what it stands for.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +17,27 @@ from kebpf.protocols.base import Document
 from kebpf.recording import times
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Strength
-from kebpf.recording.templates import is_time_class, write_template
+from kebpf.recording.origins import (
+    CaseOrigins,
+    FirstSeen,
+    Memory,
+    find_second_key,
+    keys_of,
+    read_time,
+    second_key,
+    unit_of,
+)
+from kebpf.recording.templates import is_time_class, split_time_class, write_template
 from kebpf.recording.values import (
     Token,
     Window,
     find_texts,
     find_tokens,
 )
+from kebpf.recording.wrapping import KINDS, has_random_signature, name_class, open_token
 
 MOST_INPUTS = 60_000  # distinct input tokens remembered across a recording
 MOST_GENERATED = 60_000  # distinct generated tokens remembered across a recording
-MOST_CASE_TEXT = 4 << 20  # characters of one case's inputs that are searched for substrings
 
 FRESH_ONLY = ("uuid1", "uuid6", "uuid7", "ulid", "ksuid", "objectid", "snowflake")
 
@@ -41,78 +51,22 @@ class CaseProvenance:
     strength: Strength = field(default_factory=Strength)
 
 
-class _Memory:
-    """Keys in order of use, the oldest forgotten beyond a cap, each with a class name."""
+@dataclass(slots=True, frozen=True)
+class _Message:
+    """One that was sent: what had come in and been made by then, and when it was answered."""
 
-    def __init__(self, cap: int) -> None:
-        self._cap = cap
-        self._classes: OrderedDict[str, str] = OrderedDict()
-
-    def add(self, key: str, class_name: str = "") -> None:
-        self._classes[key] = self._classes.get(key) or class_name
-        self._classes.move_to_end(key)
-        if len(self._classes) > self._cap:
-            self._classes.popitem(last=False)
-
-    def get(self, key: str) -> str | None:
-        return self._classes.get(key)
-
-
-class _FirstSeen:
-    """When each value first came in, the oldest forgotten beyond a cap.
-
-    Cases are settled in the order in which they began, so what came in with a long one may be
-    known before an earlier case is settled: only its time says that it was not there yet.
-    """
-
-    def __init__(self, cap: int) -> None:
-        self._cap = cap
-        self._times: OrderedDict[str, int] = OrderedDict()
-
-    def add(self, key: str, time_ns: int) -> None:
-        self._times[key] = min(self._times.get(key, time_ns), time_ns)
-        self._times.move_to_end(key)
-        if len(self._times) > self._cap:
-            self._times.popitem(last=False)
-
-    def is_older(self, key: str, time_ns: int) -> bool:
-        first_ns = self._times.get(key)
-        return first_ns is not None and first_ns <= time_ns
-
-
-class _CaseInputs:
-    """The texts that came in during one case, for a search of exact substrings."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._size = 0
-        self._whole: str | None = None
-        self.keys: set[str] = set()
-
-    def add(self, intake: Intake) -> None:
-        self._whole = None
-        if self._size + intake.size <= MOST_CASE_TEXT:
-            self._texts += intake.texts
-            self._size += intake.size
-            return
-        for text in intake.texts:
-            if self._size + len(text) <= MOST_CASE_TEXT:
-                self._texts.append(text)
-                self._size += len(text)
-
-    def holds(self, token: str) -> bool:
-        if self._whole is None:
-            self._whole = "\n".join(self._texts)  # no token has a line end in it
-            self._texts = [self._whole]
-        return token.lower() in self._whole
+    origins: CaseOrigins
+    window: Window
+    sent_ns: int
+    answered_ns: int
 
 
 class Provenance:
     """Settles where the values of a recording came from; one object sees the whole of it."""
 
     def __init__(self) -> None:
-        self._inputs = _FirstSeen(MOST_INPUTS)
-        self._generated = _Memory(MOST_GENERATED)
+        self._inputs = FirstSeen(MOST_INPUTS)
+        self._generated = Memory(MOST_GENERATED)
 
     def settle(
         self,
@@ -128,17 +82,15 @@ class Provenance:
         ``call_windows`` say when each was made and answered (else: within the case's window).
         """
         result = CaseProvenance()
-        inputs = _CaseInputs()
-        self._take_inputs(case_request_view, inputs, window, window.start_ns)
+        origins = CaseOrigins()
+        self._take_inputs(case_request_view, origins, window, window.start_ns)
         for index, (identity, answer_view) in enumerate(calls):
             made = call_windows[index] if call_windows else window
-            result.calls.append(
-                self._settle_tree(identity, inputs, window, result.strength, made.start_ns)
-            )
-            self._take_inputs(answer_view, inputs, window, made.end_ns)
-        result.response = self._settle_tree(
-            response_view, inputs, window, result.strength, window.end_ns
-        )
+            message = _Message(origins, window, made.start_ns, made.end_ns)
+            result.calls.append(self._settle_tree(identity, message, result.strength))
+            self._take_inputs(answer_view, origins, window, made.end_ns)
+        message = _Message(origins, window, window.end_ns, window.end_ns)
+        result.response = self._settle_tree(response_view, message, result.strength)
         return result
 
     def settle_call(
@@ -155,103 +107,166 @@ class Provenance:
         when the call was made and answered, ``window`` when its values can have been fresh.
         """
         made = made or window
-        inputs = _CaseInputs()
+        origins = CaseOrigins()
         for view in input_views:
-            self._take_inputs(view, inputs, window, None)
-        templates = self._settle_tree(identity, inputs, window, Strength(), made.start_ns)
-        self._take_inputs(response_view, inputs, window, made.end_ns)
+            self._take_inputs(view, origins, window, None)
+        message = _Message(origins, window, made.start_ns, made.end_ns)
+        templates = self._settle_tree(identity, message, Strength())
+        self._take_inputs(response_view, origins, window, made.end_ns)
         return templates
 
     def _take_inputs(
-        self, view: Any, inputs: _CaseInputs, window: Window, time_ns: int | None
+        self, view: Any, origins: CaseOrigins, window: Window, time_ns: int | None
     ) -> None:
         """``time_ns`` is when it came in; ``None``: it counts here only."""
         intake = view if isinstance(view, Intake) else Intake(view)
-        inputs.add(intake)
+        origins.add(intake)
         for text in intake.telling:
-            self._index_tokens(text, inputs, window, time_ns)
+            self._index_tokens(text, origins, window, time_ns)
 
     def _index_tokens(
-        self, text: str, inputs: _CaseInputs, window: Window, time_ns: int | None
+        self, text: str, origins: CaseOrigins, window: Window, time_ns: int | None
     ) -> None:
         for token in find_tokens(text, window):
-            for key in _keys_of(token):
-                inputs.keys.add(key)
+            for key in keys_of(token):
+                origins.keys.add(key)
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
+            second = find_second_key(token)
+            if second is not None:
+                origins.keys.add(second)
 
-    def _settle_tree(
-        self, tree: Any, inputs: _CaseInputs, window: Window, strength: Strength, time_ns: int
-    ) -> dict[str, str]:
-        """``time_ns`` is when the tree was sent: what came in later is no input of it."""
-        templates = {}
-        texts: list[tuple[str, str]] = []
-        count = find_texts(tree, "", texts)
-        for path, text in texts:
-            placeholders = self._settle_text(text, inputs, window, time_ns)
-            if placeholders:
-                templates[path] = write_template(text, placeholders)
+    def _settle_tree(self, tree: Any, message: _Message, strength: Strength) -> dict[str, str]:
+        templates, count = self._find_templates(tree, message)
         strength.by_class += len(templates)
         strength.exact += count - len(templates)
         return templates
 
-    def _settle_text(
-        self, text: str, inputs: _CaseInputs, window: Window, time_ns: int
-    ) -> list[tuple[int, int, str]]:
+    def _find_templates(self, tree: Any, message: _Message) -> tuple[dict[str, str], int]:
+        """The templates of a tree, and how many scalars it has."""
+        templates = {}
+        texts: list[tuple[str, str]] = []
+        count = find_texts(tree, "", texts)
+        for path, text in texts:
+            placeholders = self._settle_text(text, message)
+            if placeholders:
+                templates[path] = write_template(text, placeholders)
+        return templates, count
+
+    def _settle_text(self, text: str, message: _Message) -> list[tuple[int, int, str]]:
         placeholders = []
-        for token in find_tokens(text, window):
-            class_name = self._settle_token(token, inputs, time_ns)
+        for token in find_tokens(text, message.window):
+            class_name = self._settle_token(token, message)
             if class_name is not None:
                 placeholders.append((token.start, token.end, class_name))
-        return placeholders
+        return placeholders if any(map(_is_loose, placeholders)) else []
 
-    def _settle_token(self, token: Token, inputs: _CaseInputs, time_ns: int) -> str | None:
+    def _settle_token(self, token: Token, message: _Message) -> str | None:
         """The class of a generated token, ``None`` for a derived or literal one."""
-        keys = _keys_of(token)
+        keys = keys_of(token)
+        if is_time_class(token.class_name) or token.class_name == "number":
+            return self._settle_time(token, keys, message)
         earlier = self._generated.get(keys[0])
+        is_own = keys[0] in message.origins.made
+        if not is_own and message.origins.holds(token, keys):
+            return None if earlier is None else f"seen:{token.class_name}"
         if not token.is_candidate:
-            return None if earlier is None else _seen_class(token, earlier)
-        is_here = keys[0] in inputs.keys or inputs.holds(token.text)
-        if is_here and is_time_class(token.class_name) and _is_coarse(token):
-            return f"either:{token.class_name}"
-        if earlier is None and (is_here or self._is_old_input(token, keys[0], time_ns)):
+            return None if earlier is None else _seen_class(earlier)
+        if earlier is None and self._inputs.is_older(keys[0], message.sent_ns):
             return None
-        if is_here and earlier is not None and is_time_class(token.class_name):
-            return _seen_class(token, earlier)  # it came back from where it was put
-        for key in keys:
-            self._generated.add(key, token.class_name)
+        class_name = token.class_name
+        if class_name in KINDS:
+            opened = self._settle_opened(token, message) if earlier is None else earlier
+            if opened is None:
+                return None
+            class_name = opened
+        self._note_made(keys, class_name, message)
+        return class_name
+
+    def _settle_opened(self, token: Token, message: _Message) -> str | None:
+        """The class of a token that says something: what is new in it; ``None``: nothing."""
+        opened = open_token(token.text)
+        if opened is None:
+            return None
+        templates, _ = self._find_templates(opened.tree, message)
+        if not templates and not has_random_signature(opened):
+            return None
+        return name_class(opened.kind, templates)
+
+    def _settle_time(self, token: Token, keys: list[str], message: _Message) -> str | None:
+        earlier = self._generated.get(keys[0])
+        origins = message.origins
+        is_here = origins.holds(token, keys) or origins.holds_second(token)
+        if not token.is_candidate:
+            return self._settle_past(token, keys, earlier, is_here)
+        is_coarse = _is_coarse(token)
+        if is_here and is_coarse:
+            return f"either:{token.class_name}"
+        is_old = not is_coarse and self._inputs.is_older(keys[0], message.sent_ns)
+        if earlier is None and (is_here or is_old):
+            return None
+        if earlier is not None and (is_here or self._is_kept(token, keys[0], message)):
+            return _seen_class(token.class_name)  # it came back from where it was put, or was kept
+        self._note_made(keys, token.class_name, message)
         return token.class_name
 
-    def _is_old_input(self, token: Token, key: str, time_ns: int) -> bool:
-        is_old = self._inputs.is_older(key, time_ns)
-        return is_old and not (is_time_class(token.class_name) and _is_coarse(token))
+    def _is_kept(self, token: Token, key: str, message: _Message) -> bool:
+        """Whether a time that was made before is that one, not another reading of the clock.
+
+        No two readings with an exchange between them are equal to the microsecond.
+        """
+        answered_ns = message.origins.made.get(key)
+        if answered_ns is None:
+            return split_time_class(token.class_name)[1] != 0
+        return key.startswith("us ") and answered_ns <= message.sent_ns
+
+    def _settle_past(
+        self, token: Token, keys: list[str], earlier: str | None, is_here: bool
+    ) -> str | None:
+        """A time that cannot have been made by this case: the binding of an earlier one, or none.
+
+        Whole seconds may be those of a finer time that was made earlier.
+        """
+        if earlier is None and is_here:
+            value = read_time(token.text)
+            if value is not None and value.resolution_ns == times.SECOND_NS:
+                earlier = self._generated.get(second_key(value))
+        if earlier is None:
+            return None
+        unit = unit_of(token.text) if token.class_name == "number" else None
+        if unit is None:
+            return _seen_class(token.class_name)
+        return f"seen:time:{unit}" if is_time_class(earlier) else _seen_class(earlier)
+
+    def _note_made(self, keys: list[str], class_name: str, message: _Message) -> None:
+        for key in keys:
+            self._generated.add(key, class_name)
+            message.origins.made.setdefault(key, message.answered_ns)
+        if keys[0].startswith("us "):
+            self._generated.add(f"s {int(keys[0][3:]) // 1_000_000}", class_name)
+        elif keys[0].startswith("ms "):
+            self._generated.add(f"s {int(keys[0][3:]) // 1000}", class_name)
 
 
-def _seen_class(token: Token, earlier: str) -> str:
+def _is_loose(placeholder: tuple[int, int, str]) -> bool:
+    """Whether more than equality after binding is to be judged: a text of ids made earlier and
+    given now is compared as it is.
+    """
+    class_name = placeholder[2]
+    return is_time_class(class_name) or not class_name.startswith("seen:")
+
+
+def _seen_class(earlier: str) -> str:
     """A time-carrying value made by an earlier case is no longer fresh: only its binding counts."""
-    if is_time_class(token.class_name):
-        return f"seen:{token.class_name}"
     if is_time_class(earlier):
+        return f"seen:time:{split_time_class(earlier)[0]}"
+    if earlier in FRESH_ONLY:
         return f"seen:{earlier}"
-    return f"seen:{earlier.removeprefix('seen:')}" if earlier in FRESH_ONLY else earlier
+    return earlier
 
 
 def _is_coarse(token: Token) -> bool:
     value = times.parse_time(token.text)
     if value is not None:
         return value.resolution_ns >= times.SECOND_NS
-    return "epoch_s" in token.class_name and "." not in token.text
-
-
-def _keys_of(token: Token) -> list[str]:
-    """The spellings under which a token is the same value elsewhere, its own first."""
-    if token.class_name.startswith("uuid"):
-        return [token.text.replace("-", "").lower()]
-    if token.class_name.lower().startswith(("hex:", "objectid")):
-        return [token.text.lower()]
-    if is_time_class(token.class_name):
-        value = times.parse_time(token.text)
-        if value is not None and value.resolution_ns <= 1_000_000:
-            keys = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
-            return keys if value.resolution_ns <= 1000 else keys[1:]
-    return [token.text]
+    return "epoch_" in token.class_name and "." not in token.text and len(token.text) <= 10

@@ -8,6 +8,7 @@ RFC 3339, RFC 9110 section 5.6.7 and PostgreSQL's ISO DateStyle are the sources.
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +17,8 @@ from functools import lru_cache
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
 FINE_SLACK_NS = 10_000_000  # a coarse kernel clock ticks every 4 to 10 ms
-COARSE_SLACK_NS = 2 * SECOND_NS  # servers print a Date they cached a second ago
+COARSE_SLACK_NS = SECOND_NS  # some programs round instead of cutting off
+CACHED_SLACK_NS = 2 * SECOND_NS  # servers print a Date they cached a second ago
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -45,6 +47,9 @@ SCAN_PATTERN = (
 )
 
 _EPOCH_UNITS = {"epoch_s": SECOND_NS, "epoch_ms": 1_000_000, "epoch_us": 1000, "epoch_ns": 1}
+_STAMP_UNITS = ("epoch_b64", "epoch_b62")  # whole seconds, as itsdangerous and Django sign them
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PLAUSIBLE_S = (1_200_000_000, 4_000_000_000)  # 2008 to 2096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,10 @@ class Window:
     start_ns: int
     end_ns: int
 
-    def holds(self, time_ns: int, resolution_ns: int = 1) -> bool:
+    def holds(self, time_ns: int, resolution_ns: int = 1, is_cached: bool = False) -> bool:
         """Whether a time, known only to ``resolution_ns``, may lie in the window."""
         slack = COARSE_SLACK_NS if resolution_ns >= SECOND_NS else FINE_SLACK_NS
+        slack = CACHED_SLACK_NS if is_cached else slack
         return self.start_ns - slack - resolution_ns <= time_ns <= self.end_ns + slack
 
 
@@ -81,7 +87,9 @@ def parse_time(text: str) -> PrintedTime | None:
 
 
 def parse_epoch(text: str, unit: str) -> PrintedTime | None:
-    """Reads an epoch number written in ``unit`` (``epoch_s`` … ``epoch_ns``)."""
+    """Reads an epoch number written in ``unit`` (``epoch_s`` … ``epoch_ns``, ``epoch_b64`` …)."""
+    if unit in _STAMP_UNITS:
+        return _parse_stamp(text, unit)
     whole, dot, fraction = text.partition(".")
     if not whole.isascii() or not whole.isdigit() or (dot and not fraction.isdigit()):
         return None
@@ -91,14 +99,31 @@ def parse_epoch(text: str, unit: str) -> PrintedTime | None:
     return PrintedTime(int(whole) * scale + part, resolution, unit, 0)
 
 
-def find_epoch_unit(text: str, window: Window) -> str | None:
-    """The unit in which a number is a time within the window, or ``None``."""
+def _parse_stamp(text: str, unit: str) -> PrintedTime | None:
+    if re.fullmatch(format_pattern(unit), text, re.ASCII) is None:
+        return None
+    if unit == "epoch_b64":
+        seconds = int.from_bytes(base64.urlsafe_b64decode(text + "=="), "big")
+    else:
+        seconds = 0
+        for character in text:
+            seconds = seconds * 62 + _BASE62.index(character)
+    return PrintedTime(seconds * SECOND_NS, SECOND_NS, unit, 0)
+
+
+def is_plausible(value: PrintedTime) -> bool:
+    """Whether a number is likely to have been meant as a time at all."""
+    return _PLAUSIBLE_S[0] <= value.time_ns // SECOND_NS <= _PLAUSIBLE_S[1]
+
+
+def find_epoch_class(text: str, window: Window) -> str | None:
+    """``epoch_s`` … for a number that is a time in the window, ``epoch_s@+3600`` beside it."""
+    size = len(text.partition(".")[0])
     for unit, digits in (("epoch_s", 10), ("epoch_ms", 13), ("epoch_us", 16), ("epoch_ns", 19)):
-        if len(text.partition(".")[0]) != digits:
-            continue
-        value = parse_epoch(text, unit)
-        if value is not None and window.holds(value.time_ns, value.resolution_ns):
-            return unit
+        value = parse_epoch(text, unit) if size == digits else None
+        shift = find_shift(value, window) if value is not None else None
+        if shift is not None:
+            return f"{unit}@{shift:+d}" if shift else unit
     return None
 
 
@@ -106,15 +131,18 @@ def find_shift(value: PrintedTime, window: Window) -> int | None:
     """Seconds by which a time lies beside the window: 0 when in it, ``None`` when unrelated.
 
     A shift is a zone's offset for naive times (multiples of 15 minutes up to 14 hours), or a
-    round span such as an expiry: 5-minute steps to a day, hours to a month, days to 20 years.
+    round span such as an expiry: seconds to an hour for a fine time to come, minutes to an hour,
+    5 minutes to a day, hours to a month, days to 20 years.
     """
     if value.resolution_ns >= DAY_NS:
-        return 0 if window.holds(value.time_ns, value.resolution_ns) else None
+        return _find_day_shift(value, window)
     if is_in_shifted(value, 0, window):
         return 0
     middle = (window.start_ns + window.end_ns) // 2
     distance = (value.time_ns - middle) / SECOND_NS
-    for step, limit in _ZONE_STEPS + _ROUND_STEPS if value.zone_s is None else _ROUND_STEPS:
+    is_expiry = distance > 0 and value.resolution_ns < SECOND_NS
+    steps = _FINE_STEPS + _ROUND_STEPS if is_expiry else _ROUND_STEPS
+    for step, limit in _ZONE_STEPS + steps if value.zone_s is None else steps:
         shift = round(distance / step) * step
         is_narrow = (window.end_ns - window.start_ns) * 4 <= step * SECOND_NS
         if is_narrow and abs(shift) <= limit and is_in_shifted(value, shift, window):
@@ -123,12 +151,26 @@ def find_shift(value: PrintedTime, window: Window) -> int | None:
 
 
 _ZONE_STEPS = ((900, 14 * 3600),)
-_ROUND_STEPS = ((300, 86_400), (3600, 31 * 86_400), (86_400, 20 * 366 * 86_400))
+_FINE_STEPS = ((1, 3600),)
+_ROUND_STEPS = ((60, 3600), (300, 86_400), (3600, 31 * 86_400), (86_400, 20 * 366 * 86_400))
+
+
+# Days after today that a program is likely to mean, so that no date that somebody wrote is taken
+# for one of them.
+_DAY_SHIFTS = (0, 1, -1, 2, 3, 5, 7, 10, 14, 15, 20, 21, 28, 30, 31, 45, 60, 90, 180, 365)
+
+
+def _find_day_shift(value: PrintedTime, window: Window) -> int | None:
+    for days in _DAY_SHIFTS:
+        if is_in_shifted(value, days * 86_400, window):
+            return days * 86_400
+    return None
 
 
 def is_in_shifted(value: PrintedTime, shift_s: int, window: Window) -> bool:
     """Whether the time, moved back by the shift, may lie in the window."""
-    return window.holds(value.time_ns - shift_s * SECOND_NS, value.resolution_ns)
+    time_ns = value.time_ns - shift_s * SECOND_NS
+    return window.holds(time_ns, value.resolution_ns, value.format.startswith("%a, "))
 
 
 def write_like(model: str, time_ns: int) -> str:
@@ -187,6 +229,8 @@ _DIRECTIVE_PATTERNS = {
 @lru_cache(maxsize=1024)
 def format_pattern(format_: str) -> str:
     """The regular expression, without groups, of texts in a format or epoch unit."""
+    if format_ in _STAMP_UNITS:
+        return r"[\w-]{5}[AQgw]" if format_ == "epoch_b64" else r"[0-9A-Za-z]{6}"
     if format_ in _EPOCH_UNITS:
         return r"\d{1,19}(?:\.\d{1,9})?" if format_ == "epoch_s" else r"\d{1,19}"
     pieces, end = [], 0
@@ -199,7 +243,7 @@ def format_pattern(format_: str) -> str:
 
 def parse_in_format(text: str, format_: str) -> PrintedTime | None:
     """Reads a time that must be written in a format as ``PrintedTime.format`` names it."""
-    if format_ in _EPOCH_UNITS:
+    if format_ in _EPOCH_UNITS or format_ in _STAMP_UNITS:
         return parse_epoch(text, format_)
     if re.fullmatch(format_pattern(format_), text) is None:
         return None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from kebpf.recording import ids, times
+from kebpf.recording.randomness import is_random
 from kebpf.recording.templates import (
     instance_class,
     is_time_class,
@@ -20,6 +18,7 @@ from kebpf.recording.templates import (
     write_template,
 )
 from kebpf.recording.times import Window
+from kebpf.recording.wrapping import open_token
 
 __all__ = [
     "Token",
@@ -44,7 +43,11 @@ _CACHED_SIZE = 64  # characters of a text of which the answer is worth rememberi
 
 _SPECIFIC = re.compile(
     r"(?<![0-9A-Za-z])(?:"
-    r"(?P<jwt>eyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]{16,})"
+    r"(?P<payload>\.?(?:ey|eJ|W)[\w-]{6,}={0,2}(?=[.:][\w-]{6}[.:][\w-]{27,86}(?![\w.:-])))"
+    r"|(?P<signed>(?<=[\w=-][.:])[\w-]{6}[.:][\w-]{27,86}(?![\w.:-]))"
+    r"|(?P<express>s%3A[\w-]{20,}\.(?:[A-Za-z0-9]|%2[BF]){43})"
+    r"|(?P<jwt>eyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]{16,})"
+    r"|(?P<json>(?:ey|W[1-9A-Za-z])[\w+/-]{10,}={0,2})"
     r"|(?P<uuid>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
     r"|[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12})"
     rf"|(?P<time>{times.SCAN_PATTERN})"
@@ -87,7 +90,10 @@ def walk_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def text_of(scalar: Any) -> str | None:
-    """A scalar as the text to look for tokens in; ``None`` when it has none."""
+    """A scalar as the text to look for tokens in; ``None`` when it has none.
+
+    Bytes that are no UTF-8, a pickle say, are read as Latin-1: the texts in them stand out.
+    """
     if isinstance(scalar, str):
         return scalar
     if isinstance(scalar, bool) or scalar is None:
@@ -98,7 +104,7 @@ def text_of(scalar: Any) -> str | None:
         try:
             return scalar.decode()
         except UnicodeDecodeError:
-            return None
+            return scalar.decode("latin-1")  # each byte one character
     return None
 
 
@@ -145,8 +151,7 @@ def find_tokens(text: str, window: Window | None) -> list[Token]:
     tokens: list[Token] = []
     end = 0
     for match in _SPECIFIC.finditer(text):
-        token = _judge(match, window)
-        if token is not None:
+        for token in _judge(match, window):
             tokens += _find_generic(text, end, token.start, window)
             tokens.append(token)
             end = token.end
@@ -170,12 +175,12 @@ _may_short_hold_tokens = lru_cache(maxsize=4096)(_search_tokens)
 def _find_generic(text: str, start: int, end: int, window: Window | None) -> list[Token]:
     if end - start < 20:
         return []
-    if start == 0 and end == len(text) and _WHOLE_BASE64.fullmatch(text) and _is_random(text):
+    if start == 0 and end == len(text) and _WHOLE_BASE64.fullmatch(text) and is_random(text):
         return [_generic_token(text, 0, window)]
     found = []
     for match in _GENERIC.finditer(text, start, end):
         piece = match.group()
-        if _is_random(piece):
+        if is_random(piece):
             found.append(_generic_token(piece, match.start(), window))
     return found
 
@@ -193,17 +198,40 @@ def _generic_class(text: str) -> str:
     return f"{'base64url' if set(text) & set('-_') else 'token'}:{len(text)}"
 
 
-def _judge(match: re.Match[str], window: Window | None) -> Token | None:
+def _judge(match: re.Match[str], window: Window | None) -> list[Token]:
     kind, text = str(match.lastgroup), match.group()
+    if kind in _SPLIT:
+        return list(_SPLIT[kind](text, match.start(), window))
     judged = _JUDGES[kind](text, window)
     if judged is None:
-        return None
+        return []
     class_name, is_candidate = judged
-    return Token(match.start(), match.end(), class_name, text, is_candidate)
+    return [Token(match.start(), match.end(), class_name, text, is_candidate)]
 
 
-def _judge_jwt(text: str, _window: Window | None) -> tuple[str, bool] | None:
-    return ("jwt", True) if ids.is_jwt(text) else None
+def _judge_opened(text: str, _window: Window | None) -> tuple[str, bool] | None:
+    opened = open_token(text)
+    return None if opened is None else (opened.kind, True)
+
+
+def _split_signed(text: str, start: int, window: Window | None) -> Iterator[Token]:
+    """A time and a signature, as behind a value that itsdangerous or Django signed."""
+    stamp, signature = text[:6], text[7:]
+    unit = "epoch_b64" if text[6] == "." else "epoch_b62"
+    value = times.parse_epoch(stamp, unit)
+    if value is None or len(signature) not in _SIGNATURE_SIZES or not times.is_plausible(value):
+        return
+    is_fresh = _is_fresh(value.time_ns, value.resolution_ns, window)
+    yield Token(start, start + 6, f"time:{unit}", stamp, is_fresh)
+    yield Token(start + 7, start + len(text), f"base64url:{len(signature)}", signature)
+
+
+def _split_express(text: str, start: int, _window: Window | None) -> Iterator[Token]:
+    """A value signed by cookie-signature: ``s:value.signature``, URL-encoded."""
+    value, _, signature = text[4:].rpartition(".")
+    begin = start + 4
+    yield Token(begin, begin + len(value), _generic_class(value), value)
+    yield Token(begin + len(value) + 1, start + len(text), "escaped64:43", signature)
 
 
 def _judge_uuid(text: str, window: Window | None) -> tuple[str, bool] | None:
@@ -246,42 +274,15 @@ def _judge_number(text: str, window: Window | None) -> tuple[str, bool] | None:
 
 
 _JUDGES = {
-    "jwt": _judge_jwt, "uuid": _judge_uuid, "time": _judge_time, "ulid": _judge_ulid,
-    "hex": _judge_hex, "number": _judge_number,
+    "jwt": _judge_opened, "json": _judge_opened, "payload": _judge_opened, "uuid": _judge_uuid,
+    "time": _judge_time, "ulid": _judge_ulid, "hex": _judge_hex, "number": _judge_number,
 }  # fmt: skip
+_SPLIT = {"signed": _split_signed, "express": _split_express}
+_SIGNATURE_SIZES = (27, 43, 64, 86)  # of SHA-1, 256, 384 and 512 in base64
 
 
 def _is_fresh(time_ns: int, resolution_ns: int, window: Window | None) -> bool:
     return window is not None and window.holds(time_ns, resolution_ns)
-
-
-def _is_random(text: str) -> bool:
-    """Whether a run of letters and digits looks drawn, not written: its kinds keep changing."""
-    kinds = [_kind(c) for c in text if c.isalnum()]
-    if len(kinds) < 16 or len(set(text)) < 10:
-        return False
-    changes = sum(a != b for a, b in itertools.pairwise(kinds)) / (len(kinds) - 1)
-    digits = kinds.count("0")
-    if digits == 0 and sum(c in "aeiouAEIOU" for c in text) * 10 > 3 * len(text):
-        return False
-    needed = 0.25 if digits >= 2 else 0.35
-    return changes >= needed and 2 * digits <= len(kinds) and not _is_encoded_text(text)
-
-
-def _kind(character: str) -> str:
-    if character.isdigit():
-        return "0"
-    return "A" if character.isupper() else "a"
-
-
-def _is_encoded_text(text: str) -> bool:
-    """Base64 of something readable is a message, not a random token."""
-    body = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(body + "=" * (-len(body) % 4))
-    except (ValueError, binascii.Error):
-        return False
-    return all(32 <= byte < 127 or byte in b"\r\n\t" for byte in raw)
 
 
 def candidate_class(text: str, window: Window | None) -> str | None:

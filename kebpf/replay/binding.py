@@ -9,11 +9,13 @@ case now running; one that was made earlier (``seen:``) must be the instant it w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from kebpf.recording import times
+from kebpf.recording.loose import is_loose_class, takes_any_number
 from kebpf.recording.templates import (
     is_time_class,
     match_template,
@@ -21,11 +23,14 @@ from kebpf.recording.templates import (
     split_time_class,
 )
 from kebpf.recording.times import Window
-from kebpf.recording.values import text_of
-from kebpf.replay import jwt
+from kebpf.recording.values import find_texts, text_of
+from kebpf.replay.clock import keep_step
+from kebpf.replay.nested import Pair, open_pair
 from kebpf.replay.substitution import Substitution
 
-Pair = tuple[str, str, str]  # class name, recorded token, actual token
+__all__ = ["Bindings", "Pair", "pair_tokens"]
+
+MOST_INPUT_TEXT = 256 << 10  # characters of what came in lately, of which a fresh id is none
 
 
 def pair_tokens(template: str, recorded: Any, actual: Any) -> list[Pair] | None:
@@ -33,8 +38,12 @@ def pair_tokens(template: str, recorded: Any, actual: Any) -> list[Pair] | None:
 
     Raises ``ValueError`` for a class name that is not known.
     """
+    if isinstance(recorded, bool) and isinstance(actual, bool):
+        return [] if template == "{boolean}" else None
     recorded_text, actual_text = text_of(recorded), text_of(actual)
-    if type(recorded) is not type(actual) or recorded_text is None or actual_text is None:
+    if recorded_text is None or actual_text is None:
+        return None
+    if type(recorded) is not type(actual) and not _are_numbers(template, recorded, actual):
         return None
     expected = match_template(template, recorded_text)
     found = match_template(template, actual_text)
@@ -43,12 +52,18 @@ def pair_tokens(template: str, recorded: Any, actual: Any) -> list[Pair] | None:
     return [(name, old, new) for (name, old), (_, new) in zip(expected, found, strict=True)]
 
 
+def _are_numbers(template: str, recorded: Any, actual: Any) -> bool:
+    are_numbers = isinstance(recorded, int | float) and isinstance(actual, int | float)
+    return are_numbers and takes_any_number(template)
+
+
 class Bindings:
     """Recorded ↔ actual values of one run."""
 
     def __init__(self) -> None:
         self._forward = Substitution()
         self._backward = Substitution()
+        self._inputs: deque[str] = deque()
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
         """Binds one value; False when either side is already bound to something else."""
@@ -60,22 +75,49 @@ class Bindings:
 
     def try_bind(self, pairs: Sequence[Pair], window: Window | None) -> bool:
         """Binds all pairs or, when one does not fit, none."""
-        if not self.fits(pairs, window):
+        opened = self._open(pairs)
+        if opened is None or not self._fit(opened, window):
             return False
-        for class_name, recorded, actual in pairs:
+        for class_name, recorded, actual in opened:
             self._take(class_name, recorded, actual)
         return True
 
     def fits(self, pairs: Sequence[Pair], window: Window | None) -> bool:
         """Whether all pairs could be bound together."""
+        opened = self._open(pairs)
+        return opened is not None and self._fit(opened, window)
+
+    def _open(self, pairs: Sequence[Pair]) -> list[Pair] | None:
+        """The pairs with those that tokens hold; ``None`` when two tokens say different things."""
+        result: list[Pair] = []
+        for pair in pairs:
+            found = [pair] if pair[1] in self._forward.values else self._open_pair(pair)
+            if found is None:
+                return None
+            result += found
+        return result
+
+    def _open_pair(self, pair: Pair) -> list[Pair] | None:
+        inner = open_pair(pair, self.to_actual, pair_tokens)
+        opened = self._open(inner) if inner else inner
+        return None if opened is None else [*opened, pair]
+
+    def _fit(self, pairs: Sequence[Pair], window: Window | None) -> bool:
         forward: dict[str, str] = {}
         backward: dict[str, str] = {}
-        return all(
-            self._fits_time(pair, window)
+        fits_alone = all(
+            self._fits_loose(pair, window)
+            if is_loose_class(pair[0])
+            else self._fits_time(pair, window)
             if is_time_class(pair[0])
             else self._fits_id(pair, window, forward, backward)
             for pair in pairs
         )
+        return fits_alone and keep_step(pairs, window)
+
+    def _fits_loose(self, pair: Pair, window: Window | None) -> bool:
+        class_name, _recorded, actual = pair
+        return matches_class(actual, class_name, window)
 
     def _fits_id(
         self, pair: Pair, window: Window | None, forward: dict[str, str], backward: dict[str, str]
@@ -86,46 +128,68 @@ class Bindings:
             return bound == actual
         if actual in backward or actual in self._backward.values:
             return False
-        forward[recorded], backward[actual] = actual, recorded
-        if class_name == "jwt" and not jwt.agree(recorded, actual, self.to_actual):
+        if actual != recorded and (class_name.startswith("seen:") or self._came_in(actual)):
             return False
+        forward[recorded], backward[actual] = actual, recorded
         return matches_class(actual, class_name, window)
+
+    def _came_in(self, actual: str) -> bool:
+        """Whether a value is none of the program's making."""
+        return any(actual in text for text in self._inputs)
 
     def _fits_time(self, pair: Pair, window: Window | None) -> bool:
         class_name, recorded, actual = pair
         bound = self._forward.values.get(recorded)
-        if bound == actual or (class_name.startswith("either:") and actual == recorded):
+        if bound == actual:
             return True
-        if not class_name.startswith("seen:"):
+        if class_name.startswith("time:"):
             return matches_class(actual, class_name, window)
-        expected = self._expected_instant(recorded)
-        if expected is not None:
-            found = times.parse_time(actual)
-            same = matches_class(actual, class_name, None)
-            return found is not None and same and _is_same_instant(found, expected)
-        return bound is None and matches_class(actual, class_name, None)
+        expected = self._expected_instants(class_name, recorded)
+        if self._is_one_of(actual, class_name, expected):
+            return True
+        if class_name.startswith("either:"):
+            return actual == recorded or matches_class(actual, class_name, window)
+        return not expected and bound is None and actual == recorded
 
-    def _expected_instant(self, recorded: str) -> int | None:
-        value = times.parse_time(recorded)
-        return None if value is None else self._forward.find_instant(value)
+    def _expected_instants(self, class_name: str, recorded: str) -> list[int]:
+        value = times.parse_in_format(recorded, split_time_class(class_name)[0])
+        return [] if value is None else self._forward.find_instants(value)
+
+    @staticmethod
+    def _is_one_of(actual: str, class_name: str, expected: list[int]) -> bool:
+        found = times.parse_in_format(actual, split_time_class(class_name)[0])
+        return found is not None and any(_is_same_instant(found, one) for one in expected)
 
     def _take(self, class_name: str, recorded: str, actual: str) -> None:
-        if class_name.startswith("either:"):
+        if class_name.startswith("either:") or is_loose_class(class_name):
             return
         if not is_time_class(class_name):
+            if class_name.startswith("seen:") and actual == recorded:
+                return  # it was given; in another order of cases it may be made yet
             for old, new in _variants(class_name, recorded, actual):
                 self._forward.add(old, new)
                 self._backward.add(new, old)
-        elif split_time_class(class_name)[0] != "%Y-%m-%d":
-            self._take_time(recorded, actual)
+        elif split_time_class(class_name)[0] not in _NEVER_BOUND:
+            self._take_time(class_name, recorded, actual)
 
-    def _take_time(self, recorded: str, actual: str) -> None:
+    def _take_time(self, class_name: str, recorded: str, actual: str) -> None:
         for old, new in _spellings(recorded, actual):
             self._forward.add(old, new)
             self._backward.add(new, old)
-        old_time, new_time = times.parse_time(recorded), times.parse_time(actual)
+        format_ = split_time_class(class_name)[0]
+        old_time = times.parse_in_format(recorded, format_)
+        new_time = times.parse_in_format(actual, format_)
         if old_time is not None and new_time is not None:
             self._forward.add_instant(old_time, new_time.time_ns)
+
+    def hand_over(self, tree: Any) -> Any:
+        """`to_actual` of what the application is about to get: nothing in it is of its making."""
+        actual = self.to_actual(tree)
+        self._inputs.append(_gather(actual))
+        size = sum(map(len, self._inputs))
+        while size > MOST_INPUT_TEXT:
+            size -= len(self._inputs.popleft())
+        return actual
 
     def to_actual(self, tree: Any) -> Any:
         """The tree with recorded values replaced by the actual ones they are bound to."""
@@ -136,6 +200,16 @@ class Bindings:
         return _rewrite(tree, self._backward.apply)
 
 
+_NEVER_BOUND = ("%Y-%m-%d", "epoch_b64", "epoch_b62")
+
+
+def _gather(tree: Any) -> str:
+    """The texts of a tree in which a token may stand."""
+    found: list[tuple[str, str]] = []
+    find_texts(tree, "", found)
+    return "\n".join(text for _, text in found)[:MOST_INPUT_TEXT]
+
+
 def _is_same_instant(found: times.PrintedTime, expected_ns: int) -> bool:
     resolution = max(found.resolution_ns, 1000)
     return found.time_ns // resolution == expected_ns // resolution
@@ -143,6 +217,9 @@ def _is_same_instant(found: times.PrintedTime, expected_ns: int) -> bool:
 
 def _variants(class_name: str, recorded: str, actual: str) -> Iterator[tuple[str, str]]:
     yield from _spellings(recorded, actual)
+    if class_name.lower().startswith(("hex:", "objectid")):
+        yield recorded.upper(), actual.upper()
+        yield recorded.lower(), actual.lower()
     if "uuid" in class_name:
         plain = recorded.replace("-", ""), actual.replace("-", "")
         yield plain

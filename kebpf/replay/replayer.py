@@ -57,7 +57,7 @@ class Replayer:
         """
         spec = self._find_protocol(case.protocol)
         try:
-            data = spec.write_request(bindings.to_actual(case.request))
+            data = spec.write_request(bindings.hand_over(case.request))
         except ProtocolError as error:
             raise ReplayError(f"the recorded request cannot be written: {error}") from error
         watch = _Watch(spec.make_pairer())

@@ -14,6 +14,7 @@ from kebpf.recording import times
 _RUN = re.compile(r"[0-9A-Za-z]+", re.ASCII)
 _TIME = re.compile(rf"(?:{times.SCAN_PATTERN})(?![0-9A-Za-z])", re.ASCII)
 _KEY_SIZE = 8
+MOST_INSTANTS = 64  # kept of one second or millisecond
 
 
 class Substitution:
@@ -21,7 +22,7 @@ class Substitution:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
-        self.instants: dict[str, int] = {}
+        self.instants: dict[str, list[int]] = {}
         self._spans: dict[str, list[tuple[int, int]]] = {}  # key → (anchor, size), longest first
 
     def add(self, old: str, new: str) -> None:
@@ -78,21 +79,38 @@ class Substitution:
         return match.start(), match.end(), times.write_like(match.group(), new_ns)
 
     def add_instant(self, old: times.PrintedTime, new_ns: int) -> None:
-        """The same instant in other formats, where the resolution leaves little doubt."""
+        """The same instant in other formats."""
         for key in instant_keys(old):
-            self.instants.setdefault(key, new_ns)
+            known = self.instants.setdefault(key, [])
+            if new_ns not in known and len(known) < MOST_INSTANTS:
+                known.append(new_ns)
 
     def find_instant(self, value: times.PrintedTime) -> int | None:
-        """The new instant for an old one, in nanoseconds since the Unix epoch."""
+        """The new instant for an old one, in nanoseconds since the Unix epoch.
+
+        ``None`` for whole seconds: many an instant lies in one.
+        """
+        if value.resolution_ns > 1_000_000:
+            return None
+        return next(iter(self.find_instants(value)), None)
+
+    def find_instants(self, value: times.PrintedTime) -> list[int]:
+        """The new instants of all old ones that may have been printed so."""
         keys = instant_keys(value)
-        return self.instants.get(keys[0]) if keys else None
+        return self.instants.get(keys[0], []) if keys else []
 
 
 def instant_keys(value: times.PrintedTime) -> list[str]:
-    """Names of an instant at its own resolution and at coarser ones; none above 1 ms."""
-    if value.resolution_ns > 1_000_000:
+    """Names of an instant at its own resolution and at coarser ones, to whole seconds."""
+    names = [
+        f"us {value.time_ns // 1000}",
+        f"ms {value.time_ns // 1_000_000}",
+        f"s {value.time_ns // times.SECOND_NS}",
+    ]
+    if value.resolution_ns > times.SECOND_NS:
         return []
-    names = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
+    if value.resolution_ns > 1_000_000:
+        return names[2:]
     return names if value.resolution_ns <= 1000 else names[1:]
 
 

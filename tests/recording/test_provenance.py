@@ -74,7 +74,8 @@ class TestGenerated:
         assert first.response == {"/body/id": "{uuid4}", "/headers/0/1": "/orders/{uuid4}"}
         assert (first.strength.exact, first.strength.by_class) == (5, 4)
         later = provenance.settle({"id": ONE}, [call(ONE, answer=[[ONE]])], {"id": ONE}, LATER)
-        assert (later.calls, later.response) == ([{"/args/0": "{uuid4}"}], {"/id": "{uuid4}"})
+        assert (later.calls, later.response) == ([{}], {})
+        assert (later.strength.exact, later.strength.by_class) == (3, 0)
 
     def test_an_operation_may_hold_one(self) -> None:
         identity = {"operation": f"PUT /orders/{ONE}"}
@@ -134,6 +135,7 @@ class TestTimes:
         made = f"{text[:8]}-{text[8:]}-7abc-8def-0123456789ab"
         provenance = Provenance()
         assert provenance.settle({}, [], {"id": made}, WINDOW).response == {"/id": "{uuid7}"}
-        assert provenance.settle({"id": made}, [], {"id": made}, LATER).response == {
-            "/id": "{seen:uuid7}"
-        }
+        assert provenance.settle({"id": made}, [], {"id": made}, LATER).response == {}
+        assert provenance.settle({}, [], {"id": made}, LATER).response == {}
+        text = f"{made} {ONE}"
+        assert provenance.settle({}, [], text, LATER).response == {"": "{seen:uuid7} {uuid4}"}

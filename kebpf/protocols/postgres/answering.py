@@ -37,7 +37,7 @@ class Description:
         """From the response to a describe, or to a query with the same SQL."""
         types = response.get("parameter_types") or ()
         if "results" not in response:
-            return cls(response.get("columns"), types, None, response.get("error"))
+            return cls(response.get("columns"), types, response.get("copy"), response.get("error"))
         for result in response["results"]:
             return cls(result.get("columns"), types, result.get("copy"))
         return cls(None, types)
@@ -110,6 +110,8 @@ class Answers:
             statement = statements[index] if index < len(statements) else None
             effect = block_effect(statement, result.get("tag") or "")
             parameters.update(self.state.take_tag(effect))
+            if statement is not None:
+                self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
             self.state.block.fail()
         return {**response, "parameters": parameters}
