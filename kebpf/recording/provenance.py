@@ -15,6 +15,7 @@ from typing import Any
 
 from kebpf.protocols.base import Document
 from kebpf.recording import times
+from kebpf.recording.durations import find_durations
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Strength
 from kebpf.recording.origins import (
@@ -91,6 +92,7 @@ class Provenance:
             self._take_inputs(answer_view, origins, window, made.end_ns)
         message = _Message(origins, window, window.end_ns, window.end_ns)
         result.response = self._settle_tree(response_view, message, result.strength)
+        _add_durations(response_view, result)
         return result
 
     def settle_call(
@@ -246,6 +248,14 @@ class Provenance:
             self._generated.add(f"s {int(keys[0][3:]) // 1_000_000}", class_name)
         elif keys[0].startswith("ms "):
             self._generated.add(f"s {int(keys[0][3:]) // 1000}", class_name)
+
+
+def _add_durations(response_view: Any, result: CaseProvenance) -> None:
+    for path, template in find_durations(response_view).items():
+        if path not in result.response:
+            result.response[path] = template
+            result.strength.by_class += 1
+            result.strength.exact -= 1
 
 
 def _is_loose(placeholder: tuple[int, int, str]) -> bool:
