@@ -34,9 +34,9 @@ ESCAPES = {
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
 }
-# What is red without a mistake, and why.
+# What may be red without a mistake, and why; this one depends on the second it was recorded in.
 FALSE_ALARMS = {
-    "expiry_in_seconds_moved": "a number of seconds outside the window is no time with an offset",
+    "expiry_in_seconds_moved": "two cases' equal numbers of seconds are bound as if one value",
 }
 
 
@@ -114,7 +114,7 @@ def test_unchanged_is_green(recording: str, stand: Stand) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=True))
+        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=False))
         for name, reason in FALSE_ALARMS.items()
     ],
 )
