@@ -4,9 +4,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=KEBPF_REQUIRE_KERNEL,KEBPF_RUNTIMES,KEBPF_STRANGERS)
 PYTEST_ARGS ?=
+MUTANTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test runtimes strangers mutants lint format bench docs install uninstall clean
+.PHONY: help setup packages demo test runtimes strangers mutants lint format bench docs install uninstall clean fidelity
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ runtimes: setup ## Record and replay real programs of all runtimes (KEBPF_RUNTIM
 
 strangers: setup ## Record, replay and change services kebpf does not know (KEBPF_STRANGERS="name …" for some)
 	$(SUDO) KEBPF_STRANGERS="$(or $(KEBPF_STRANGERS),all)" $(BIN)/python -m pytest tests/e2e/test_strangers.py $(PYTEST_ARGS)
+
+fidelity: setup ## Record every application in a crowd, replay it in all orders (FIDELITY="name … --runs N")
+	$(SUDO) $(BIN)/python -m tests.e2e.fidelity $(FIDELITY)
 
 lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ from pathlib import Path
 
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
+DEFAULT_RUNS = 3
+MOST_RUNS = 100
 DEFAULT_RING_SIZE = 4
 DEFAULT_BACKLOG = 64
 LEAST_BACKLOG = 4
@@ -73,6 +75,21 @@ class TestOptions:
     noise: list[str] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
+
+
+@dataclass(slots=True)
+class VerifyOptions:
+    """``runs`` are those of a round; the rest is as in `TestOptions`."""
+
+    test_sets: list[Path]
+    command: str | list[str]
+    runs: int = DEFAULT_RUNS
+    delay: float = 0.0
+    timeout: float = DEFAULT_TIMEOUT
+    user: str | None = None
+    noise: list[str] = field(default_factory=list)
+    verbose: bool = False
+    as_json: bool = False
 
 
 @dataclass(slots=True)

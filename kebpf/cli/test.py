@@ -32,11 +32,11 @@ def run_test(options: TestOptions, out: TextIO) -> int:
     from kebpf.cli.environment import make_environment
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     return run_in(make_environment(options.noise), options, out)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
     """Ends a run as Ctrl-C does: a CI job that is cancelled leaves nothing behind either."""
     signal.raise_signal(signal.SIGINT)
 
@@ -44,7 +44,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
     """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
     try:
-        run_options = _make_run_options(options)
+        run_options = make_run_options(options)
         test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
         if not options.cases:
             check_cases(test_sets)
@@ -72,7 +72,7 @@ def name_set(path: Path) -> str:
     return path.name if path.parent == RECORDINGS_FOLDER else str(path)
 
 
-def _make_run_options(options: TestOptions) -> RunOptions:
+def make_run_options(options: TestOptions) -> RunOptions:
     """Raises `InvokerError` for a user that is not there or that we may not become."""
     return RunOptions(
         command=options.command,

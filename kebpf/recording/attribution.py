@@ -169,7 +169,8 @@ class Attributor:
         claims = {id(found): found for found in map(self._by_own_thread, members) if found}
         allowed = self._common_candidates(members)
         if not allowed:
-            self._checkouts.refute(call)
+            if any(member.candidates for member in members):  # else it was begun for no request
+                self._checkouts.refute(call)
             return None
         if claims:
             only = next(iter(claims.values()))

@@ -46,13 +46,16 @@ def write_middle(case: TestCase) -> str:
 def write_tail(case: TestCase) -> str:
     """The end of the file of a case: what another recording of it may have otherwise."""
     timing = case.timing
-    return _write(
-        {
-            "calls": case.calls,
-            "order": case.order,
-            "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
-        }
-    )
+    tree: dict[str, Any] = {
+        "calls": case.calls,
+        "order": case.order,
+        "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
+    }
+    if case.verified:
+        tree["verified"] = case.verified
+    if case.set_apart is not None:
+        tree["set_apart"] = case.set_apart
+    return _write(tree)
 
 
 def read_case(text: str | bytes) -> TestCase:
@@ -127,6 +130,8 @@ def _case_of_tree(tree: dict[str, Any]) -> TestCase:
         calls=[str(name) for name in tree.get("calls") or []],
         generated={str(path): str(kind) for path, kind in (tree.get("generated") or {}).items()},
         strength=Strength(**{str(key): int(value) for key, value in strength.items()}),
+        verified=[dict(entry) for entry in tree.get("verified") or []],
+        set_apart=None if tree.get("set_apart") is None else str(tree["set_apart"]),
     )
 
 

@@ -9,6 +9,7 @@ from kebpf.recording.model import FORMAT_VERSION, Losses, Manifest
 from kebpf.recording.yamltext import dump_yaml, load_yaml
 
 _REQUIRED = ("name", "version", "test_cases", "mocks")
+_WHEN_VERIFIED = ("set_apart", "verified")
 
 
 class NewerVersionError(ValueError):
@@ -18,6 +19,9 @@ class NewerVersionError(ValueError):
 def write_manifest(manifest: Manifest) -> str:
     """The file of a manifest, the version first."""
     tree = asdict(manifest)
+    for key in _WHEN_VERIFIED:
+        if not tree[key]:
+            del tree[key]
     return dump_yaml({"version": tree.pop("version")} | tree)
 
 

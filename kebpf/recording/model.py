@@ -129,7 +129,8 @@ class TestCase:
     """A recorded inbound exchange to send again.
 
     ``generated`` is as in `Mock`, with paths into ``view(response)``; ``calls`` names its mocks
-    in the order they were made; ``order`` is its place in the recording, from 1.
+    in the order they were made; ``order`` is its place in the recording, from 1.  ``verified``
+    says which classes verification found, and how; ``set_apart`` why the case is not run.
     """
 
     __test__ = False
@@ -144,6 +145,8 @@ class TestCase:
     calls: list[str] = field(default_factory=list)
     generated: dict[str, str] = field(default_factory=dict)
     strength: Strength = field(default_factory=Strength)
+    verified: list[dict[str, Any]] = field(default_factory=list)
+    set_apart: str | None = None
 
 
 @dataclass(slots=True)
@@ -178,5 +181,7 @@ class Manifest:
     captured_bytes: int = 0
     seconds: float = 0.0
     losses: Losses = field(default_factory=Losses)
+    set_apart: dict[str, str] = field(default_factory=dict)  # case that is not run → why
+    verified: dict[str, Any] = field(default_factory=dict)  # what the last verification did
     version: int = FORMAT_VERSION
     extra: dict[str, Any] = field(default_factory=dict)

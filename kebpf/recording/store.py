@@ -12,7 +12,7 @@ from kebpf.recording.errors import TestSetError
 from kebpf.recording.manifestfile import NewerVersionError, read_manifest
 from kebpf.recording.mockfile import MockFileError, iter_offsets, read_mock
 from kebpf.recording.model import FORMAT_VERSION, Manifest, Mock, TestCase
-from kebpf.recording.writer import MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
+from kebpf.recording.writer import APART_NAME, MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
 from kebpf.recording.yamltext import YamlError
 
 __all__ = ["TestSet", "TestSetError", "TestSetWriter"]
@@ -39,9 +39,22 @@ class TestSet:
         return test_set
 
     def cases(self) -> list[TestCase]:
-        """All test cases in the order of the recording.  Raises ``TestSetError``."""
-        cases: dict[str, TestCase] = {}
-        for path in self._case_paths():
+        """All test cases in the order of the recording.  Raises ``TestSetError``.
+
+        Those that were set apart are not among them.
+        """
+        return [case for _, case in self.files() if case.set_apart is None]
+
+    def apart(self) -> list[TestCase]:
+        """The test cases that were set apart, in the same order.  Raises ``TestSetError``."""
+        if not self.manifest.set_apart:
+            return []
+        return [case for _, case in self.files() if case.set_apart is not None]
+
+    def files(self) -> list[tuple[Path, TestCase]]:
+        """The same with their files, those that were set apart too.  Raises ``TestSetError``."""
+        cases: dict[str, tuple[Path, TestCase]] = {}
+        for path in [*self._case_paths(), *self._case_paths(APART_NAME)]:
             with _reading(path):
                 case = read_case(path.read_bytes())
             if case.name in cases:
@@ -49,8 +62,10 @@ class TestSet:
                     f"{path}: another file of the set has the name {case.name!r} too; "
                     "give one of them another name"
                 )
-            cases[case.name] = case
-        return sorted(cases.values(), key=lambda case: (case.order, case.name))
+            is_apart = path.parent.name == APART_NAME
+            case.set_apart = (case.set_apart or "for a reason not said") if is_apart else None
+            cases[case.name] = path, case
+        return sorted(cases.values(), key=lambda pair: (pair[1].order, pair[1].name))
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Every mock with its offset, in the order of the file.  Raises ``TestSetError``."""
@@ -73,14 +88,16 @@ class TestSet:
     def _mocks_path(self) -> Path:
         return self.folder / MOCKS_NAME
 
-    def _case_paths(self) -> list[Path]:
-        return sorted((self.folder / TESTS_NAME).glob("*.yaml"))
+    def _case_paths(self, folder: str = TESTS_NAME) -> list[Path]:
+        return sorted((self.folder / folder).glob("*.yaml"))
 
     def _check_counts(self) -> None:
         with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
             mocks = sum(1 for _ in iter_offsets(file))
         self._compare_count("test cases", self.manifest.test_cases, len(self._case_paths()))
         self._compare_count("mocks", self.manifest.mocks, mocks)
+        apart = self._case_paths(APART_NAME)
+        self._compare_count("set apart", len(self.manifest.set_apart), len(apart))
 
     def _compare_count(self, what: str, expected: int, actual: int) -> None:
         if expected != actual:

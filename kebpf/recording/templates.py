@@ -8,6 +8,7 @@ Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, `
 ``time:FORMAT`` with an optional ``@+3600`` (seconds it lies beside the window).
 Two prefixes say how a time-carrying value is checked: ``seen:`` was made earlier, so only its
 binding counts; ``either:`` is as likely an echo of an input as the time of the call.
+The classes of `loose`, which verification finds, are not bound.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from kebpf.recording import ids, times, wrapping
+from kebpf.recording import clocks, ids, times, wrapping
+from kebpf.recording.loose import is_loose_class, loose_pattern
 from kebpf.recording.times import Window
 
 _FIXED_PATTERNS = {
@@ -68,6 +70,8 @@ def class_pattern(class_name: str) -> str:
         digit = "[0-9a-fA-F]"
         third = f"{name[4:] or digit}{digit}{{3}}"
         return f"{digit}{{8}}-{digit}{{4}}-{third}-{digit}{{4}}-{digit}{{12}}"
+    if is_loose_class(name):
+        return loose_pattern(name)
     charset, _, size = name.partition(":")
     if charset not in _CHARSETS or not size.isdigit():
         raise ValueError(f"unknown value class {class_name!r}")
@@ -76,7 +80,7 @@ def class_pattern(class_name: str) -> str:
 
 def matches_class(text: str, class_name: str, window: Window | None) -> bool:
     """Whether a text is of a class and, where it carries a time, made within the window."""
-    if re.fullmatch(class_pattern(class_name), text, re.ASCII) is None:
+    if re.fullmatch(class_pattern(class_name), text, re.ASCII | re.DOTALL) is None:
         return False
     if class_name.startswith("seen:") or window is None:
         return True
@@ -88,6 +92,8 @@ def _is_made_within(text: str, name: str, window: Window) -> bool:
         format_, shift = split_time_class(name)
         value = times.parse_in_format(text, format_)
         return value is not None and times.is_in_shifted(value, shift, window)
+    if name.startswith("clock:"):
+        return clocks.is_clock_within(text, name.removeprefix("clock:"), window)
     if name in ("uuid1", "uuid6", "uuid7"):
         return window.holds(ids.read_uuid_time(text), 1_000_000)
     if name == "ulid":
@@ -127,6 +133,15 @@ def match_template(template: str, text: str) -> list[tuple[str, str]] | None:
     pattern, classes = _compile_template(template)
     match = pattern.fullmatch(text)
     return None if match is None else list(zip(classes, match.groups(), strict=True))
+
+
+def placeholder_spans(template: str, text: str) -> list[tuple[int, int, str]]:
+    """``(start, end, class)`` of each placeholder in a text; none if it does not follow."""
+    pattern, classes = _compile_template(template)
+    match = pattern.fullmatch(text)
+    if match is None:
+        return []
+    return [(*match.span(number), name) for number, name in enumerate(classes, 1)]
 
 
 def write_template(text: str, placeholders: Iterable[tuple[int, int, str]]) -> str:

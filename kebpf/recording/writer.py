@@ -20,14 +20,16 @@ from kebpf.recording.model import Manifest, Mock, TestCase
 
 MANIFEST_NAME = "test-set.yaml"
 TESTS_NAME = "tests"
+APART_NAME = "set-apart"
 MOCKS_NAME = "mocks.msgpack"
-_FILE_MODE = 0o600
-_FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
 
 Owner = tuple[int, int]
 
 
-def _explain(error: OSError, doing: str) -> TestSetError:
+def explain_writing(error: OSError, doing: str) -> TestSetError:
+    """A sentence on what stands in the way, and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TestSetError(f"{doing}: the disk is full; free some space or choose another folder")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -147,7 +149,7 @@ class TestSetWriter:
             yield
         except OSError as error:
             self.abort()
-            raise _explain(error, self._doing) from error
+            raise explain_writing(error, self._doing) from error
         except TestSetError:
             self.abort()
             raise
@@ -164,11 +166,11 @@ class TestSetWriter:
         self._mocks = self._create(self._temporary / MOCKS_NAME)
 
     def _make_folder(self, path: Path) -> None:
-        path.mkdir(mode=_FOLDER_MODE)
+        path.mkdir(mode=FOLDER_MODE)
         self._own(path)
 
     def _create(self, path: Path) -> BinaryIO:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         self._own(path)
         return os.fdopen(descriptor, "wb")
 

@@ -13,7 +13,7 @@ from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.strays import Stray, list_differences, name_some
-from kebpf.replay.transactions import Ending, is_opening, read_ending
+from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
 
 MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 MOST_REASON = 400  # characters of a miss's one line
@@ -38,7 +38,9 @@ class Book(Protocol):
     def respond(self, item: Recorded) -> Document | None: ...
     def mark_used(self, item: Recorded) -> None: ...
     def note_stray(self, stray: Stray) -> None: ...
-    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None: ...
+    def note_ending(
+        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str], /
+    ) -> None: ...
     def note_answer(self) -> None: ...
     def count_miss(self, call: Call, miss: Miss) -> None: ...
     def name_of_case(self) -> str | None: ...
@@ -52,6 +54,7 @@ class DestinationAnswers:
         self._endpoint = endpoint
         self._protocol = protocol
         self._served: deque[int] = deque(maxlen=MOST_SERVED)  # since the transaction began
+        self._steps: deque[str] = deque(maxlen=MOST_SERVED)
         self._has_strays = False
 
     def answer(self, request: Document) -> Document | Miss:
@@ -89,14 +92,18 @@ class DestinationAnswers:
         return self._book.respond(item)
 
     def _follow(self, request: Document) -> None:
-        """A transaction begins or ends, or neither."""
-        verb = read_ending(request)
+        """A transaction begins, is undone in part or ends, or none of these."""
+        verb, step = read_ending(request), read_step(request)
         if verb is not None:
             ending = self._protocol, str(self._endpoint), verb
-            self._book.note_ending(ending, list(self._served), self._has_strays)
+            served, steps = list(self._served), list(self._steps)
+            self._book.note_ending(ending, served, self._has_strays, steps)
         if verb is not None or is_opening(request):
             self._served.clear()
+            self._steps.clear()
             self._has_strays = False
+        if step is not None:
+            self._steps.append(step)
 
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
@@ -106,7 +113,8 @@ class DestinationAnswers:
             return None
         results = mock.response.get("results") or [{}]
         types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
-        return {"columns": results[0].get("columns"), "parameter_types": types}
+        columns, copy = results[0].get("columns"), results[0].get("copy")
+        return {"columns": columns, "parameter_types": types, "copy": copy}
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)

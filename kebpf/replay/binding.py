@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from kebpf.recording import times
+from kebpf.recording.loose import is_loose_class, takes_any_number
 from kebpf.recording.templates import (
     is_time_class,
     match_template,
@@ -39,14 +40,23 @@ def pair_tokens(template: str, recorded: Any, actual: Any) -> list[Pair] | None:
 
     Raises ``ValueError`` for a class name that is not known.
     """
+    if isinstance(recorded, bool) and isinstance(actual, bool):
+        return [] if template == "{boolean}" else None
     recorded_text, actual_text = text_of(recorded), text_of(actual)
-    if type(recorded) is not type(actual) or recorded_text is None or actual_text is None:
+    if recorded_text is None or actual_text is None:
+        return None
+    if type(recorded) is not type(actual) and not _are_numbers(template, recorded, actual):
         return None
     expected = match_template(template, recorded_text)
     found = match_template(template, actual_text)
     if expected is None or found is None:
         return None
     return [(name, old, new) for (name, old), (_, new) in zip(expected, found, strict=True)]
+
+
+def _are_numbers(template: str, recorded: Any, actual: Any) -> bool:
+    are_numbers = isinstance(recorded, int | float) and isinstance(actual, int | float)
+    return are_numbers and takes_any_number(template)
 
 
 class Bindings:
@@ -98,12 +108,18 @@ class Bindings:
         forward: dict[str, str] = {}
         backward: dict[str, str] = {}
         fits_alone = all(
-            self._fits_time(pair, window)
+            self._fits_loose(pair, window)
+            if is_loose_class(pair[0])
+            else self._fits_time(pair, window)
             if is_time_class(pair[0])
             else self._fits_id(pair, window, forward, backward)
             for pair in pairs
         )
         return fits_alone and keep_step(pairs, window)
+
+    def _fits_loose(self, pair: Pair, window: Window | None) -> bool:
+        class_name, _recorded, actual = pair
+        return matches_class(actual, class_name, window)
 
     def _fits_id(
         self, pair: Pair, window: Window | None, forward: dict[str, str], backward: dict[str, str]
@@ -147,7 +163,9 @@ class Bindings:
         return found is not None and any(_is_same_instant(found, one) for one in expected)
 
     def _take(self, class_name: str, recorded: str, actual: str) -> None:
-        if class_name.startswith("either:") or class_name.split(" ")[0] in PACKED:
+        if class_name.startswith("either:") or is_loose_class(class_name):
+            return
+        if class_name.split(" ")[0] in PACKED:
             return
         if not is_time_class(class_name):
             if class_name.startswith("seen:") and actual == recorded:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from kebpf.recording.loose import PERMUTATION
 from kebpf.recording.model import Strength, TestCase
 from kebpf.recording.templates import is_time_class
 from kebpf.recording.times import Window
@@ -22,6 +23,7 @@ from kebpf.replay.clock import keep_step
 from kebpf.replay.content import compare_bytes, compare_lines
 from kebpf.replay.events import Mismatch
 from kebpf.replay.headers import BODY_HEADERS, FRAMING_HEADERS, Header, group_headers
+from kebpf.replay.permutation import align, escape, fingerprint
 
 _HEADER_LISTS = ("headers", "trailers")
 
@@ -122,18 +124,21 @@ class _Comparison:
     ) -> None:
         translated = {self._bindings.to_actual(key): key for key in expected}
         for key, old_key in translated.items():
-            old_path = f"{recorded_path}/{_escape(old_key)}"
+            old_path = f"{recorded_path}/{escape(old_key)}"
             if key in actual:
-                self._compare(expected[old_key], actual[key], f"{path}/{_escape(key)}", old_path)
+                self._compare(expected[old_key], actual[key], f"{path}/{escape(key)}", old_path)
             else:
-                self._note_missing(f"{path}/{_escape(key)}", expected[old_key], old_path)
+                self._note_missing(f"{path}/{escape(key)}", expected[old_key], old_path)
         for key in actual:
             if key not in translated:
-                self._note_extra(f"{path}/{_escape(key)}", actual[key])
+                self._note_extra(f"{path}/{escape(key)}", actual[key])
 
     def _compare_arrays(
         self, expected: Sequence[Any], actual: Sequence[Any], path: str, recorded_path: str
     ) -> None:
+        if self._templates.get(recorded_path) == PERMUTATION:
+            self._compare_permuted(expected, actual, path, recorded_path)
+            return
         if self._is_permutation(expected, actual):
             self._strength.exact += _count_scalars(expected)
             shown = self._bindings.to_actual(expected)
@@ -148,11 +153,26 @@ class _Comparison:
             else:
                 self._compare(expected[index], actual[index], step, place)
 
+    def _compare_permuted(
+        self, expected: Sequence[Any], actual: Sequence[Any], path: str, recorded_path: str
+    ) -> None:
+        pairs = align(
+            expected, actual, recorded_path, self._templates, self._bindings, self._window
+        )
+        for old, new in pairs:
+            place = f"{recorded_path}/{old}"
+            self._compare(expected[old], actual[new], f"{path}/{new}", place)
+        olds, news = {old for old, _ in pairs}, {new for _, new in pairs}
+        for old in (index for index in range(len(expected)) if index not in olds):
+            self._note_missing(f"{path}/{old}", expected[old], f"{recorded_path}/{old}")
+        for new in (index for index in range(len(actual)) if index not in news):
+            self._note_extra(f"{path}/{new}", actual[new])
+
     def _is_permutation(self, expected: Sequence[Any], actual: Sequence[Any]) -> bool:
         if len(expected) != len(actual) or len(expected) < 2:
             return False
-        old = [_fingerprint(self._bindings.to_actual(item)) for item in expected]
-        new = [_fingerprint(item) for item in actual]
+        old = [fingerprint(self._bindings.to_actual(item)) for item in expected]
+        new = [fingerprint(item) for item in actual]
         return old != new and Counter(old) == Counter(new)
 
     def _compare_generated(self, path: str, place: str, expected: Any, actual: Any) -> None:
@@ -227,17 +247,3 @@ def _are_lines(expected: Any, actual: Any) -> bool:
 
 def _count_scalars(tree: Any) -> int:
     return sum(1 for _ in walk_scalars(tree))
-
-
-def _fingerprint(tree: Any) -> str:
-    """Equal for trees equal in types and values, whatever the order of keys."""
-    if isinstance(tree, dict):
-        items = sorted((repr(key), _fingerprint(value)) for key, value in tree.items())
-        return "{" + ",".join(f"{key}:{value}" for key, value in items) + "}"
-    if isinstance(tree, list | tuple):
-        return "[" + ",".join(map(_fingerprint, tree)) + "]"
-    return f"{type(tree).__name__}:{tree!r}"
-
-
-def _escape(key: Any) -> str:
-    return str(key).replace("~", "~0").replace("/", "~1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -115,7 +115,9 @@ class MockIndex:
         test_set: MockSource,
         get_spec: Callable[[str], ProtocolSpec],
         watch: Callable[[Mock], None] | None = None,
+        set_apart: Collection[str] = (),
     ) -> None:
+        self._set_apart = frozenset(set_apart)
         self._test_set = test_set
         self._get_spec = get_spec
         self._offsets = array("q")
@@ -124,6 +126,7 @@ class MockIndex:
         self.startup = Group()
         self.undecided = Group()  # calls that several cases, or left-out requests, may have made
         self.background = Group()
+        self.spare = Group()  # calls of cases that were set apart: who makes them now is not known
         self.outside = array("I")  # ordinals of the start-up and background tiers
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
@@ -172,6 +175,10 @@ class MockIndex:
 
     def _add_to_case(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         self.anywhere.add(ordinal, mock, leaves, key)
+        owners = [mock.case] if mock.case is not None else mock.candidates
+        if owners and self._set_apart.issuperset(owners):
+            self.spare.add(ordinal, mock, leaves, key)
+            return
         if mock.case is not None:
             self._own.add(_name_key(mock.case), ordinal)
             return

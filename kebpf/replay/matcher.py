@@ -11,7 +11,7 @@ made is answered as there, so that the application goes on, and reported as extr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -50,8 +50,9 @@ def _open_window(start_ns: int) -> Window:
 class Matcher:
     """Answers the calls of one run of one test set and keeps account of them.
 
-    ``case_names`` are the cases of the run in their order.  ``watch``, if set, is shown every
-    mock while the set is read; ``on_call`` is called after each answered call.
+    ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
+    not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
+    set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class Matcher:
         get_spec: Callable[[str], ProtocolSpec] = get_protocol,
         case_names: Sequence[str] = (),
         watch: Callable[[Mock], None] | None = None,
+        set_apart: Collection[str] = (),
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec, watch)
+        self.index = MockIndex(test_set, get_spec, watch, set_apart)
         self._assignments = Assignments(self.index.load)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
@@ -192,9 +194,11 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(self, ending: Ending, served: list[int], has_strays: bool) -> None:
+    def note_ending(
+        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
+    ) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays)
+        self._current.transactions.note(ending, served, has_strays, steps)
 
     def _is_sometimes(self, first: Recorded, second: Recorded) -> bool:
         """Whether some other case recorded calls of two operations in this order."""
@@ -221,7 +225,11 @@ class Matcher:
             item = self._first(current.shared_group, call, self._is_unused, current.shared)
         if item is None:
             item = self._first(current.possible_group, call, self._is_unused, current.possible)
-        return item or self._change_places(call) or self._find_outside(call)
+        if item is None:
+            item = self._change_places(call)
+        if item is None:
+            item = self._first(self.index.spare, call, self._is_unused)
+        return item or self._find_outside(call)
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""

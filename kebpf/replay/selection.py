@@ -21,6 +21,13 @@ class SelectedSet:
     cases: list[TestCase]
 
     @property
+    def set_apart(self) -> dict[str, str]:
+        """The cases that are kept but not run, with the reason."""
+        running = {case.name for case in self.cases}
+        everything = self.recorded.manifest.set_apart
+        return {name: why for name, why in everything.items() if name not in running}
+
+    @property
     def needed_ports(self) -> list[int]:
         """The ports the cases were served on, in the order in which they come up."""
         ports = (case.endpoint.port for case in self.cases if case.endpoint.transport == "tcp")
@@ -28,8 +35,13 @@ class SelectedSet:
 
 
 def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> SelectedSet:
-    """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order."""
+    """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order.
+
+    One that was set apart is run only if a pattern is its very name.
+    """
     cases = [case for case in recorded.cases() if _is_wanted(case.name, patterns)]
+    if patterns:
+        cases += [case for case in recorded.apart() if case.name in patterns]
     return SelectedSet(name, recorded, sorted(cases, key=lambda case: case.order))
 
 

@@ -127,6 +127,7 @@ class SetRun:
             protocols.__getitem__,
             [case.name for case in self.selected.cases],
             routes.add,
+            self.selected.set_apart,
         )
         self._matcher = matcher
         steering = self._environment.make_steering()

@@ -93,6 +93,9 @@ class Recorded(Protocol):
     def cases(self) -> Iterable[TestCase]:
         """Its test cases."""
 
+    def apart(self) -> Iterable[TestCase]:
+        """Those that were set apart: kept, not run."""
+
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Its mocks, one by one, each with its offset."""
 

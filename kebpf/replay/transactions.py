@@ -10,7 +10,7 @@ served no such call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kebpf.protocols.base import Document
@@ -26,6 +26,7 @@ _VERBS = {
     "ABORT": "ROLLBACK",
 }
 _OPENING = ("BEGIN", "START")
+_EMPTY_WORDS = ("WORK", "TRANSACTION")
 _CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
@@ -44,6 +45,20 @@ def read_ending(request: Document) -> str | None:
     return _VERBS.get(words[0])
 
 
+def read_step(request: Document) -> str | None:
+    """What else a request says of its transaction: its modes, or that a part is undone.
+
+    A savepoint's name is the connection's own affair; a plain ``BEGIN`` says nothing that the
+    end does not.
+    """
+    words = _words(request)
+    if words and words[0] in _OPENING:
+        modes = [word for word in words[1:] if word not in _EMPTY_WORDS]
+        return " ".join(["BEGIN", *modes]) if modes else None
+    is_partial = bool(words) and words[0] in _VERBS and "TO" in words
+    return "ROLLBACK TO SAVEPOINT" if is_partial else None
+
+
 def is_opening(request: Document) -> bool:
     """Whether the request begins a transaction."""
     words = _words(request)
@@ -52,11 +67,22 @@ def is_opening(request: Document) -> bool:
 
 @dataclass(slots=True)
 class Transaction:
-    """The calls of a case in one transaction, in their order; the ``ending`` if it is certain."""
+    """The calls of a case in one transaction, in their order; the ``ending`` if it is certain.
+
+    ``steps`` are the other statements about it, as `read_step` names them.
+    """
 
     items: list[Recorded] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     is_opened: bool = False
     ending: Ending | None = None
+
+    def list_asserted(self) -> list[Ending]:
+        """The ending and the steps, if the end is certain."""
+        if self.ending is None:
+            return []
+        protocol, destination, _verb = self.ending
+        return [*((protocol, destination, step) for step in self.steps), self.ending]
 
 
 def find_transactions(own: Iterable[Recorded], session: Iterable[Recorded]) -> list[Transaction]:
@@ -89,8 +115,11 @@ def _split(line: Iterable[tuple[Recorded, bool]]) -> Iterator[Transaction]:
                 current.ending = mock.protocol, str(mock.destination), verb
             yield current
             current = Transaction()
+            continue
         elif is_opening(mock.request):
             current = Transaction(is_opened=True)
+        step = read_step(mock.request) if is_session else None
+        current.steps += [step] if step is not None else []
 
 
 class Transactions:
@@ -99,17 +128,19 @@ class Transactions:
     def __init__(self, recorded: Iterable[Transaction] = ()) -> None:
         self._recorded = [one for one in recorded if one.ending is not None]
         self._of_call = {item.ordinal: one for one in self._recorded for item in one.items}
-        self._expected = Counter(one.ending for one in self._recorded if one.ending is not None)
+        self._expected = Counter(each for one in self._recorded for each in one.list_asserted())
         self._actual: Counter[Ending] = Counter()
         self._orders: list[list[int]] = []
 
-    def note(self, ending: Ending, served: list[int], has_strays: bool) -> None:
+    def note(
+        self, ending: Ending, served: list[int], has_strays: bool, steps: Sequence[str] = ()
+    ) -> None:
         """The application ended a transaction in which the ``served`` mocks answered its calls.
 
-        ``has_strays``: it made others in it that were not recorded.
+        ``has_strays``: it made others in it that were not recorded.  ``steps``: see `read_step`.
         """
         if has_strays or any(ordinal in self._of_call for ordinal in served):
-            self._actual[ending] += 1
+            self._actual.update(Transaction(steps=list(steps), ending=ending).list_asserted())
         self._orders.append(served)
 
     def pending(self) -> list[str]:
@@ -128,11 +159,32 @@ class Transactions:
             for order in self._orders
             if (pair := self._find_inversion(order, is_sometimes)) is not None
         ]
+        if self._expected == self._actual:
+            reordered += filter(None, map(self._find_split, self._recorded))
         if not self._expected:
             return reordered
         missing = list((self._expected - self._actual).elements())
         extra = list((self._actual - self._expected).elements())
         return [*reordered, *_pair_changed(missing, extra), *_list_rest(missing, extra)]
+
+    def _find_split(self, transaction: Transaction) -> CallFinding | None:
+        """Two calls of one recorded transaction of which one was committed without the other."""
+        if not transaction.is_opened:
+            return None
+        elsewhere = {
+            shape_of(item)
+            for other in self._recorded
+            if other is not transaction
+            for item in other.items
+        }  # calls of these may have changed places
+        items = {i.ordinal: i for i in transaction.items if shape_of(i) not in elsewhere}
+        parts = [[items[at] for at in order if at in items] for order in self._orders]
+        first, *others = [part for part in parts if part] or [[]]
+        for other in others:
+            if not (is_read(first[-1]) or is_read(other[0])):
+                note = "in two transactions; recorded in one"
+                return _describe_pair(other[0], first[-1], "behind the end of", note)
+        return None
 
     def _find_inversion(
         self, order: list[int], is_sometimes: Callable[[Recorded, Recorded], bool]
@@ -177,6 +229,11 @@ def is_read(item: Recorded) -> bool:
 
 
 def _describe_order(first: Recorded, second: Recorded) -> CallFinding:
+    note = "in one transaction; recorded the other way round"
+    return _describe_pair(first, second, "before", note)
+
+
+def _describe_pair(first: Recorded, second: Recorded, how: str, note: str) -> CallFinding:
     mock = first.mock
     return CallFinding(
         "reordered",
@@ -185,8 +242,8 @@ def _describe_order(first: Recorded, second: Recorded) -> CallFinding:
         first.description,
         nearest=second.description,
         mock=mock.name,
-        operation=f"{shape_of(first)} before {shape_of(second)}",
-        note="in one transaction; recorded the other way round",
+        operation=f"{shape_of(first)} {how} {shape_of(second)}",
+        note=note,
     )
 
 

@@ -80,16 +80,24 @@ class TestRun:
 
 def run_shop_test(services: Services, path: Path, report: Path, bug: str = "") -> TestRun:
     """Tests the shop, with a regression if named, against a recording of it."""
-    command = [*find_kebpf(), "test", "-c", services.shop_command, str(path), "--json", str(report)]
-    test = Process(
-        "kebpf test",
-        command,
-        environment=with_sources({**services.shop_environment, "SHOP_BUG": bug}),
-        folder=EXAMPLES,
-    )
+    words = ["-c", services.shop_command, str(path)]
+    environment = {**services.shop_environment, "SHOP_BUG": bug}
+    return run_kebpf_test(words, report, environment, EXAMPLES)
+
+
+def run_kebpf_test(
+    words: Sequence[str],
+    report: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+    seconds: float = TEST_SECONDS,
+) -> TestRun:
+    """``kebpf test`` with these words, in a folder; not longer than ``seconds``."""
+    command = [*find_kebpf(), "test", *words, "--json", str(report)]
+    test = Process("kebpf test", command, environment=with_sources(environment), folder=folder)
     try:
-        status = test.wait(TEST_SECONDS)
+        status = test.wait(seconds)
     finally:
         test.stop(signal.SIGINT)
-    events = [json.loads(line) for line in report.read_text().splitlines()]
-    return TestRun(status, events, "\n".join(test.lines))
+    lines = report.read_text().splitlines() if report.exists() else []
+    return TestRun(status, [json.loads(line) for line in lines], "\n".join(test.lines))

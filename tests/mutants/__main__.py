@@ -1,7 +1,8 @@
 """Mutates the applications, replays a recording against every mutant and prints the rate.
 
-``python -m tests.mutants`` (as root; `make mutants`) takes them all, writes RESULTS.md beside this
-file and exits with 1 if a mutant survived without a reason in survivors.toml.
+``python -m tests.mutants`` (as root; `make mutants`, which takes MUTANTS_ARGS) takes them all, or
+an even ``--sample``, writes RESULTS.md beside this file and exits with 1 if a mutant survived
+without a reason in survivors.toml.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def main() -> int:
     survivors = read_survivors()
     progress = Progress(WORK / "outcomes.jsonl")
     outcomes: list[Outcome] = []
-    notes: list[str] = []
+    notes = [f"A sample: {given.sample} of each application."] if given.sample else []
     began = time.monotonic()
     with exiting_on_signals():
         names = [name for name in NAMES if not given.app or name in given.app]
@@ -97,7 +98,7 @@ def main() -> int:
             print(notes[-1], flush=True)
     page = write_page(outcomes, survivors, notes)
     print(page.partition("## Survivors")[0])
-    if not (given.app or given.only or given.sample):
+    if not (given.app or given.only):
         RESULTS.write_text(page)
     print(f"{time.monotonic() - began:.0f} s")
     return settle(outcomes, survivors)

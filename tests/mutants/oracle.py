@@ -16,9 +16,10 @@ LONG_TOKEN = 16  # characters: equal ones are the same value, not chance
 _TOKEN = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?"
     r"|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
-    r"|W/\"[^\"]+\"|\w+(?:[-.]\w+)*|\s+|.",
+    r"|W/\"[^\"]+\"|[\w-]{32,}|\w+(?:[-.]\w+)*|\s+|.",
     re.DOTALL,
 )
+_UPKEEP = re.compile(r"(sql|LOG statement:) (DEALLOCATE|DISCARD) ")  # of a pool's connections
 _CLASSES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -52,7 +53,7 @@ def trace(application: Application, folder: Path) -> Trace:
         finally:
             process.stop()
     lines = [line for text in answers for line in text.split("\n")]
-    return Trace(began_s, [*lines, *calls])
+    return Trace(began_s, [*lines, *(call for call in calls if _UPKEEP.match(call) is None)])
 
 
 class Oracle:
@@ -88,8 +89,9 @@ class Oracle:
                 if (number, place) in self._free:
                     is_same = self._is_alike(old, new, seen.began_s)
                     if _is_unique(old):
-                        names = forward.setdefault(old, new), backward.setdefault(new, old)
-                        is_same = is_same and names == (new, old)
+                        one, other = _name(old), _name(new)
+                        names = forward.setdefault(one, other), backward.setdefault(other, one)
+                        is_same = is_same and names == (other, one)
                 if not is_same:
                     return f"{self._one.lines[number]!r} became {text!r}"
         return None
@@ -124,6 +126,12 @@ class Oracle:
         ]
         is_long = max(len(old), len(new)) >= LONG_TOKEN
         return classes[0] == classes[1] and (not is_long or len(old) == len(new))
+
+
+def _name(token: str) -> str:
+    """The same for a time however it is written."""
+    at_s = _read_time(token)
+    return token if at_s is None else f"{at_s:.6f}"
 
 
 def _is_unique(token: str) -> bool:

@@ -128,6 +128,9 @@ class _Finder:
     # statements
 
     def _edit_statement(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.Assign) and _is_switch(node.targets[0]):
+            self._skipped.update(map(id, ast.walk(node)))
+            return
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             self._skip_annotations(node)
             self._edit_variables(node)

@@ -40,6 +40,17 @@ def test_differences_are_seen(lines: list[str]) -> None:
     assert ORACLE.find_difference(Trace(BEGAN, lines)) is not None
 
 
+def test_a_time_is_one_however_it_is_written() -> None:
+    """The answer's and the statement's."""
+
+    def make(first: str, second: str) -> Trace:
+        return Trace(BEGAN, [f"2023-11-14T22:13:{first}Z", f"'2023-11-14 22:13:{second}+00'"])
+
+    oracle = Oracle(make("21.500001", "21.500001"), make("21.600001", "21.600001"))
+    assert oracle.find_difference(make("21.700001", "21.700001")) is None
+    assert oracle.find_difference(make("21.700001", "21.700002")) is not None
+
+
 def test_a_value_that_is_no_longer_new_is_seen() -> None:
     assert ORACLE.find_frozen(make_trace(ONE), make_trace(THREE, "2023-11-14T22:13:22.1Z")) is None
     assert ORACLE.find_frozen(make_trace(ONE), make_trace(ONE)) is not None

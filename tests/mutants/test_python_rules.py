@@ -85,6 +85,7 @@ def test_operator(operator: str, source: str, expected: list[str]) -> None:
         "a: Literal['b']",
         "if has_bug('a'):\n    b(1)\n",
         "if BUG == 'a':\n    b(1)\n",
+        "BUG = a.b.get('c')",
     ],
 )
 def test_what_nobody_can_notice_stays(source: str) -> None:

@@ -154,6 +154,22 @@ def test_a_transaction_shared_by_requests_tells_nothing() -> None:
     assert writer.target_of("d") is None
 
 
+def test_a_transaction_of_no_request_says_nothing_of_others() -> None:
+    """One at start-up, say: a COMMIT after it still belongs to its transaction's request."""
+    writer, _ = record(
+        [
+            call("BEGIN", 2, 2, is_session=True, transaction=1),
+            call("version", 3, 4, transaction=1),
+            call("COMMIT", 5, 5, is_session=True, transaction=1),
+            serve("/a", 10, 50),
+            call("one", 20, 21, transaction=2),
+            call("END", 30, 31, is_session=True, transaction=2),
+        ]
+    )
+    assert writer.mock_of("COMMIT").case is None
+    assert found(writer, "END") == ("/a", Evidence.CHECKOUT)
+
+
 def test_a_learned_pool_checkout_binds_calls_together() -> None:
     """The pool resets a connection when it comes back; handovers have shown that."""
     exchanges: list[RecordedExchange] = []

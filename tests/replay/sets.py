@@ -81,10 +81,14 @@ class SetInMemory:
             command=[],
             executable="",
             ports=list(ports),
+            set_apart={one.name: one.set_apart for one in cases if one.set_apart is not None},
         )
 
     def cases(self) -> list[TestCase]:
-        return self._cases
+        return [case for case in self._cases if case.set_apart is None]
+
+    def apart(self) -> list[TestCase]:
+        return [case for case in self._cases if case.set_apart is not None]
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         return iter(enumerate(self._mocks))

@@ -342,8 +342,16 @@ class TestSession:
         )
         run = Run(warm, cold)
         described = run.session(kind="describe", sql="SELECT n")
-        assert described == {"columns": columns, "parameter_types": [23]}
+        assert described == {"columns": columns, "parameter_types": [23], "copy": None}
         assert run.session(kind="describe", sql="SELECT m") is None
+
+    def test_describe_says_that_data_is_to_come(self) -> None:
+        copy = {"direction": "in", "format": 0, "column_formats": [0]}
+        results = [{"columns": None, "rows": list[object](), "copy": copy}]
+        run = Run(make_mock("COPY t FROM STDIN", case="a", response={"results": results}))
+        described = run.session(kind="describe", sql="COPY t FROM STDIN")
+        assert described is not None
+        assert described["copy"] == copy
 
 
 class TestPeek:

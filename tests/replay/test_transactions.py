@@ -14,7 +14,8 @@ from .builders import RECORDED_NS, make_mock
 from .matching import Run
 
 STOCK, ORDER, ITEM = "SELECT stock", "INSERT orders", "INSERT items"
-SESSION = {"BEGIN", "COMMIT", "ROLLBACK", "ROLLBACK TO x"}
+MODES = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+SESSION = {"BEGIN", MODES, "COMMIT", "ROLLBACK", "ROLLBACK TO X", "ROLLBACK TO Y", "RELEASE X"}
 
 
 def record(*calls: str, case: str = "a", connection: int = 1, **changes: Any) -> list[Mock]:
@@ -70,7 +71,7 @@ def test_a_lost_commit_is_missing_and_a_second_one_extra(
 
 
 def test_weak_evidence_and_savepoints_assert_nothing() -> None:
-    run = Run(*record("BEGIN", ORDER, "ROLLBACK TO x", "COMMIT", evidence=Evidence.TIME))
+    run = Run(*record("BEGIN", ORDER, "ROLLBACK TO X", "COMMIT", evidence=Evidence.TIME))
     assert play(run, "BEGIN", ORDER, "ROLLBACK") == []
 
 
@@ -92,6 +93,38 @@ def test_the_end_of_a_transaction_that_was_not_recorded_is_extra() -> None:
     run = Run(*record("BEGIN", ORDER, "COMMIT"))
     calls = ("BEGIN", ORDER, "COMMIT", "BEGIN", "DROP x", "COMMIT")
     assert [finding.call for finding in play(run, *calls)] == ["DROP x []", "COMMIT"]
+
+
+@pytest.mark.parametrize(
+    ("undo", "kinds"), [("ROLLBACK TO X", []), ("ROLLBACK TO Y", []), ("RELEASE X", ["missing"])]
+)
+def test_a_lost_partial_rollback_is_missing(undo: str, kinds: list[str]) -> None:
+    run = Run(*record("BEGIN", ORDER, "ROLLBACK TO X", "COMMIT"))
+    assert [finding.kind for finding in play(run, "BEGIN", ORDER, undo, "COMMIT")] == kinds
+
+
+@pytest.mark.parametrize(
+    ("recorded", "made", "found"),
+    [
+        (MODES, MODES, []),
+        (MODES, "BEGIN", [("missing", MODES)]),
+        ("BEGIN", MODES, [("extra", MODES)]),
+    ],
+)
+def test_modes_of_a_transaction_are_asserted(
+    recorded: str, made: str, found: list[tuple[str, str]]
+) -> None:
+    run = Run(*record(recorded, ORDER, "COMMIT"))
+    findings = play(run, made, ORDER, "COMMIT")
+    assert [(finding.kind, finding.call) for finding in findings] == found
+
+
+def test_a_write_moved_behind_the_commit_is_reordered() -> None:
+    recorded = record("BEGIN", ORDER, ITEM, "COMMIT", "BEGIN", STOCK, "COMMIT")
+    made = ("BEGIN", ORDER, "COMMIT", "BEGIN", ITEM, STOCK, "COMMIT")
+    (finding,) = play(Run(*recorded), *made)
+    assert (finding.kind, finding.call) == ("reordered", "INSERT items []")
+    assert finding.note == "in two transactions; recorded in one"
 
 
 def test_calls_in_another_order_are_reordered() -> None:

@@ -37,7 +37,7 @@ class Description:
         """From the response to a describe, or to a query with the same SQL."""
         types = response.get("parameter_types") or ()
         if "results" not in response:
-            return cls(response.get("columns"), types, None, response.get("error"))
+            return cls(response.get("columns"), types, response.get("copy"), response.get("error"))
         for result in response["results"]:
             return cls(result.get("columns"), types, result.get("copy"))
         return cls(None, types)

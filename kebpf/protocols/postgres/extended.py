@@ -225,7 +225,8 @@ class ExtendedQuery:
             return declared
         description = self._look_up(statement)
         recorded = list(description.parameter_types) if description is not None else []
-        return recorded or declared
+        count = max(len(declared), len(recorded))  # what this client says goes before the rest
+        return [_at(declared, place) or _at(recorded, place) for place in range(count)]
 
     def _describe_statement(self, statement: ServedStatement) -> bytes:
         statements = split_sql(statement.sql)
@@ -300,6 +301,10 @@ def _end(result: Document, row_count: int) -> bytes:
     if result.get("columns") is not None and str(tag).startswith("SELECT "):
         return write(m.CommandComplete(f"SELECT {row_count}"))
     return end_bytes({"tag": tag})
+
+
+def _at(types: Sequence[int], place: int) -> int:
+    return types[place] if place < len(types) else 0
 
 
 def _declared_types(statement: ServedStatement) -> list[int]:

@@ -112,13 +112,13 @@ class Program:
         self.runtime = runtime
         self._folder = folder
         self._servers = servers
-        self._command = fill_in(runtime.start, port=servers.port)
-        self._environment = {**servers.environment, **runtime.environment}
+        self.command = fill_in(runtime.start, port=servers.port)
+        self.environment = {**servers.environment, **runtime.environment}
 
     def start(self) -> Process:
         """Runs it until it is healthy."""
         process = Process(
-            self.runtime.name, self._command, environment=self._environment, folder=self._folder
+            self.runtime.name, self.command, environment=self.environment, folder=self._folder
         )
         try:
             wait_until_healthy(self._servers.port, READY_SECONDS)
@@ -181,8 +181,8 @@ class Program:
         before = self._servers.count_calls()
         recorder = launch_recorder(
             path,
-            command=[find_command(self._folder, self._command[0]), *self._command[1:]],
-            environment=self._environment,
+            command=[find_command(self._folder, self.command[0]), *self.command[1:]],
+            environment=self.environment,
             folder=self._folder,
         )
         try:
@@ -200,7 +200,7 @@ class Program:
 
     def replay(self, path: Path, report: Path, bug: str = "") -> TestRun:
         """Tests the program, with a regression if named, against a recording of it."""
-        command = shlex.join(self._command)
+        command = shlex.join(self.command)
         test = Process(
             "kebpf test",
             [*find_kebpf(), "test", "-c", command, str(path), "--json", str(report)],
@@ -215,4 +215,4 @@ class Program:
         return TestRun(status, events, "\n".join(test.lines))
 
     def _with_bug(self, bug: str) -> Mapping[str, str]:
-        return {**self._environment, **({"NOTES_BUG": bug} if bug else {})}
+        return {**self.environment, **({"NOTES_BUG": bug} if bug else {})}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.e2e.runtimes.servers import AUTHORS, LOGO, SEEDED
+from tests.e2e.runtimes.servers import AUTHORS, CROWD, LOGO, SEEDED
 
 TIMEOUT_SECONDS = 30.0
 ID_HEADER = "X-Request-Id"
@@ -134,7 +134,7 @@ class Customer:
     def _read_old(self) -> None:
         place = self._rounds
         expect(place <= SEEDED, "more rounds than notes", None)
-        number = AUTHORS.index(self.author) * SEEDED + place
+        number = (*AUTHORS, *CROWD).index(self.author) * SEEDED + place
         note = {"id": number, "author": self.author, "title": f"old note {place} of {self.author}"}
         self._read(f"/notes/{number}", note, "miss")
         self._read(f"/notes/{number}", note, "hit")

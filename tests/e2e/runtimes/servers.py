@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from tests.fix_postgres import run_postgres
 from tests.fix_redis import run_redis
 
 AUTHORS = ("ann", "bob", "eve")  # eve comes later
+CROWD = tuple(f"guest{number}" for number in range(32))  # who come all at once, if at all
 SEEDED = 10_000  # notes of each author that the cache does not know: more than rounds in a run
 TABLES = """
 CREATE TABLE notes (
@@ -52,8 +54,9 @@ def is_transaction(sql: object) -> bool:
 class Servers:
     """Private servers of one run, as a context manager; `switch_off` stops them before its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, authors: Sequence[str] = AUTHORS) -> None:
         self.port = find_free_port()  # the program's
+        self._authors = list(authors)
         self.files = folder / "files"
         self._stack = ExitStack()
 
@@ -89,7 +92,7 @@ class Servers:
         with self._connect() as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
             connection.execute(TABLES)
-            connection.execute(SEED, (list(AUTHORS), SEEDED))
+            connection.execute(SEED, (self._authors, SEEDED))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -126,7 +129,7 @@ class Servers:
         """Puts everything back to what it was at the start."""
         with self._connect() as connection:
             connection.execute("TRUNCATE notes, history RESTART IDENTITY")
-            connection.execute(SEED, (list(AUTHORS), SEEDED))
+            connection.execute(SEED, (self._authors, SEEDED))
         flush_redis(self._redis_port)
 
     def count_calls(self) -> dict[str, int]:

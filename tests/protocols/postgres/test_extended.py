@@ -233,6 +233,18 @@ def test_a_describe_comes_from_any_recording_of_the_sql() -> None:
     assert client.say(bind, m.Execute(""), m.Sync())[1].values == [b"\0\0\0\7"]
 
 
+def test_a_type_this_client_declares_goes_before_the_recorded_one() -> None:
+    """The recording had NULL in the second place, for which psycopg declares no type."""
+    sql = "insert into t values ($1, $2, $3)"
+    response = {**make_rows(23, "7"), "parameter_types": [23, 0, 25]}
+    request = make_request(sql, "extended", parameters=["1", "2", "a"])
+    client = Client([make_exchange(request, response)])
+    bind = m.Bind("", "s", [1, 1, 0], [(1).to_bytes(4, "big"), (2).to_bytes(4, "big"), b"a"], [])
+    assert client.names(m.Parse("s", sql, [0, 23, 0]), bind, m.Execute(""), m.Sync()) == (
+        "ParseComplete BindComplete DataRow CommandComplete ReadyForQuery"
+    )
+
+
 def test_encryption_is_declined_and_cancel_closes() -> None:
     session = POSTGRES.make_server(RecordedAnswerer([]), [])
     assert session.receive_data(write(m.SSLRequest())) == b"N"
