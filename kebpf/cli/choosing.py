@@ -66,6 +66,21 @@ def choose_user(given: str | None, options: RecordOptions, config: Config) -> st
     return given or config.user
 
 
+def complete_verification(
+    options: RecordOptions, runs: int | None, text: str | None, config: Config
+) -> None:
+    """How often to replay the recording, and how to start what was recorded, if it was said.
+
+    Raises `CommandUsageError` for a command that nothing is to be done with.
+    """
+    if text is not None and runs is None:
+        raise CommandUsageError("-c says how --verify starts what was recorded: it goes with that")
+    if runs is None:
+        return
+    options.verify_runs, options.noise = runs, config.noise
+    options.verify_command = choose_command([], text, options.command or config.command)
+
+
 def _list_given(options: RecordOptions) -> list[str]:
     values = (
         options.pids,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kebpf.cli.declaring import (
+    Invocation,
+    OutputOption,
+    UserOption,
+    check_positive_seconds,
+    check_seconds,
+    check_seed,
+    command_behind_dashes,
+)
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
     DEFAULT_BACKLOG,
     DEFAULT_RING_SIZE,
-    DEFAULT_RUNS,
     DEFAULT_TIMEOUT,
     LEAST_BACKLOG,
     MAX_PORT,
@@ -24,19 +31,10 @@ from kebpf.cli.options import (
     MockOptions,
     RecordOptions,
     TestOptions,
-    VerifyOptions,
 )
+from kebpf.cli.verifying import verify
 
-MAX_SECONDS = 1e9
-MOST_SEED_DIGITS = 18
-
-
-@dataclass(slots=True)
-class Invocation:
-    """What stood behind ``--``: the command to start."""
-
-    command: list[str] = field(default_factory=list)
-
+__all__ = ["Invocation", "app"]
 
 app = typer.Typer(
     name="kebpf",
@@ -60,25 +58,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _check_seconds(value: float | None) -> float | None:
-    if value is not None and not 0 <= value < MAX_SECONDS:
-        raise typer.BadParameter("a number of seconds is expected, 0 or more")
-    return value
-
-
-def _check_positive_seconds(value: float | None) -> float | None:
-    if value is not None and not 0 < value < MAX_SECONDS:
-        raise typer.BadParameter("a number of seconds above 0 is expected")
-    return value
-
-
-def _check_seed(value: str | None) -> str | None:
-    """``""`` is what stands for none: `kebpf.cli.main` writes it."""
-    if value and not (value.isascii() and value.isdigit() and len(value) <= MOST_SEED_DIGITS):
-        raise typer.BadParameter("a whole number is expected")
-    return value
-
-
 @app.callback()
 def _start(
     _version: Annotated[
@@ -89,18 +68,6 @@ def _start(
     ] = False,
 ) -> None:
     pass
-
-
-OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="DIR",
-        help=f"The folder of recordings.  [default: {RECORDINGS_FOLDER}/]",
-    ),
-]
-UserOption = Annotated[str | None, typer.Option(metavar="NAME", help="Start COMMAND as this user.")]
 
 
 @app.command(
@@ -154,7 +121,7 @@ def record(
         float | None,
         typer.Option(
             metavar="S",
-            callback=_check_positive_seconds,
+            callback=check_positive_seconds,
             help="End after S seconds instead of on Ctrl-C.",
         ),
     ] = None,
@@ -166,6 +133,22 @@ def record(
         typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
     ] = None,
     user: UserOption = None,
+    verify_runs: Annotated[
+        int | None,
+        typer.Option(
+            "--verify",
+            metavar="N",
+            min=1,
+            max=MOST_RUNS,
+            help="Then replay it against the version recorded, N runs a round: kebpf verify.",
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--command", "-c", metavar="COMMAND", help="How --verify starts what was recorded."
+        ),
+    ] = None,
     backlog: Annotated[
         int | None,
         typer.Option(
@@ -198,6 +181,7 @@ def record(
         choose_user,
         complete_filters,
         complete_target,
+        complete_verification,
     )
     from kebpf.cli.config import load_config
     from kebpf.cli.record import record as run_record
@@ -211,7 +195,7 @@ def record(
         ports=port or [],
         excluded_ports=exclude_port or [],
         is_inbound_only=inbound_only,
-        command=_command_behind_dashes(context),
+        command=command_behind_dashes(context),
         output=output or config.output or RECORDINGS_FOLDER,
         name=name or config.name,
         duration=duration if duration is not None else config.duration,
@@ -225,6 +209,7 @@ def record(
     complete_target(options, config)
     complete_filters(options, config)
     options.user = choose_user(user, options, config)
+    complete_verification(options, verify_runs, command, config)
     return run_record(options)
 
 
@@ -251,7 +236,7 @@ def test(
         str | None,
         typer.Option(
             metavar="[SEED]",
-            callback=_check_seed,
+            callback=check_seed,
             help="Run the cases in an order drawn from SEED.  [default: a new one]",
         ),
     ] = None,
@@ -269,7 +254,7 @@ def test(
         float | None,
         typer.Option(
             metavar="S",
-            callback=_check_seconds,
+            callback=check_seconds,
             help="Wait S seconds more once it listens.  [default: 0]",
         ),
     ] = None,
@@ -277,7 +262,7 @@ def test(
         float | None,
         typer.Option(
             metavar="S",
-            callback=_check_positive_seconds,
+            callback=check_positive_seconds,
             help=f"What one request may take, in seconds.  [default: {DEFAULT_TIMEOUT:g}]",
         ),
     ] = None,
@@ -303,7 +288,7 @@ def test(
     from kebpf.cli.test import run_test
 
     config = load_config(Path.cwd())
-    chosen = choose_command(_command_behind_dashes(context), command, config.command)
+    chosen = choose_command(command_behind_dashes(context), command, config.command)
     if not chosen:
         raise CommandUsageError(
             "how to start the application was not said",
@@ -329,89 +314,7 @@ def test(
     )
 
 
-@app.command()
-def verify(
-    context: typer.Context,
-    sets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SET",
-            help="Names under the folder of recordings, or paths.  [default: all]",
-            show_default=False,
-        ),
-    ] = None,
-    command: Annotated[
-        str | None,
-        typer.Option(
-            "--command", "-c", metavar="COMMAND", help="How to start the version recorded."
-        ),
-    ] = None,
-    runs: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=MOST_RUNS,
-            help="Runs of a round: one in the recorded order, the others shuffled.",
-        ),
-    ] = DEFAULT_RUNS,
-    output: OutputOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of lines.")
-    ] = False,
-    delay: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            callback=_check_seconds,
-            help="Wait S seconds more once it listens.  [default: 0]",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            callback=_check_positive_seconds,
-            help=f"What one request may take, in seconds.  [default: {DEFAULT_TIMEOUT:g}]",
-        ),
-    ] = None,
-    user: UserOption = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show what the application prints.")
-    ] = False,
-) -> int:
-    """Replay a recording against the very version recorded; class what differs, set apart the rest.
-
-    \b
-    kebpf verify -c "COMMAND" [SET]...
-    kebpf verify [SET]... -- COMMAND...
-    """
-    from kebpf.cli.command import choose_command
-    from kebpf.cli.config import load_config
-    from kebpf.cli.sets import find_test_sets
-    from kebpf.cli.verify import run_verify
-
-    config = load_config(Path.cwd())
-    chosen = choose_command(_command_behind_dashes(context), command, config.command)
-    if not chosen:
-        raise CommandUsageError(
-            "how to start the version recorded was not said",
-            hint='say it with -c "COMMAND", -- COMMAND or the key command in kebpf.yml',
-        )
-    return run_verify(
-        VerifyOptions(
-            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
-            command=chosen,
-            runs=runs,
-            delay=delay if delay is not None else config.delay or 0.0,
-            timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
-            user=user or config.user,
-            noise=config.noise,
-            verbose=verbose,
-            as_json=as_json,
-        ),
-        sys.stdout,
-    )
+app.command()(verify)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")
@@ -439,7 +342,7 @@ def mock(
     from kebpf.cli.sets import find_test_sets
 
     config = load_config(Path.cwd())
-    command = _command_behind_dashes(context)
+    command = command_behind_dashes(context)
     if not command:
         raise CommandUsageError("what to run was not said", hint="say it with -- COMMAND")
     return run_mock(
@@ -487,8 +390,3 @@ def doctor(
     from kebpf.cli.doctor import doctor as run_doctor
 
     return run_doctor(as_json, sys.stdout)
-
-
-def _command_behind_dashes(context: typer.Context) -> list[str]:
-    invocation = context.obj
-    return invocation.command if isinstance(invocation, Invocation) else []

@@ -29,7 +29,8 @@ class Door(enum.StrEnum):
 class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
 
-    Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.
+    Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.  With
+    ``verify_runs`` the recording is verified with ``verify_command``, if one is known.
     """
 
     pids: list[int] = field(default_factory=list)
@@ -49,6 +50,9 @@ class RecordOptions:
     ring_size: int = DEFAULT_RING_SIZE
     backlog: int = DEFAULT_BACKLOG
     user: str | None = None
+    verify_runs: int | None = None
+    verify_command: str | list[str] = ""
+    noise: list[str] = field(default_factory=list)
     with_tasks: bool = True
 
 

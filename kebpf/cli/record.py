@@ -63,7 +63,17 @@ class Stop:
 
 
 def record(options: RecordOptions) -> int:
-    """Records until the end; the exit status.  Raises `KebpfError`."""
+    """Records until the end and verifies if asked to; the exit status.  Raises `KebpfError`."""
+    folder = read_folder(options.pids[0]) if options.verify_runs and options.pids else None
+    status = _record(options)
+    if options.verify_runs is None:
+        return status
+    from kebpf.cli.verify import verify_recording
+
+    return verify_recording(options, folder, sys.stdout)
+
+
+def _record(options: RecordOptions) -> int:
     if os.geteuid() != 0:
         raise KebpfError("recording needs root", hint="run it with sudo")
     if Host().is_in_pid_namespace():
@@ -129,7 +139,7 @@ class Session:
         self._options = options
         self._target = target
         check_name(options.name)
-        name = options.name or make_name(options.output, target.name)
+        name = options.name = options.name or make_name(options.output, target.name)
         self._folder = options.output / name
         self._assembly = assembly
         # until there is something to keep, this too undoes everything
@@ -226,6 +236,14 @@ class Session:
                 f"{what} has stopped: waiting for it to start again; Ctrl-C ends the recording"
             )
             self._display.announce(f"{what} runs again" if is_running else waiting)
+
+
+def read_folder(pid: int) -> Path | None:
+    """The working folder of a process, if it can be read."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
 
 
 def make_name(output: Path, process_name: str) -> str:

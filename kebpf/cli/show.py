@@ -39,7 +39,7 @@ def show(set_path: Path, as_json: bool, out: TextIO) -> int:
 
 
 def _json_lines(test_set: TestSet) -> Iterator[str]:
-    for case in test_set.cases():
+    for case in (*test_set.cases(), *test_set.apart()):
         yield _to_json(_describe_case(case))
     for _, mock in test_set.iter_mocks():
         yield _to_json(_describe_mock(mock))
@@ -62,6 +62,8 @@ def _describe_case(case: TestCase) -> dict[str, Any]:
             "not_compared": strength.not_compared,
         },
         "timing": _describe_timing(case.timing),
+        "verified": case.verified,
+        "set_apart": case.set_apart,
     }
 
 
@@ -137,6 +139,16 @@ def _human_lines(test_set: TestSet) -> Iterator[str]:
         for name in open_calls:
             yield _call_line(test_set, offsets, name)
     yield from _tier_lines(tiers)
+    yield from _apart_lines(test_set)
+
+
+def _apart_lines(test_set: TestSet) -> Iterator[str]:
+    cases = test_set.apart()
+    if cases:
+        yield from ("", f"Set apart, so not run: {_count(len(cases), 'test case')}")
+    for case in cases:
+        yield _cut(f"{case.order:>4}  {_text(_request_line(case))}: {case.name}")
+        yield from (f"    {line}" for line in _wrap(case.set_apart or ""))
 
 
 def _head_lines(manifest: Manifest) -> Iterator[str]:
@@ -154,6 +166,14 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
     if manifest.filters:
         yield _cut(f"  only some connections: {' '.join(manifest.filters)}")
     yield from _loss_lines(manifest.losses)
+    if manifest.verified:
+        verified = manifest.verified
+        yield (
+            f"  verified in {_count(verified['runs'], 'run')}: {verified['passed']:,} passed, "
+            f"{verified['generalised']:,} generalised, {verified['set_apart']:,} set apart"
+        )
+        for name in verified.get("order_dependent", []):
+            yield _cut(f"  passes in the recorded order only: {name}")
     for protocol, one in manifest.extra.get("served", {}).items():
         yield f"  {describe_served(protocol, one['connections'], one['bytes'])}"
     for reason, number in merge_reasons(manifest.extra.get("unparsed", {})):

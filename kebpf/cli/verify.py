@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 from kebpf.cli.errors import ExitStatus, KebpfError
-from kebpf.cli.options import TestOptions, VerifyOptions
+from kebpf.cli.options import DEFAULT_RUNS, RecordOptions, TestOptions, VerifyOptions
 from kebpf.cli.test import check_cases, make_run_options, name_set
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.model import TestCase
@@ -35,6 +38,52 @@ def run_verify(options: VerifyOptions, out: TextIO) -> int:
         signal.signal(number, interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return verify_in(make_environment(options.noise), options, out)
+
+
+def verify_recording(options: RecordOptions, folder: Path | None, out: TextIO) -> int:
+    """Verifies what was just recorded; the exit status.  Raises `KebpfError`.
+
+    ``folder`` is where the recorded process works, for its own command line if none was given.
+    """
+    path = options.output / str(options.name)
+    command = options.verify_command or _read_command(options, path, folder)
+    asked = VerifyOptions(
+        test_sets=[path],
+        command=command,
+        runs=options.verify_runs or DEFAULT_RUNS,
+        user=options.user,
+        noise=options.noise,
+        as_json=options.as_json,
+    )
+    return run_verify(asked, out)
+
+
+def _read_command(options: RecordOptions, path: Path, folder: Path | None) -> list[str]:
+    """The recorded process's own command line.  Raises `KebpfError` where it will not do."""
+    try:
+        test_set = TestSet.open(path)
+    except TestSetError as error:
+        raise KebpfError(str(error)) from error
+    name, words = name_set(path), test_set.manifest.command
+    later = f'the recording is whole; verify it with: kebpf verify {name} -c "COMMAND"'
+    if not options.pids or not words:
+        raise KebpfError("how to start what was recorded was not said", hint=later)
+    if test_set.manifest.test_cases:
+        held = find_held_port(select_cases(name, test_set, []).needed_ports)
+        if held is not None:
+            raise KebpfError(
+                f"{test_set.manifest.target} still listens on port {held}, which its replay needs",
+                hint=f"end it; {later}",
+            )
+    where = f"in {folder} " if folder else ""
+    typer.echo(
+        f"kebpf: verifying with the command line recorded: {shlex.join(words)}\n"
+        f"  {where}and in this environment, not that of the process; -c gives another",
+        err=True,
+    )
+    if folder is None:
+        return list(words)
+    return ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(folder), *words]
 
 
 def verify_in(environment: Environment, options: VerifyOptions, out: TextIO) -> int:

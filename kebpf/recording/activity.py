@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from kebpf.protocols.base import Exchange, Mark, ProtocolSpec
-from kebpf.recording.lineage import Inputs, Place
+from kebpf.recording.lineage import Inputs, Place, template_of
 from kebpf.recording.model import Endpoint, Evidence, RecordedExchange
 from kebpf.recording.views import Views
 
@@ -77,6 +77,8 @@ class Inbound:
     size: int = 0
     links: tuple[set[str], set[str]] | None = None  # words of the request, of the response
     views: Views | None = None
+    route: str | None = None
+    shown: dict[str, list[str]] | None = None  # by text, where the response holds it
     task: int = 0
 
     def covers(self, time_ns: int) -> bool:
@@ -111,6 +113,8 @@ class Outbound:
     size: int = 0
     views: Views | None = None
     places: list[Place] | None = None
+    before: Outbound | None = None  # on the same thread, if that is a worker
+    operation: tuple[str, str] | None = None  # where it went, without the literals in its text
     task: int = 0
 
     @property
@@ -144,6 +148,13 @@ class Viewer:
             exchange = one.recorded.exchange
             one.views = Views(self._find_protocol(exchange.protocol), exchange, one.size)
         return one.views
+
+    def name_operation(self, call: Outbound) -> tuple[str, str]:
+        """Where a call went and what it asked for, without the literals in its text."""
+        if call.operation is None:
+            operation = str(self.see(call).identity.get("operation", ""))
+            call.operation = (str(call.destination), template_of(operation))
+        return call.operation
 
 
 class Threads:

@@ -31,7 +31,9 @@ from kebpf.recording.lineage import (
 )
 from kebpf.recording.links import Links
 from kebpf.recording.model import Evidence
+from kebpf.recording.showing import Showing
 from kebpf.recording.tasks import Tasks
+from kebpf.recording.workers import Workers
 
 MEMORY_CAP = 10_000  # groups, operations and idle calls remembered, each
 IDLE_REPEATS = 2  # so often seen while nothing was in flight, a call is taken for background
@@ -55,6 +57,8 @@ class Attributor:
         self._idle: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._lessons: Memory[Hashable, int] = Memory(MEMORY_CAP)
         self._links = Links(self._viewer)
+        self._showing = Showing(self._viewer)
+        self.workers = Workers(self._viewer)
 
     def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
         """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
@@ -66,6 +70,7 @@ class Attributor:
         possible = call.candidates = self.tasks.narrow(call)
         call.candidates = self.threads.narrow(call)
         self._observe_places(call)
+        self.workers.note(call)
         owner, evidence = self._find_owner(call, possible, group, upcoming)
         call.case, call.evidence = owner, evidence
         if owner is None:
@@ -93,7 +98,9 @@ class Attributor:
         group = self._checkouts.group_of(call)
         owner, evidence = self._by_lineage(call), Evidence.LINEAGE
         if owner is None:
-            owner = self._links.find_owner(call, open_calls)
+            owner = self._links.find_owner(call, open_calls) or self._showing.find_owner(call)
+        if owner is None:
+            owner, evidence = self.workers.find_continued(call), Evidence.THREAD
         if owner is None and group is not None:
             owner, evidence = self._owners.get(group), Evidence.CHECKOUT
         if owner is None or owner not in call.candidates or owner.is_resolved:
@@ -124,6 +131,9 @@ class Attributor:
         by_thread = self._by_thread(call, raw)
         if by_thread is not None and not self._is_idle_call(call):
             return by_thread, Evidence.THREAD
+        by_writer = self.workers.find_writer(call)
+        if by_writer is not None and not self._is_idle_call(call):
+            return by_writer, Evidence.THREAD
         by_checkout = self._by_checkout(call, group, upcoming)
         if by_checkout is not None:
             return by_checkout, Evidence.CHECKOUT
@@ -215,6 +225,8 @@ class Attributor:
             call.candidates = []  # a poll that fell into one request's time, or never asserted
         for request in call.candidates:
             request.doubtful.append(call)
+        if call.candidates:
+            self._showing.learn(call, call.candidates)
         if not (raw or call.is_session or call.is_startup or call.is_late):
             key = self._idle_key(call)
             self._idle.put(key, (self._idle.get(key) or 0) + 1)
@@ -227,6 +239,7 @@ class Attributor:
             return
         if group is not None:
             self._previous.put(group, owner)
+        self._showing.refute(call, owner)
         if is_known:
             self._checkouts.learn(call)
             self._learn_places(call, owner)

@@ -33,6 +33,7 @@ from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
 HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
+LEARNING_NS = 5_000_000_000  # from the first request on, nothing is resolved
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
@@ -62,11 +63,13 @@ class RecordingBuilder:
         find_protocol: ProtocolFinder = get_protocol,
         grace_ns: int = GRACE_NS,
         held_cap: int = HELD_CAP,
+        learning_ns: int = LEARNING_NS,
     ) -> None:
         self._writer = writer
         self._name = name
         self._grace_ns = grace_ns
         self._held_cap = held_cap
+        self._learning_ns = learning_ns
         self._held_size = 0
         self._newest_ns = 0
         self._timeline = Timeline()
@@ -193,6 +196,7 @@ class RecordingBuilder:
         exchange = recorded.exchange
         self.stats.requests += 1
         self._attributor.threads.learn_request(recorded)
+        self._attributor.workers.learn_exchange(recorded)
         port = recorded.local.port
         if port and port not in self._ports and exchange.protocol == HTTP:
             self._ports.append(port)
@@ -235,6 +239,7 @@ class RecordingBuilder:
     def _add_outbound(self, recorded: RecordedExchange, size: int) -> None:
         exchange = recorded.exchange
         self._attributor.threads.learn_exchange(recorded)
+        self._attributor.workers.learn_exchange(recorded)
         self.stats.count_call(str(recorded.remote))
         self._held_size += size
         self._timeline.add_call(
@@ -260,12 +265,21 @@ class RecordingBuilder:
         while (call := timeline.pop_ripe(horizon_ns)) is not None:
             self._attributor.decide(call, timeline.siblings_of(call))
             self._decided.append(call)
+        if self._is_learning(horizon_ns):
+            return
         while (request := timeline.pop_resolvable(horizon_ns)) is not None:
             self._resolve(request)
             self._write_decided()  # at once: what is written need not be held
         self._write_decided()
         oldest = timeline.unresolved[0].start_ns if timeline.unresolved else horizon_ns
         self._doubts.forget(min(horizon_ns, oldest))
+
+    def _is_learning(self, horizon_ns: int) -> bool:
+        """Whether it is too early to say more: what later calls teach helps with the first."""
+        first_ns = self._timeline.first_request_ns
+        if first_ns is None or self._held_size > self._held_cap // 2:
+            return False
+        return horizon_ns < first_ns + self._learning_ns
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""
@@ -281,7 +295,7 @@ class RecordingBuilder:
             self.stats.count_left_out(problem)
         self._held_size -= request.size
         request.is_resolved = True
-        request.recorded = request.inputs = request.links = request.views = None
+        request.recorded = request.inputs = request.links = request.views = request.shown = None
         request.answers, request.doubtful = [], []
 
     def _write_decided(self) -> None:
@@ -289,6 +303,7 @@ class RecordingBuilder:
             call = self._decided.popleft()
             self._held_size -= call.size
             self._write_mock(call)
+            call.before = None  # or it would hold all those before it
         while self._unwritten and self._unwritten[0].is_ready:
             prepared = self._unwritten.popleft()
             self._writer.add_written(prepared.case.name, prepared.write())

@@ -15,6 +15,7 @@ from typing import Any
 
 from kebpf.protocols.base import Document
 from kebpf.recording import times
+from kebpf.recording.durations import find_durations
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Strength
 from kebpf.recording.origins import (
@@ -92,6 +93,7 @@ class Provenance:
             self._take_inputs(answer_view, origins, window, made.end_ns)
         message = _Message(origins, window, window.end_ns, window.end_ns)
         result.response = self._settle_tree(response_view, message, result.strength)
+        _add_durations(response_view, result)
         return result
 
     def settle_call(
@@ -221,10 +223,12 @@ class Provenance:
 
         No two readings with an exchange between them are equal to the microsecond.
         """
+        if not key.startswith("us "):
+            return False
         answered_ns = message.origins.made.get(key)
         if answered_ns is None:
             return split_time_class(token.class_name)[1] != 0
-        return key.startswith("us ") and answered_ns <= message.sent_ns
+        return answered_ns <= message.sent_ns
 
     def _settle_past(
         self, token: Token, keys: list[str], earlier: str | None, is_here: bool
@@ -252,6 +256,14 @@ class Provenance:
             self._generated.add(f"s {int(keys[0][3:]) // 1_000_000}", class_name)
         elif keys[0].startswith("ms "):
             self._generated.add(f"s {int(keys[0][3:]) // 1000}", class_name)
+
+
+def _add_durations(response_view: Any, result: CaseProvenance) -> None:
+    for path, template in find_durations(response_view).items():
+        if path not in result.response:
+            result.response[path] = template
+            result.strength.by_class += 1
+            result.strength.exact -= 1
 
 
 def _is_loose(placeholder: tuple[int, int, str]) -> bool:

@@ -31,7 +31,7 @@ class Timeline:
         self._coming_calls: list[_Entry] = []
         self._coming_requests: list[tuple[int, int, Inbound]] = []
         self._active: list[Inbound] = []
-        self._first_request_ns: int | None = None
+        self.first_request_ns: int | None = None
         self._segments: Memory[int, int] = Memory(SEGMENTS_CAP)
         self.placed: deque[Outbound] = deque()
         self.by_connection: dict[int, deque[Outbound]] = {}
@@ -40,8 +40,8 @@ class Timeline:
     def add_request(self, request: Inbound) -> None:
         """Takes a request that is complete (or, being open too long, has to be judged)."""
         self._number += 1
-        if self._first_request_ns is None or request.start_ns < self._first_request_ns:
-            self._first_request_ns = request.start_ns
+        if self.first_request_ns is None or request.start_ns < self.first_request_ns:
+            self.first_request_ns = request.start_ns
         heapq.heappush(self._coming_requests, (request.start_ns, self._number, request))
 
     def add_call(self, call: Outbound) -> None:
@@ -70,7 +70,7 @@ class Timeline:
         if not call.is_late:
             self._active = [one for one in self._active if one.end_ns >= call.start_ns]
             call.candidates = [one for one in self._active if one.covers(call.start_ns)]
-        first_ns = self._first_request_ns
+        first_ns = self.first_request_ns
         call.is_startup = first_ns is None or call.start_ns < first_ns
         connection = call.recorded.connection
         call.segment = self._segments.get(connection) or 0

@@ -65,6 +65,7 @@ class Bindings:
     def __init__(self) -> None:
         self._forward = Substitution()
         self._backward = Substitution()
+        self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
@@ -130,6 +131,8 @@ class Bindings:
             return bound == actual
         if actual in backward or actual in self._backward.values:
             return False
+        if actual != recorded and actual in self._unchanged:
+            return False
         if actual != recorded and (class_name.startswith("seen:") or self._came_in(actual)):
             return False
         forward[recorded], backward[actual] = actual, recorded
@@ -167,9 +170,10 @@ class Bindings:
             return
         if class_name.split(" ")[0] in PACKED:
             return
-        if not is_time_class(class_name):
-            if class_name.startswith("seen:") and actual == recorded:
-                return  # it was given; in another order of cases it may be made yet
+        if actual == recorded and recorded not in self._forward.values:
+            # It was given, or follows (a digest, say) from what was; its maker may yet come.
+            self._unchanged.add(recorded)
+        elif not is_time_class(class_name):
             for old, new in _variants(class_name, recorded, actual):
                 self._forward.add(old, new)
                 self._backward.add(new, old)

@@ -145,6 +145,7 @@ class RunFinished:
     findings: list[CallFinding] = field(default_factory=list)  # those that belong to no one case
     failed_cases: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    set_apart: dict[str, str] = field(default_factory=dict)  # cases kept but not run, and why
 
 
 RunEvent = RunStarted | ApplicationReady | CaseFinished | RunFailed | RunFinished

@@ -134,8 +134,8 @@ class MockIndex:
         self._fact_keys: set[Key] = set()
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
         self._operations = Table()
-        self._described = Table()  # SQL whose columns are known
-        self._columnless = Table()  # SQL that gave none, or was seen without
+        # SQL by what is known of it: columns and types of parameters, columns, types, neither.
+        self._described = [Table() for _ in range(4)]
         for offset, mock in test_set.iter_mocks():
             if watch is not None:
                 watch(mock)
@@ -198,8 +198,8 @@ class MockIndex:
         sql = mock.request.get("sql")
         if not isinstance(sql, str) or mock.response is None:
             return
-        table = self._described if _has_columns(mock.response) else self._columnless
-        table.add(_sql_key(mock.destination, sql), ordinal)
+        rank = 2 * (not _has_columns(mock.response)) + (not _has_types(mock))
+        self._described[rank].add(_sql_key(mock.destination, sql), ordinal)
 
     def own(self, case: str) -> Bucket:
         """The mocks of a case."""
@@ -218,9 +218,9 @@ class MockIndex:
         return self._endings.find(_name_key(case))
 
     def find_described(self, destination: Endpoint, sql: str) -> Mock | None:
-        """A mock of the same SQL whose response tells the columns."""
+        """The mock of the same SQL that tells most: the columns before all, then the types."""
         key = _sql_key(destination, sql)
-        found = self._described.find(key) or self._columnless.find(key)
+        found = (ordinal for table in self._described for ordinal in table.find(key))
         return next((self.load(ordinal).mock for ordinal in found), None)
 
     def of_operation(self, destination: Endpoint, operation: str) -> Bucket:
@@ -249,6 +249,12 @@ class MockIndex:
 def _has_columns(response: Document) -> bool:
     results = response.get("results")
     return isinstance(results, list) and bool(results) and results[0].get("columns") is not None
+
+
+def _has_types(mock: Mock) -> bool:
+    """Whether the type of each parameter is known: a client may leave it to the server (0)."""
+    response = mock.response or {}
+    return all(response.get("parameter_types") or mock.request.get("parameter_types") or ())
 
 
 def _sql_key(destination: Endpoint, sql: str) -> Key:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from kebpf.replay.events import (
     CallFinding,
@@ -63,7 +64,8 @@ class Runner:
                     yield event
             if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
-        yield tally.finish(total)
+        apart = {name: why for selected in self._sets for name, why in selected.set_apart.items()}
+        yield replace(tally.finish(total), set_apart=apart)
 
     def _parts(self) -> Iterator[SelectedSet]:
         """What one start of the application is for, each."""

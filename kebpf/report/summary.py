@@ -49,6 +49,7 @@ def show_summary(
     return [
         *_show_findings(finished.findings, width),
         *_show_skipped(tally, width),
+        *_show_set_apart(finished, width),
         *_show_misses(finished, tally, width),
         *_show_unused(finished, width, verbose),
         *_show_partly_compared(tally, width),
@@ -70,6 +71,19 @@ def _show_skipped(tally: Tally, width: int) -> list[Line]:
         Line(cut(f"skipped: {escape_controls(name)}: {escape_controls(reason)}", width))
         for name, reason in tally.skipped.items()
     ]
+
+
+def _show_set_apart(finished: RunFinished, width: int) -> list[Line]:
+    """Cases that verification found no way to make pass, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in finished.set_apart.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        text = f"{count(len(names), 'case')} set apart, not run: {escape_controls(reason)}"
+        lines.append(Line(cut(text, width), Tone.WARNING))
+        lines += [Line(f"  {line}") for line in fill(map(escape_controls, names), width - 2, ", ")]
+    return lines
 
 
 def _show_misses(finished: RunFinished, tally: Tally, width: int) -> list[Line]:

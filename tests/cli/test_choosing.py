@@ -12,6 +12,7 @@ from kebpf.cli.choosing import (
     choose_user,
     complete_filters,
     complete_target,
+    complete_verification,
 )
 from kebpf.cli.config import Config
 from kebpf.cli.errors import CommandUsageError
@@ -95,3 +96,21 @@ def test_the_seed_of_the_order() -> None:
     drawn |= {choose_seed(None, Config(shuffle=True)) for _ in range(9)}
     assert len(drawn) > 1
     assert None not in drawn
+
+
+def test_the_command_of_a_verification() -> None:
+    config = Config(command="serve", noise=["/body/at"])
+    options = RecordOptions(pids=[1])
+    complete_verification(options, 3, None, config)
+    assert (options.verify_runs, options.verify_command) == (3, "serve")
+    assert options.noise == ["/body/at"]
+    complete_verification(options, 3, "serve -v", config)
+    assert options.verify_command == "serve -v"
+    options = RecordOptions(command=["serve", "now"])
+    complete_verification(options, 3, None, config)
+    assert options.verify_command == ["serve", "now"]
+    options = RecordOptions(command=["serve", "now"])
+    complete_verification(options, None, None, config)
+    assert (options.verify_runs, options.verify_command) == (None, "")
+    with pytest.raises(CommandUsageError, match="it goes with that"):
+        complete_verification(options, None, "serve", config)

@@ -16,6 +16,8 @@ from kebpf.protocols.base import Exchange, Mark, Sender
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.builder import RecordingBuilder
 from kebpf.recording.model import Endpoint, Losses, RecordedExchange, Role
+from kebpf.recording.revision import RevisedSet
+from kebpf.recording.rewriting import rewrite_set
 from kebpf.recording.store import TestSet, TestSetError, TestSetWriter
 
 APP = Endpoint("tcp", "127.0.0.1", 8000)
@@ -183,3 +185,25 @@ def test_a_reader_may_stop_reading(tmp_path: Path, as_json: bool) -> None:
         process.stdin.write(b"go\n")
         process.stdin.close()
         assert process.wait() == 141
+
+
+def test_cases_set_apart_are_listed_at_the_end(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "set")
+    test_set = TestSet.open(folder)
+    revised = RevisedSet(test_set)
+    name = test_set.cases()[0].name
+    revised.set_apart(name, "the status was 200 and is 503")
+    revised.manifest.verified = {"runs": 6, "passed": 1, "generalised": 2, "set_apart": 1}
+    rewrite_set(test_set, revised)
+    text = show_text(folder)
+    assert "  verified in 6 runs: 1 passed, 2 generalised, 1 set apart\n" in text
+    head, _, rest = text.partition("Set apart, so not run: 1 test case\n")
+    assert name not in head
+    assert name in rest
+    assert rest.endswith("the status was 200 and is 503\n")
+    apart = [
+        entry["name"]
+        for entry in map(json.loads, show_text(folder, as_json=True).splitlines())
+        if entry.get("set_apart")
+    ]
+    assert apart == [name]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from kebpf.cli import verify
 from kebpf.cli.errors import ExitStatus, KebpfError, NothingToRunError
-from kebpf.cli.options import VerifyOptions
-from kebpf.cli.verify import find_held_port, verify_in
+from kebpf.cli.options import RecordOptions, VerifyOptions
+from kebpf.cli.verify import find_held_port, verify_in, verify_recording
 from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.replay.setrun import Environment
 from tests.recording.builders import make_manifest
@@ -124,3 +125,43 @@ def test_a_set_without_cases_starts_nothing(desk: Desk, tmp_path: Path) -> None:
     desk.path = tmp_path / "empty"
     with pytest.raises(NothingToRunError):
         desk.verify("same")
+
+
+def record_for(desk: Desk, **options: Any) -> RecordOptions:
+    return RecordOptions(output=desk.path.parent, name="set", verify_runs=1, **options)
+
+
+def test_a_recording_whose_command_is_not_known_is_kept(desk: Desk) -> None:
+    with pytest.raises(KebpfError, match="was not said") as raised:
+        verify_recording(record_for(desk, unit="shop.service"), None, desk.out)
+    hint = raised.value.hint or ""
+    assert hint.startswith("the recording is whole; verify it with: kebpf verify ")
+    assert hint.endswith('/set -c "COMMAND"')
+
+
+def test_a_recorded_process_that_holds_its_port_has_to_be_ended(desk: Desk) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", desk.proof.stand.port))
+        holder.listen()
+        with pytest.raises(KebpfError, match="still listens on port") as raised:
+            verify_recording(record_for(desk, pids=[4711]), Path("/"), desk.out)
+    assert str(desk.proof.stand.port) in raised.value.message
+
+
+def test_the_command_line_recorded_is_used_where_no_other_is_known(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[VerifyOptions] = []
+
+    def remember(options: VerifyOptions, out: object) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(verify, "run_verify", remember)
+    assert verify_recording(record_for(desk, pids=[4711]), Path("/srv"), desk.out) == 0
+    assert asked[0].command == [
+        "/bin/sh", "-c", 'cd "$0" && exec "$@"', "/srv", "python", "app.py",
+    ]  # fmt: skip
+    assert "in /srv and in this environment, not that of the process" in capsys.readouterr().err
+    verify_recording(record_for(desk, pids=[4711], verify_command="serve"), None, desk.out)
+    assert (asked[1].command, asked[1].runs, asked[1].test_sets) == ("serve", 1, [desk.path])

@@ -6,8 +6,11 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 SHOWN_CHARACTERS = 90
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,13 @@ def take_sample(mutants: list[Mutant], count: int) -> list[Mutant]:
     by_operator: dict[str, list[Mutant]] = {}
     for mutant in mutants:
         by_operator.setdefault(mutant.operator, []).append(mutant)
-    turns = itertools.zip_longest(*(_spread(group) for _, group in sorted(by_operator.items())))
+    operators = _spread(sorted(by_operator))
+    turns = itertools.zip_longest(*(_spread(by_operator[operator]) for operator in operators))
     chosen = [mutant for turn in turns for mutant in turn if mutant is not None][:count]
     return [mutant for mutant in mutants if mutant in chosen]
 
 
-def _spread(group: list[Mutant]) -> list[Mutant]:
+def _spread(group: list[T]) -> list[T]:
     """The middle one, then those of the quarters, and so on."""
     if not group:
         return []

@@ -70,7 +70,8 @@ class MemoryWriter(TestSetWriter):
 
 
 def make_builder(writer: TestSetWriter, **options: Any) -> RecordingBuilder:
-    return RecordingBuilder(writer, "set", find_protocol=find_plain, **({"grace_ns": 20} | options))
+    values = {"grace_ns": 20, "learning_ns": 0} | options
+    return RecordingBuilder(writer, "set", find_protocol=find_plain, **values)
 
 
 def record(

@@ -22,7 +22,7 @@ from kebpf.recording.times import Window
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
 WINDOW = Window(NOW_NS - 20_000_000, NOW_NS + 20_000_000)
-LATER = Window(NOW_NS + 60_000_000_000, NOW_NS + 60_050_000_000)
+LATER = Window(NOW_NS + 67_300_000_000, NOW_NS + 67_350_000_000)
 ISO = "time:%Y-%m-%dT%H:%M:%S.%f%:z"
 ONE, TWO = "7d0c9e5a-3b1f-4c62-9a8e-51f2d6b4037c", "c2a4f6e8-91d3-4b57-8e0f-6a1b3c5d7e92"
 
@@ -224,6 +224,12 @@ class TestBetweenCases:
         stamp = NOW.isoformat()
         result = Provenance().settle({}, [call(stamp), call(stamp)], {}, WINDOW)
         assert result.calls == [{"/args/0": f"{{{ISO}}}"}] * 2
+
+    def test_two_cases_of_one_second_have_one_expiry_each(self) -> None:
+        provenance = Provenance()
+        for window in (WINDOW, Window(WINDOW.start_ns + 5_000_000, WINDOW.end_ns + 5_000_000)):
+            made = provenance.settle({}, [], {"expires": NOW_NS // 10**9 + 3600}, window)
+            assert made.response == {"/expires": "{time:epoch_s@+3600}"}
 
     def test_whole_seconds_of_a_finer_time(self) -> None:
         provenance = Provenance()

@@ -61,6 +61,27 @@ class TestBijection:
         assert not Bindings().bind(old, str(uuid.UUID(int=1, version=5)), "uuid4")
 
 
+class TestAnyOrder:
+    """A case may run before the one that makes the values it holds."""
+
+    def test_a_digest_of_what_was_given_follows_when_that_is_made_anew(self) -> None:
+        old, new = "95f431fef4189129d8e3", "3080f1ab655f4d04da60"
+        bindings = Bindings()
+        assert bindings.try_bind([("hex:20", old, old)], None)
+        assert not bindings.fits([("hex:20", new, old)], None)
+        assert bindings.try_bind([("hex:20", old, new)], None)
+        assert not bindings.fits([("hex:20", old, old)], None)
+
+    def test_a_time_that_was_given_may_yet_be_made(self) -> None:
+        old, new = "2026-01-02T03:04:05.678901Z", "2026-05-06T07:08:09.123456Z"
+        fresh, seen = "time:%Y-%m-%dT%H:%M:%S.%fZ", "seen:time:%Y-%m-%dT%H:%M:%S.%fZ"
+        bindings = Bindings()
+        assert bindings.try_bind([(seen, old, old)], None)
+        assert bindings.try_bind([(fresh, old, new)], None)
+        assert bindings.to_actual(old) == new
+        assert not bindings.fits([(seen, old, old)], None)
+
+
 class TestTimes:
     def test_two_equal_recorded_times_may_be_two_readings(self) -> None:
         bindings = Bindings()

@@ -345,6 +345,15 @@ class TestSession:
         assert described == {"columns": columns, "parameter_types": [23], "copy": None}
         assert run.session(kind="describe", sql="SELECT m") is None
 
+    def test_describe_prefers_a_mock_whose_types_are_known(self) -> None:
+        """One client leaves the types of its parameters to the server, another asks for them."""
+        response: dict[str, object] = {"results": [{"columns": [], "rows": []}]}
+        vague = make_mock("SELECT n", 1, case="a", response={**response, "parameter_types": [0]})
+        exact = make_mock("SELECT n", 2, case="b", response={**response, "parameter_types": [25]})
+        described = Run(vague, exact).session(kind="describe", sql="SELECT n")
+        assert described is not None
+        assert described["parameter_types"] == [25]
+
     def test_describe_says_that_data_is_to_come(self) -> None:
         copy = {"direction": "in", "format": 0, "column_formats": [0]}
         results = [{"columns": None, "rows": list[object](), "copy": copy}]

@@ -119,6 +119,12 @@ def test_modes_of_a_transaction_are_asserted(
     assert [(finding.kind, finding.call) for finding in findings] == found
 
 
+def test_modes_are_not_asserted_where_the_recorded_begin_has_no_owner() -> None:
+    run = Run(*record(ORDER, "COMMIT"))
+    assert play(run, MODES, ORDER, "COMMIT") == []
+    assert [one.call for one in play(Run(*record("BEGIN", ORDER, "COMMIT")), MODES, ORDER)] != []
+
+
 def test_a_write_moved_behind_the_commit_is_reordered() -> None:
     recorded = record("BEGIN", ORDER, ITEM, "COMMIT", "BEGIN", STOCK, "COMMIT")
     made = ("BEGIN", ORDER, "COMMIT", "BEGIN", ITEM, STOCK, "COMMIT")

@@ -68,6 +68,7 @@ def test_the_last_line_has_the_counts() -> None:
             "unasserted": 12,
         },
         "causes": [],
+        "set_apart": {},
     }
 
 

@@ -46,3 +46,13 @@ def test_only_a_run_with_a_pass_and_nothing_against_it_is_good() -> None:
     assert not is_good(make_finished(passed=1, failed=1))
     assert not is_good(make_finished(passed=1, errored=1))
     assert not is_good(make_finished(passed=1, findings=[make_extra_call()]))
+
+
+def test_cases_set_apart_are_named_by_reason() -> None:
+    why = {"a": "the status was 200 and is 503", "b": "it broke", "c": "it broke"}
+    lines = join_text(show_summary(make_finished(set_apart=why), Tally(), 80))
+    assert lines.startswith(
+        "1 case set apart, not run: the status was 200 and is 503\n  a\n"
+        "2 cases set apart, not run: it broke\n  b, c\n"
+    )
+    assert is_good(make_finished(set_apart=why))

@@ -110,6 +110,8 @@ class Answers:
             statement = statements[index] if index < len(statements) else None
             effect = block_effect(statement, result.get("tag") or "")
             parameters.update(self.state.take_tag(effect))
+            if statement is not None:
+                self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
             self.state.block.fail()
         return {**response, "parameters": parameters}

@@ -238,7 +238,7 @@ class ExtendedQuery:
         if is_parsing:
             out += self._confirm_parse()
         recorded = list(description.parameter_types) if description is not None else []
-        types = recorded or _declared_types(statement)
+        types = _declared_types(statement, recorded)
         columns = description.columns if description is not None else None
         return out + write(m.ParameterDescription(types)) + description_bytes(columns, [])
 
@@ -307,9 +307,9 @@ def _at(types: Sequence[int], place: int) -> int:
     return types[place] if place < len(types) else 0
 
 
-def _declared_types(statement: ServedStatement) -> list[int]:
-    """Types as the client declared them, text for the rest of the ``$n`` in the SQL."""
+def _declared_types(statement: ServedStatement, recorded: Sequence[int]) -> list[int]:
+    """Types as recorded or as the client declared them, text for the rest of the ``$n``."""
     numbers = [int(t.text[1:]) for t in tokenize(statement.sql) if t.kind == "parameter"]
-    count = max([len(statement.type_oids), *numbers])
-    declared = [*statement.type_oids, *([0] * count)][:count]
-    return [oid or _TEXT_OID for oid in declared]
+    declared = statement.type_oids
+    count = len(recorded) or max([len(declared), *numbers])
+    return [_at(recorded, n) or _at(declared, n) or _TEXT_OID for n in range(count)]

@@ -197,9 +197,12 @@ class _Served:
     def _ready(self) -> bytes:
         self._extended.forget_statements()
         status = self._answers.state.block.status
-        if status == "I":
-            self._extended.end_transaction()
-        return write(m.ReadyForQuery(status))
+        if status != "I":
+            return write(m.ReadyForQuery(status))
+        self._extended.end_transaction()
+        told = self._answers.state.notifications.commit()
+        notices = (m.NotificationResponse(PROCESS_ID, *one) for one in told)
+        return b"".join(map(write, notices)) + write(m.ReadyForQuery("I"))
 
     def _sync(self) -> bytes:
         out = b""

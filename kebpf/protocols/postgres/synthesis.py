@@ -9,6 +9,7 @@ from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import column_document, new_result
 from kebpf.protocols.postgres.lexing import Statement, Token, unquote_name
+from kebpf.protocols.postgres.notifying import Notifications
 from kebpf.protocols.postgres.settings import Block, Settings, read_setting
 from kebpf.protocols.postgres.statements import (
     is_rollback_to,
@@ -68,6 +69,7 @@ class SessionState:
     def __init__(self, settings: Settings, user: str, database: str) -> None:
         self.settings = settings
         self.block = Block()
+        self.notifications = Notifications()
         self._user = user
         self._database = database
         self.statements_to_forget: list[str | None] = []  # ``None``: all
@@ -84,7 +86,7 @@ class SessionState:
             "reset": self._reset,
             "discard": self._discard,
             "deallocate": self._deallocate,
-            "unlisten": lambda s: Answered("UNLISTEN"),
+            "unlisten": self._unlisten,
             "close": lambda s: Answered("CLOSE CURSOR ALL"),
         }
 
@@ -170,6 +172,8 @@ class SessionState:
             answered.notices.append(make_report("25P01", text, "WARNING"))
             return answered
         answered = Answered("COMMIT" if is_committed else "ROLLBACK")
+        if not is_committed:
+            self.notifications.roll_back()
         answered.parameters = self.settings.end(is_committed)
         self.block.close()
         if statement.texts()[-1:] == ["chain"] and statement.texts()[-2] != "no":
@@ -220,8 +224,13 @@ class SessionState:
             if self.block.status != "I":
                 raise SessionError("25001", "DISCARD ALL cannot run inside a transaction block")
             self.statements_to_forget.append(None)
+            self.notifications.unlisten(statement)
             answered.parameters = self.settings.reset()
         return answered
+
+    def _unlisten(self, statement: Statement) -> Answered:
+        self.notifications.unlisten(statement)
+        return Answered("UNLISTEN")
 
     def _deallocate(self, statement: Statement) -> Answered:
         token = statement.tokens[-1]

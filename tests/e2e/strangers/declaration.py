@@ -18,13 +18,17 @@ INSTALLED = (".venv", "node_modules")  # what a copy shares with the original
 
 @dataclass(frozen=True)
 class Regression:
-    """A change of the source, and the requests that may fail by it: ``METHOD /path`` as globs."""
+    """A change of the source, and the requests that may fail by it: ``METHOD /path`` as globs.
+
+    ``escapes`` says why it is not seen yet, if so.
+    """
 
     name: str
     old: str
     new: str
     red: Sequence[str]
     file: str = "app.py"
+    escapes: str = ""
 
 
 @dataclass(frozen=True)

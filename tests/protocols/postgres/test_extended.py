@@ -233,6 +233,15 @@ def test_a_describe_comes_from_any_recording_of_the_sql() -> None:
     assert client.say(bind, m.Execute(""), m.Sync())[1].values == [b"\0\0\0\7"]
 
 
+def test_a_type_nobody_declared_is_described_as_text() -> None:
+    response = {**make_rows(23, "7"), "parameter_types": [0, 20]}
+    request = make_request("select x where y = $1", "extended", parameters=["1", "2"])
+    client = Client([make_exchange(request, response)])
+    sql = str(request["sql"])
+    _, parameters, *_ = client.say(m.Parse("s", sql), m.Describe("S", "s"), m.Sync())
+    assert parameters.type_oids == [25, 20]
+
+
 def test_a_type_this_client_declares_goes_before_the_recorded_one() -> None:
     """The recording had NULL in the second place, for which psycopg declares no type."""
     sql = "insert into t values ($1, $2, $3)"

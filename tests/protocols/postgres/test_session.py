@@ -261,6 +261,39 @@ def psycopg2_basics(port: int) -> Any:
     return out
 
 
+def psycopg2_notifies(port: int) -> Any:
+    """What a connection tells itself: once, at commit, and nothing that was rolled back."""
+    conn = psycopg2.connect(dsn(port))
+    cur = conn.cursor()
+    seen = []
+
+    def take() -> None:
+        seen.append([(one.channel, one.payload) for one in conn.notifies])
+        conn.notifies.clear()
+
+    cur.execute('listen stock; listen "Mixed"')
+    cur.execute("notify stock, 'before the commit'")
+    take()
+    conn.commit()
+    take()
+    for payload in ("one", "it''s two", "one"):
+        cur.execute(f"select pg_notify('stock', '{payload}')")
+    cur.execute('notify "Mixed"')
+    cur.execute("notify other, 'nobody listens'")
+    conn.commit()
+    take()
+    cur.execute("notify stock, 'lost'")
+    conn.rollback()
+    conn.autocommit = True
+    cur.execute("notify stock")
+    take()
+    cur.execute("unlisten stock")
+    cur.execute("notify stock")
+    take()
+    conn.close()
+    return seen
+
+
 def asyncpg_all(port: int) -> Any:
     return asyncio.run(_asyncpg(port))
 
@@ -337,6 +370,7 @@ PROGRAMS: list[Program] = [
     psycopg_cursors,
     psycopg_settings,
     psycopg2_basics,
+    psycopg2_notifies,
     asyncpg_all,
     psql_script,
 ]
