@@ -34,7 +34,7 @@ ESCAPES = {
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
 }
-# What is red without a mistake, and why.
+# What may be red without a mistake, and why.
 FALSE_ALARMS: dict[str, str] = {}
 
 
@@ -112,7 +112,7 @@ def test_unchanged_is_green(recording: str, stand: Stand) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=True))
+        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=False))
         for name, reason in FALSE_ALARMS.items()
     ],
 )
