@@ -20,6 +20,7 @@ from benchmarks.bystander_speed import measure_bystander
 from benchmarks.case_speed import measure_cases
 from benchmarks.figures import Figure, show_figure, summarise
 from benchmarks.http_speed import measure_http
+from benchmarks.matching_speed import measure_matching
 from benchmarks.postgres_speed import measure_postgres
 from benchmarks.redis_speed import measure_redis
 from benchmarks.results import write_results
@@ -28,7 +29,17 @@ from examples.processes import ProcessError, exiting_on_signals
 from kebpf.capture.probes import Door, choose_door
 from kebpf.kernel.btf import Btf
 
-SUBJECTS = ("shop", "http", "redis", "postgres", "bystander", "bulk", "assembler", "cases")
+SUBJECTS = (
+    "shop",
+    "http",
+    "redis",
+    "postgres",
+    "bystander",
+    "bulk",
+    "assembler",
+    "cases",
+    "matching",
+)
 DOORS = {Door.A: ["a", "b"], Door.B: ["b"]}  # by what the kernel has
 
 
@@ -44,6 +55,7 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
         "bulk": lambda: measure_bulk(doors, folder),
         "assembler": lambda: measure_assembler(rounds),
         "cases": lambda: measure_cases(rounds),
+        "matching": lambda: measure_matching(rounds, folder),
     }
     for subject in subjects:
         yield from measures[subject]()

@@ -84,7 +84,8 @@ int on_task_made(struct pt_regs *ctx) {
     record.task = record.head.time_ns;
     struct task_key key = {self, process};
     struct python_task task = {record.task, thread};
-    python_tasks.update(&key, &task);
+    if (python_tasks.update(&key, &task)) /* never an earlier task's number */
+        python_tasks.delete(&key);
     if (record.parent)
         emit(&record, sizeof(record));
     return 0;

@@ -132,17 +132,26 @@ def find_version(path: str) -> int:
     return int(found[1]) if found else 0
 
 
-def find_task_code(memory: Memory, mappings: list[Mapping]) -> TaskCode | None:
-    """Where the process makes tasks, if it has asyncio and is of a known version."""
+def find_task_code(
+    memory: Memory, mappings: list[Mapping], without: set[tuple[str, int]]
+) -> TaskCode | None:
+    """Where the process makes tasks, if it has asyncio and is of a known version.
+
+    ``without`` are files known to have none, of any process; it is added to.
+    """
     by_file: dict[tuple[str, int], list[Mapping]] = {}
     for mapping in mappings:
-        if mapping.file[1] and find_version(mapping.path) in VERSIONS:
+        is_known = mapping.file in without or not mapping.file[1]
+        if not is_known and find_version(mapping.path) in VERSIONS:
             by_file.setdefault(mapping.file, []).append(mapping)
     # the module of its own first: an interpreter without it in it is large
     for parts in sorted(by_file.values(), key=lambda some: "_asyncio" not in some[0].path):
-        found = _Image(memory, parts, mappings).find_code()
+        image = _Image(memory, parts)
+        found = image.find_code()
         if found is not None:
             return found
+        if not image.has_tasks:
+            without.add(parts[0].file)
     return None
 
 
@@ -152,8 +161,19 @@ class _Image:
 
     memory: Memory
     parts: list[Mapping]
-    mappings: list[Mapping]
     _contents: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether its constants name them, or may: a part that cannot be read."""
+        return any(self._find_bytes(_TASK_NAME)) or not self._is_whole
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all its constants are there to be read."""
+        constants = [part for part in self.parts if "r" in part.flags and "w" not in part.flags]
+        sizes = [(len(self._read(part)), part.end - part.start) for part in constants]
+        return len(constants) > 1 and all(read == size for read, size in sizes)
 
     def find_code(self) -> TaskCode | None:
         version = find_version(self.parts[0].path)

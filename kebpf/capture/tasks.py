@@ -22,6 +22,7 @@ from kebpf.capture.interpreter import (
 
 MOST_PROCESSES = 256  # each takes a descriptor
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _FOREIGN_PAUSE = 0.25, 10.0, 60.0  # seconds
+_STARTING = 15.0  # seconds in which a program is held to be starting, and looked at often
 
 
 class TaskProbes(Protocol):
@@ -42,6 +43,7 @@ class _Followed:
 
     next_look: float = 0.0
     pause: float = _SHORTEST_PAUSE
+    starting_until: float = 0.0
     code: TaskCode | None = None
     link: int = -1
     is_complete: bool = False
@@ -59,6 +61,7 @@ class TaskWatch:
         self._clock = clock
         self._followed: dict[int, _Followed] = {}
         self._known: set[int] = set()
+        self._without: set[tuple[str, int]] = set()  # files
 
     @property
     def processes(self) -> int:
@@ -76,8 +79,10 @@ class TaskWatch:
             if one is None:
                 if len(self._followed) >= MOST_PROCESSES:
                     continue
-                one = self._followed[pid] = _Followed()
+                one = self._followed[pid] = _Followed(starting_until=now + _STARTING)
             if now >= one.next_look:
+                is_starting = now < one.starting_until and not one.is_complete
+                one.pause = _SHORTEST_PAUSE if is_starting else min(2 * one.pause, _LONGEST_PAUSE)
                 with contextlib.suppress(OSError):  # it ends, or may not be looked into
                     self._look_at(pid, one)
                 one.next_look = now + one.pause
@@ -89,7 +94,6 @@ class TaskWatch:
         self._followed.clear()
 
     def _look_at(self, pid: int, one: _Followed) -> None:
-        one.pause = min(2 * one.pause, _LONGEST_PAUSE)
         task_type = self._probes.read_task_type(pid) if one.code else 0
         if one.code is not None and not one.is_complete and task_type == 0 and one.code.awaits_type:
             one.pause = _SHORTEST_PAUSE  # a request may make the first task any time
@@ -110,7 +114,7 @@ class TaskWatch:
         self, pid: int, one: _Followed, memory: Memory, mappings: list[Mapping], task_type: int
     ) -> None:
         if one.code is None:
-            code = find_task_code(memory, mappings)
+            code = find_task_code(memory, mappings, self._without)
             if code is None:
                 if not any(find_version(mapping.path) for mapping in mappings):
                     one.pause = min(2 * one.pause, _FOREIGN_PAUSE)

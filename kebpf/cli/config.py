@@ -11,6 +11,7 @@ import yaml
 
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG
+from kebpf.replay.noise import NoiseRule
 
 CONFIG_NAME = "kebpf.yml"
 MAX_SECONDS = 1e9
@@ -22,7 +23,7 @@ EMPTY_TAG = "tag:yaml.org,2002:null"
 class Config:
     """What ``kebpf.yml`` says; what it does not say is ``None`` or empty.
 
-    Times are in seconds, ``backlog`` in MiB; ``noise`` are JSON pointers into responses.
+    Times are in seconds, ``backlog`` in MiB; ``noise`` says what is not to be compared.
     """
 
     command: str | list[str] | None = None
@@ -34,7 +35,7 @@ class Config:
     shuffle: bool | int = False
     alone: bool = False
     duration: float | None = None
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     cgroup: Path | None = None
     unit: str | None = None
     container: str | None = None
@@ -42,6 +43,10 @@ class Config:
     exclude_port: list[int] = field(default_factory=list)
     inbound_only: bool = False
     backlog: int | None = None
+
+
+_NOISE = "a list of paths such as /body/updated_at, or of entries with path and reason"
+_NOISE_KEYS = ("path", "reason", "call", "destination")
 
 
 class _WrongValueError(Exception):
@@ -146,10 +151,26 @@ def _is_seconds(value: Any) -> bool:
     return is_number and 0 <= value < MAX_SECONDS
 
 
-def _read_noise(value: Any) -> list[str]:
-    if isinstance(value, list) and all(isinstance(p, str) and p.startswith("/") for p in value):
-        return list(value)
-    raise _WrongValueError("a list of paths such as /body/updated_at")
+def _read_noise(value: Any) -> list[NoiseRule]:
+    if not isinstance(value, list):
+        raise _WrongValueError(_NOISE)
+    return [_read_rule(entry) for entry in value]
+
+
+def _read_rule(entry: Any) -> NoiseRule:
+    fields = {"path": entry} if isinstance(entry, str) else entry
+    if not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
+        raise _WrongValueError(_NOISE)
+    unknown = set(fields).difference(_NOISE_KEYS)
+    if unknown:
+        raise _WrongValueError(f"{_NOISE}; {min(map(str, unknown))} is no key of an entry")
+    if not fields.get("path", "").startswith("/"):
+        raise _WrongValueError(_NOISE)
+    is_of_call = "call" in fields or "destination" in fields
+    if is_of_call and not fields.get("reason", "").strip():
+        raise _WrongValueError(f"{_NOISE}; an entry for calls needs a reason")
+    call = {"call": fields.get("call", "*")} if is_of_call else {}
+    return NoiseRule(**{**fields, **call})
 
 
 def _read_ports(value: Any) -> list[int]:

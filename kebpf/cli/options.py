@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kebpf.replay.noise import NoiseRule
+
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RUNS = 3
@@ -52,7 +54,7 @@ class RecordOptions:
     user: str | None = None
     verify_runs: int | None = None
     verify_command: str | list[str] = ""
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     with_tasks: bool = True
 
 
@@ -76,7 +78,7 @@ class TestOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
 
@@ -91,7 +93,7 @@ class VerifyOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
-    noise: list[str] = field(default_factory=list)
+    noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     as_json: bool = False
 

@@ -9,9 +9,10 @@ from typing import Protocol
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call, make_key
+from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
+from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray, list_differences, name_some
 from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
 
@@ -24,6 +25,7 @@ class Book(Protocol):
 
     bindings: Bindings
     index: MockIndex
+    noise: Noise
 
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
     def find(self, call: Call) -> Recorded | None: ...
@@ -38,6 +40,7 @@ class Book(Protocol):
     def respond(self, item: Recorded) -> Document | None: ...
     def mark_used(self, item: Recorded) -> None: ...
     def note_stray(self, stray: Stray) -> None: ...
+    def borrow(self, stray: Stray, item: Recorded) -> bool: ...
     def note_ending(
         self, ending: Ending, served: list[int], has_strays: bool, steps: list[str], /
     ) -> None: ...
@@ -62,7 +65,7 @@ class DestinationAnswers:
         call = self._make_call(request)
         item = self._book.find(call)
         if item is None:
-            response, self._has_strays = self._answer_stray(call), True
+            response = self._answer_stray(call)
         else:
             response = self._book.serve(item, call)
             self._served.append(item.ordinal)
@@ -118,7 +121,7 @@ class DestinationAnswers:
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)
-        return make_call(self._endpoint, spec, request, self._book.bindings)
+        return make_call(self._endpoint, spec, request, self._book.bindings, self._book.noise)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
         known = self._book.find_known(call)
@@ -129,14 +132,19 @@ class DestinationAnswers:
             return self._miss(call)
         # Answered as recorded, so that the extra call shows and not the error it would cause.
         note = f"recorded in case {name_some(owners_of(elsewhere.mock))}"
-        self._book.note_stray(self._make_stray(call, "extra", None, note=note))
+        stray = self._make_stray(call, "extra", None, note=note)
+        if not self._book.borrow(stray, elsewhere):
+            self._note(stray)
         return self._book.respond(elsewhere)
+
+    def _note(self, stray: Stray) -> None:
+        self._has_strays = True
+        self._book.note_stray(stray)
 
     def _make_stray(
         self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
     ) -> Stray:
-        key = make_key(call.destination, call.protocol, call.recorded)
-        return Stray(call, kind, miss, key, note=note, is_read=_is_read(call))
+        return Stray(call, kind, miss, call.key(), note=note, is_read=_is_read(call))
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
@@ -145,7 +153,7 @@ class DestinationAnswers:
         stray.identity = key_of(known[0].mock, known[0].leaves)
         stray.recorded, stray.made = len(known), self._book.count_made(known)
         stray.mock = known[0].mock.name
-        self._book.note_stray(stray)
+        self._note(stray)
         if _is_read(call) and self._book.has_one_answer(call, known):
             return self._book.respond(known[0])
         return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
@@ -171,18 +179,18 @@ class DestinationAnswers:
     def _miss(self, call: Call) -> Miss:
         known = self._book.index.protocols
         if self._endpoint not in known:
-            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._note(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             names = ", ".join(sorted(map(str, known))) or "none"
             text = f"nothing was recorded at {self._endpoint}; recorded destinations: {names}"
             return Miss(text[:MOST_REASON])
         nearest = self._book.find_nearest(call)
         if nearest is None:
-            self._book.note_stray(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
+            self._note(self._make_stray(call, "extra", MissKind.NEVER_RECORDED))
             return Miss(f"never recorded: {call.description}"[:MOST_REASON])
         fields = list_differences(nearest, call)
         stray = self._make_stray(call, "extra", MissKind.DIFFERENT)
         stray.nearest, stray.fields, stray.mock = nearest.description, fields, nearest.mock.name
-        self._book.note_stray(stray)
+        self._note(stray)
         return Miss(_explain(call, nearest, fields))
 
 

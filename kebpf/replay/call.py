@@ -14,6 +14,7 @@ from kebpf.recording.model import Endpoint
 from kebpf.recording.values import find_tokens
 from kebpf.replay.binding import Bindings, pair_tokens
 from kebpf.replay.events import Mismatch
+from kebpf.replay.noise import Noise
 
 Key = int  # 64 bits; what has the same key is compared leaf by leaf before it is used
 Leaves = dict[str, Any]
@@ -45,15 +46,28 @@ class Call:
     recorded: Leaves
     description: str
     operation: str = ""
+    _key: Key | None = None
+
+    def key(self) -> Key:
+        """That of a mock which answers the call, if nothing in it was generated."""
+        if self._key is None:
+            self._key = make_key(self.destination, self.protocol, self.recorded)
+        return self._key
 
 
 def make_call(
-    destination: Endpoint, spec: ProtocolSpec, request: Document, bindings: Bindings
+    destination: Endpoint,
+    spec: ProtocolSpec,
+    request: Document,
+    bindings: Bindings,
+    noise: Noise,
 ) -> Call:
     """Takes a request apart, as made and as it would have been in the recording."""
-    actual = leaves_of(spec.identity(request))
+    actual = noise.clean(destination, leaves_of(spec.identity(request)), counts=True)
     translated = bindings.to_recorded(request)
-    recorded = actual if translated == request else leaves_of(spec.identity(translated))
+    recorded = actual
+    if translated != request:
+        recorded = noise.clean(destination, leaves_of(spec.identity(translated)))
     operation = str(recorded.get("/operation", ""))
     return Call(destination, spec.name, actual, recorded, spec.describe(request), operation)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from kebpf.recording.model import TestCase
 from kebpf.recording.templates import matches_class
@@ -12,7 +13,7 @@ from kebpf.replay.binding import Pair, pair_tokens
 from kebpf.replay.call import Call, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
-from kebpf.replay.strays import SAME_OPERATION, Strays, find_nearest
+from kebpf.replay.strays import SAME_OPERATION, Stray, Strays, find_nearest
 from kebpf.replay.transactions import Transactions
 
 
@@ -22,6 +23,19 @@ class TimedCall:
 
     call: Call
     pairs: list[Pair]
+
+
+class Judge(Protocol):
+    """What is to be known of the recording and of the run to judge a case's calls."""
+
+    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
+        """Whether other cases made calls of two operations in that order."""
+
+    def may_leave_out(self, item: Recorded) -> bool:
+        """Whether a case need not make a call, because the program remembers the answer."""
+
+    def note_cached(self, call: str) -> None:
+        """A call was made or left out because of what the program remembers."""
 
 
 class CaseCalls:
@@ -47,29 +61,38 @@ class CaseCalls:
         self.shared_group = _make_group(self.shared.values())
         self.possible_group = _make_group(self.possible.values())
         self.strays = Strays()
+        self.borrowed: list[Stray] = []  # reads of other cases, explained by a cache
         self.timed: list[TimedCall] = []
 
-    def pending(self) -> list[str]:
+    def pending(self, may_leave_out: Callable[[Recorded], bool]) -> list[str]:
         """Descriptions of the asserted calls not yet made."""
-        return [item.description for item in self.due.values()] + self.transactions.pending()
+        due = [item for item in self.due.values() if not may_leave_out(item)]
+        return [item.description for item in due] + self.transactions.pending()
 
     def find_nearest(self, call: Call) -> Recorded | None:
         """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())
         return find_nearest(call, self.due.values()) or find_nearest(call, made, SAME_OPERATION)
 
-    def finish(
-        self, end_ns: int, is_sometimes: Callable[[Recorded, Recorded], bool]
-    ) -> list[CallFinding]:
-        """Everything about the case's calls that is not as recorded.
-
-        ``is_sometimes`` says whether other cases made calls of two operations in that order.
-        """
+    def finish(self, end_ns: int, judge: Judge) -> list[CallFinding]:
+        """Everything about the case's calls that is not as recorded."""
+        left_out = [item for item in self.due.values() if judge.may_leave_out(item)]
+        for item in left_out:
+            del self.due[item.ordinal]
+        self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
-        recorded = [*self.recorded.values(), *self.shared.values()]
-        findings += self.strays.judge(self.due, recorded)
+        endings = self.transactions.findings(judge.is_sometimes)
+        if findings or endings or self.strays or self.due:  # then no call is explained away
+            for stray in self.borrowed:
+                self.strays.note(stray)
+        elif self.borrowed:
+            for stray in self.borrowed:
+                judge.note_cached(stray.call.description)
+        for item in left_out:
+            judge.note_cached(item.description)
+        findings += self.strays.judge(self.due, [*self.recorded.values(), *self.shared.values()])
         findings += map(describe_missing, self.due.values())
-        return findings + self.transactions.findings(is_sometimes)
+        return findings + endings
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
         """Remembers the fresh times of a served call until the end of the case is known."""

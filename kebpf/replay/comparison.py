@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from kebpf.recording.loose import PERMUTATION
@@ -23,6 +22,7 @@ from kebpf.replay.clock import keep_step
 from kebpf.replay.content import compare_bytes, compare_lines
 from kebpf.replay.events import Mismatch
 from kebpf.replay.headers import BODY_HEADERS, FRAMING_HEADERS, Header, group_headers
+from kebpf.replay.noise import Noise
 from kebpf.replay.permutation import align, escape, fingerprint
 
 _HEADER_LISTS = ("headers", "trailers")
@@ -34,15 +34,15 @@ def compare(
     actual_view: Any,
     bindings: Bindings,
     window: Window,
-    noise: Sequence[str] = (),
+    noise: Noise | None = None,
 ) -> tuple[list[Mismatch], Strength]:
     """What differs between the recorded and the actual response, and how much was compared.
 
-    ``window`` is the time in which the actual response was made.  ``noise`` holds JSON pointers
-    as globs (``*`` within a step, ``**`` for any number of steps) of what a person said not to
-    compare; header values are ``/headers/<name>``.
+    ``window`` is the time in which the actual response was made.  ``noise`` is what a
+    person said not to compare, and counts what it kept from it; header values are
+    ``/headers/<name>``.
     """
-    comparison = _Comparison(case.generated, bindings, window, noise)
+    comparison = _Comparison(case.generated, bindings, window, noise or Noise())
     comparison.compare_message(expected_view, actual_view)
     return comparison.finish()
 
@@ -51,12 +51,12 @@ class _Comparison:
     """One comparison; templates are judged first, so that what repeats them is bound by then."""
 
     def __init__(
-        self, templates: dict[str, str], bindings: Bindings, window: Window, noise: Sequence[str]
+        self, templates: dict[str, str], bindings: Bindings, window: Window, noise: Noise
     ) -> None:
         self._templates = templates
         self._bindings = bindings
         self._window = window
-        self._noise = [pattern.split("/") for pattern in noise]
+        self._noise = noise
         self._strength = Strength()
         self._mismatches: list[tuple[int, Mismatch]] = []
         self._deferred: list[tuple[int, str, str, Any, Any]] = []
@@ -230,15 +230,7 @@ class _Comparison:
         return self._number
 
     def _is_noise(self, path: str) -> bool:
-        return any(_matches_steps(path.split("/"), pattern) for pattern in self._noise)
-
-
-def _matches_steps(steps: list[str], pattern: list[str]) -> bool:
-    if not pattern or not steps:
-        return not steps and all(step == "**" for step in pattern)
-    if pattern[0] == "**":
-        return _matches_steps(steps, pattern[1:]) or _matches_steps(steps[1:], pattern)
-    return fnmatchcase(steps[0], pattern[0]) and _matches_steps(steps[1:], pattern[1:])
+        return self._noise.is_in_response(path)
 
 
 def _are_lines(expected: Any, actual: Any) -> bool:

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from kebpf.replay.noise import NoiseUse
+
 
 class Verdict(enum.Enum):
     """How one case ended."""
@@ -114,7 +116,8 @@ class Ledger:
 
     ``unused`` are names, ``more_unused`` is the number of those beyond a cap.  ``unasserted``
     counts the calls that were answered though no case need make them, because a request that was
-    left out of the recording may have made them there.
+    left out of the recording may have made them there.  ``cached`` are reads that a case made, or
+    left out, because a cache of the program was in another state than when they were recorded.
     When the application was started for each case alone, ``used`` is the sum over these starts.
     """
 
@@ -123,6 +126,7 @@ class Ledger:
     misses: int = 0
     more_unused: int = 0
     unasserted: int = 0
+    cached: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class RunFinished:
     findings: list[CallFinding] = field(default_factory=list)  # those that belong to no one case
     failed_cases: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    noise: list[NoiseUse] = field(default_factory=list)
     set_apart: dict[str, str] = field(default_factory=dict)  # cases kept but not run, and why
 
 

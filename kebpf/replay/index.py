@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
+from kebpf.replay.noise import Noise
 from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
@@ -87,7 +88,7 @@ class Group:
         return self._table.find(key_of(mock, leaves))
 
     def _keys(self, call: Call) -> Iterator[Key]:
-        yield make_key(call.destination, call.protocol, call.recorded)
+        yield call.key()
         if self._shapes:
             structure = make_structure_key(call.destination, call.protocol, call.recorded)
             for shape in self._shapes.get(structure, ()):
@@ -116,7 +117,9 @@ class MockIndex:
         get_spec: Callable[[str], ProtocolSpec],
         watch: Callable[[Mock], None] | None = None,
         set_apart: Collection[str] = (),
+        noise: Noise | None = None,
     ) -> None:
+        self._noise = noise or Noise()
         self._set_apart = frozenset(set_apart)
         self._test_set = test_set
         self._get_spec = get_spec
@@ -144,7 +147,7 @@ class MockIndex:
     def _add(self, offset: int, mock: Mock) -> None:
         ordinal = len(self._offsets)
         self._offsets.append(offset)
-        leaves = leaves_of(self._get_spec(mock.protocol).identity(mock.request))
+        mock, leaves = self._take_apart(mock)
         counts = self.protocols[mock.destination]
         counts[mock.protocol] = counts.get(mock.protocol, 0) + 1
         self._note_columns(ordinal, mock)
@@ -238,9 +241,18 @@ class MockIndex:
     def load(self, ordinal: int) -> Recorded:
         """Reads one mock back."""
         mock = self._test_set.mock_at(self._offsets[ordinal])
-        spec = self._get_spec(mock.protocol)
-        leaves = leaves_of(spec.identity(mock.request))
-        return Recorded(ordinal, mock, leaves, spec.describe(mock.request))
+        mock, leaves = self._take_apart(mock)
+        description = self._get_spec(mock.protocol).describe(mock.request)
+        return Recorded(ordinal, mock, leaves, description)
+
+    def _take_apart(self, mock: Mock) -> tuple[Mock, Leaves]:
+        """A mock's leaves; what is not to be compared is gone from both."""
+        whole = leaves_of(self._get_spec(mock.protocol).identity(mock.request))
+        leaves = self._noise.clean(mock.destination, whole)
+        if len(leaves) == len(whole):
+            return mock, whole
+        kept = {path: name for path, name in mock.generated.items() if path in leaves}
+        return replace(mock, generated=kept), leaves
 
     def __len__(self) -> int:
         return len(self._offsets)

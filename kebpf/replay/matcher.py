@@ -22,10 +22,12 @@ from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.assignment import Assignments
 from kebpf.replay.binding import Bindings
+from kebpf.replay.caches import Caches, describe_overuse
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
@@ -53,6 +55,7 @@ class Matcher:
     ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
     set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
+    ``routes`` are those of all recorded cases.
     """
 
     def __init__(
@@ -63,19 +66,24 @@ class Matcher:
         case_names: Sequence[str] = (),
         watch: Callable[[Mock], None] | None = None,
         set_apart: Collection[str] = (),
+        routes: Mapping[str, str] | None = None,
+        noise: Noise | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
-        self.index = MockIndex(test_set, get_spec, watch, set_apart)
+        self.noise = noise or Noise()
+        self.index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self._assignments = Assignments(self.index.load)
+        self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False
         self._ran: set[str] = set()
         self._findings: list[CallFinding] = []
         self._misses = 0
+        self._cached: list[str] = []
 
     def begin_case(self, case: TestCase | None, window_start_ns: int) -> None:
         """Calls from now on are those of ``case`` (``None``: of no case)."""
@@ -104,11 +112,11 @@ class Matcher:
     def end_case(self, now_ns: int) -> list[CallFinding]:
         """Ends the case; gives what about its calls was not as recorded."""
         current, self._current = self._current, CaseCalls(None, _open_window(now_ns))
-        return current.finish(now_ns, self._is_sometimes)
+        return current.finish(now_ns, self)
 
     def pending(self) -> list[str]:
         """Descriptions of the current case's asserted calls that were not made yet."""
-        return self._current.pending()
+        return self._current.pending(self._caches.may_leave_out)
 
     def finish(self) -> tuple[list[CallFinding], Ledger]:
         """Findings that belong to no one case, and the account of all mocks that were to be used.
@@ -116,12 +124,17 @@ class Matcher:
         Mocks of cases that did not run are in no column.
         """
         self._close(self._current.window.end_ns)
-        findings = list(self._judge_shared())
+        findings = [*self._judge_shared(), *map(describe_overuse, self._caches.made_too_often())]
         unused = [ordinal for ordinal in self._due_ordinals() if not self._used[ordinal]]
         names = [self.index.name_of(ordinal) for ordinal in unused[:MOST_UNUSED]]
         asserted_of_nobody = sum(self._used[ordinal] for ordinal in self.index.left_out)
         ledger = Ledger(
-            sum(self._used), names, self._misses, len(unused) - len(names), asserted_of_nobody
+            sum(self._used),
+            names,
+            self._misses,
+            len(unused) - len(names),
+            asserted_of_nobody,
+            list(self._cached),
         )
         return self._findings + findings, ledger
 
@@ -163,7 +176,7 @@ class Matcher:
 
     def _close(self, end_ns: int) -> None:
         """What happened outside any case, or in one never ended, belongs to the run."""
-        self._findings += self._current.finish(end_ns, self._is_sometimes)
+        self._findings += self._current.finish(end_ns, self)
 
     def mark_used(self, item: Recorded) -> None:
         """Notes in the ledger that a mock answered a call."""
@@ -200,7 +213,7 @@ class Matcher:
         """The application committed or rolled back what it had called for on one connection."""
         self._current.transactions.note(ending, served, has_strays, steps)
 
-    def _is_sometimes(self, first: Recorded, second: Recorded) -> bool:
+    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
         """Whether some other case recorded calls of two operations in this order."""
         first_shape, second_shape = shape_of(first), shape_of(second)
         ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
@@ -211,6 +224,24 @@ class Matcher:
                 if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
                     return True
         return False
+
+    def may_leave_out(self, item: Recorded) -> bool:
+        """Whether a case need not make a call, because the program remembers the answer."""
+        return self._caches.may_leave_out(item)
+
+    def note_cached(self, call: str) -> None:
+        """A call was made or left out because of what the program remembers."""
+        self._cached.append(call)
+
+    def borrow(self, stray: Stray, item: Recorded) -> bool:
+        """Whether a read that only others recorded may be made by the case, for now."""
+        case = self.name_of_case()
+        if case is None or not self._caches.may_make(stray.call, item):
+            return False
+        self._current.borrowed.append(stray)
+        self._caches.note_made(stray.call)
+        self._caches.note_borrowed(stray.call, case)
+        return True
 
     def _transactions_of(self, case: str) -> list[Transaction]:
         load = self.index.load
@@ -321,6 +352,7 @@ class Matcher:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
         self._current.due.pop(item.ordinal, None)
+        self._caches.note_made(call)
         case = self.name_of_case()
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)

@@ -65,7 +65,8 @@ class Runner:
             if tally.has_not_started or (options.is_failing_fast and tally.has_failed):
                 break
         apart = {name: why for selected in self._sets for name, why in selected.set_apart.items()}
-        yield replace(tally.finish(total), set_apart=apart)
+        noise = self._environment.noise.uses()
+        yield replace(tally.finish(total), set_apart=apart, noise=noise)
 
     def _parts(self) -> Iterator[SelectedSet]:
         """What one start of the application is for, each."""
@@ -149,6 +150,7 @@ class _Tally:
             misses=sum(one.misses for one in ledgers),
             more_unused=sum(one.more_unused for one in ledgers),
             unasserted=sum(one.unasserted for one in ledgers),
+            cached=[call for one in ledgers for call in one.cached],
         )
         return RunFinished(
             passed=self._verdicts[Verdict.PASSED],

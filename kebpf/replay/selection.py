@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from kebpf.recording.model import TestCase
+from kebpf.replay.caches import route_of
 from kebpf.replay.stages import Recorded
 
 
@@ -19,6 +20,7 @@ class SelectedSet:
     name: str
     recorded: Recorded
     cases: list[TestCase]
+    routes: Mapping[str, str] = field(default_factory=dict)  # of all recorded cases, in order
 
     @property
     def set_apart(self) -> dict[str, str]:
@@ -39,10 +41,12 @@ def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> Sele
 
     One that was set apart is run only if a pattern is its very name.
     """
-    cases = [case for case in recorded.cases() if _is_wanted(case.name, patterns)]
+    everyone = sorted(recorded.cases(), key=lambda case: case.order)
+    cases = [case for case in everyone if _is_wanted(case.name, patterns)]
     if patterns:
         cases += [case for case in recorded.apart() if case.name in patterns]
-    return SelectedSet(name, recorded, sorted(cases, key=lambda case: case.order))
+    cases.sort(key=lambda case: case.order)
+    return SelectedSet(name, recorded, cases, {case.name: route_of(case) for case in everyone})
 
 
 def find_idle_patterns(sets: Sequence[SelectedSet], patterns: Sequence[str]) -> list[str]:

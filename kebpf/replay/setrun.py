@@ -28,6 +28,7 @@ from kebpf.replay.events import (
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
 from kebpf.replay.matcher import Matcher
+from kebpf.replay.noise import Noise
 from kebpf.replay.processes import Cgroup
 from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
 from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
@@ -78,6 +79,7 @@ class Environment:
     make_cgroup: Callable[[], AbstractContextManager[Cgroup]]
     compare: Comparing = compare
     protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
+    noise: Noise = field(default_factory=Noise)
 
 
 class SetRun:
@@ -128,6 +130,8 @@ class SetRun:
             [case.name for case in self.selected.cases],
             routes.add,
             self.selected.set_apart,
+            self.selected.routes,
+            self._environment.noise,
         )
         self._matcher = matcher
         steering = self._environment.make_steering()

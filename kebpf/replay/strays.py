@@ -52,6 +52,9 @@ class Strays:
         elif len(self._found) < MOST_STRAYS:
             self._found[key] = stray
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def judge(
         self, due: dict[int, Recorded], recorded: Collection[Recorded]
     ) -> Iterator[CallFinding]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kebpf.replay.events import CallFinding, CaseFinished, MissKind, RunFinished, Verdict
+from kebpf.replay.noise import NoiseUse
 from kebpf.report.calls import MISS_SENTENCES, rank_calls, show_call
 from kebpf.report.lines import Line, Tone, count, fill, indent
 from kebpf.report.values import cut, escape_controls
 
 UNUSED_LIMIT = 10
+CACHED_LIMIT = 5
+CACHED = "made or left out by a cache in another state than when recorded"
 UNASSERTED = "requests that were left out of the recording may have made them there"
 
 
@@ -53,6 +56,7 @@ def show_summary(
         *_show_misses(finished, tally, width),
         *_show_unused(finished, width, verbose),
         *_show_partly_compared(tally, width),
+        *_show_noise(finished.noise, width),
         *_show_counts(finished, tally, width),
     ]
 
@@ -103,6 +107,18 @@ def _show_misses(finished: RunFinished, tally: Tally, width: int) -> list[Line]:
             Line(f"{count(unasserted, 'call')} answered that no case asserts", Tone.WARNING)
         )
         lines.append(Line(cut(f"  {UNASSERTED}", width)))
+    return lines + _show_cached(finished.ledger.cached, width)
+
+
+def _show_cached(calls: Sequence[str], width: int) -> list[Line]:
+    if not calls:
+        return []
+    ranked = Counter(calls).most_common()
+    shown = [text if times == 1 else f"{times:,} × {text}" for text, times in ranked]
+    lines = [Line(f"{count(len(calls), 'read')} {CACHED}", Tone.WARNING)]
+    lines += [Line(cut(f"  {escape_controls(text)}", width)) for text in shown[:CACHED_LIMIT]]
+    if len(shown) > CACHED_LIMIT:
+        lines.append(Line(f"  and {len(shown) - CACHED_LIMIT:,} more", Tone.FAINT))
     return lines
 
 
@@ -127,6 +143,19 @@ def _show_partly_compared(tally: Tally, width: int) -> list[Line]:
         Line("values not compared", Tone.WARNING),
         *(Line(f"  {text}") for text in fill(parts, width - 2, ", ")),
     ]
+
+
+def _show_noise(uses: Sequence[NoiseUse], width: int) -> list[Line]:
+    """What kebpf.yml kept from being compared, why, and what of it never came up."""
+    if not uses:
+        return []
+    lines = [Line("not compared because kebpf.yml says so", Tone.WARNING)]
+    for use in uses:
+        often = f"{use.count:,} ×" if use.count else "never applied:"
+        call = f"{use.rule.call} " if use.rule.call else ""
+        text = f"  {often} {call}{use.rule.path}: {use.rule.reason or 'no reason is given'}"
+        lines.append(Line(cut(escape_controls(text), width)))
+    return lines
 
 
 def _show_counts(finished: RunFinished, tally: Tally, width: int) -> list[Line]:

@@ -146,6 +146,32 @@ def test_a_program_in_its_place_is_followed_anew() -> None:
         probes.close()
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("probes", list(Door), indirect=True)
+def test_asyncio_that_comes_late_and_to_children_is_followed(probes: Probes) -> None:
+    """As in servers that fork, and programs recorded from their start."""
+    first = "import os, sys\nprint('up', flush=True)\nsys.stdin.readline()\n"
+    forking = f"{PROGRAM.partition('asyncio.get_event')[0]}if os.fork(): os.wait(); sys.exit()\n"
+    text = first + forking + "asyncio.get" + PROGRAM.rpartition("asyncio.get")[2]
+    with running(sys.executable, text) as program:
+        assert program.output.readline() == "up\n"
+        now = 0.0
+        watch = TaskWatch(probes, lambda: now)
+        probes.watch([program.pid])
+        watch.look()
+        assert watch.processes == 0, "it has not imported it"
+        assert program.ask() == "up"
+        now += 1
+        watch.look()
+        assert watch.processes == 2
+        read_events(probes)
+        assert program.ask("a") == "done"
+        tasks = sent(read_events(probes))
+        assert tasks["one a"] == tasks["two a"] != {0}
+        watch.close()
+        program.input.close()  # the child ends, too
+
+
 class FakeProbes:
     """What a watch asks for, without a kernel."""
 

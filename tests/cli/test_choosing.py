@@ -17,6 +17,7 @@ from kebpf.cli.choosing import (
 from kebpf.cli.config import Config
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import DEFAULT_BACKLOG, RecordOptions
+from kebpf.replay.noise import NoiseRule
 
 
 def complete(options: RecordOptions, config: Config) -> RecordOptions:
@@ -99,11 +100,11 @@ def test_the_seed_of_the_order() -> None:
 
 
 def test_the_command_of_a_verification() -> None:
-    config = Config(command="serve", noise=["/body/at"])
+    config = Config(command="serve", noise=[NoiseRule("/body/at")])
     options = RecordOptions(pids=[1])
     complete_verification(options, 3, None, config)
     assert (options.verify_runs, options.verify_command) == (3, "serve")
-    assert options.noise == ["/body/at"]
+    assert options.noise == [NoiseRule("/body/at")]
     complete_verification(options, 3, "serve -v", config)
     assert options.verify_command == "serve -v"
     options = RecordOptions(command=["serve", "now"])

@@ -9,6 +9,7 @@ import pytest
 from kebpf.cli import main as cli
 from kebpf.cli.options import Door, RecordOptions, TestOptions
 from kebpf.recording.errors import TestSetError
+from kebpf.replay.noise import NoiseRule
 from tests.cli.builders import Calls, make_calls
 
 
@@ -143,7 +144,7 @@ def test_the_command_line_wins_over_the_file(calls: Calls, tmp_path: Path) -> No
     assert cli.main(["test", "--delay", "0"]) == 0
     options: TestOptions = calls.asked[0][0]
     assert (options.command, options.timeout, options.delay) == ("serve", 9.0, 0.0)
-    assert (options.user, options.noise) == ("app", ["/body/at"])
+    assert (options.user, options.noise) == ("app", [NoiseRule("/body/at")])
     assert cli.main(["record"]) == 0
     assert calls.asked[1][0].command == ["/bin/sh", "-c", "serve"]
     assert cli.main(["record", "--pid", "5"]) == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kebpf.cli.config import Config, load_config, parse_config
 from kebpf.cli.errors import CommandUsageError, ExitStatus
+from kebpf.replay.noise import NoiseRule
 
 PORTS = "a port or a list of ports, each from 1 to 65535"
 FULL = """\
@@ -45,7 +46,7 @@ def test_every_key_is_read() -> None:
         shuffle=12,
         alone=True,
         duration=60.0,
-        noise=["/body/updated_at"],
+        noise=[NoiseRule("/body/updated_at")],
         cgroup=Path("/shop.slice"),
         unit="shop",
         container="web",
@@ -73,6 +74,23 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
     assert load_config(tmp_path).name == "outer"
 
 
+NOISE = "a list of paths such as /body/updated_at, or of entries with path and reason"
+
+
+def test_noise_of_responses_and_calls_has_a_reason() -> None:
+    text = """\
+noise:
+  - {path: /body/served_by, reason: host name}
+  - {call: "SELECT *", path: /parameters/2, reason: process id}
+  - {destination: "10.0.0.6:*", path: /args/1, reason: a lock's owner}
+"""
+    assert parse_config(text).noise == [
+        NoiseRule("/body/served_by", "host name"),
+        NoiseRule("/parameters/2", "process id", "SELECT *"),
+        NoiseRule("/args/1", "a lock's owner", "*", "10.0.0.6:*"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -93,7 +111,16 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
         ("name:\n", "kebpf.yml, line 1: name must be a text"),
         (
             "noise: [body]",
-            "kebpf.yml, line 1: noise must be a list of paths such as /body/updated_at",
+            f"kebpf.yml, line 1: noise must be {NOISE}",
+        ),
+        ("noise: [7]", f"kebpf.yml, line 1: noise must be {NOISE}"),
+        (
+            "noise: [{path: /parameters/0, call: 'SELECT *'}]",
+            f"kebpf.yml, line 1: noise must be {NOISE}; an entry for calls needs a reason",
+        ),
+        (
+            "noise: [{path: /body/a, why: x}]",
+            f"kebpf.yml, line 1: noise must be {NOISE}; why is no key of an entry",
         ),
         ("shuffle: -1", "kebpf.yml, line 1: shuffle must be true, false or a seed, a whole number"),
         ("alone: 1", "kebpf.yml, line 1: alone must be true or false"),

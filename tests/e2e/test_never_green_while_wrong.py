@@ -34,10 +34,8 @@ ESCAPES = {
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
 }
-# What is red without a mistake, and why.
-FALSE_ALARMS = {
-    "expiry_in_seconds_moved": "a number of seconds outside the window is no time with an offset",
-}
+# What may be red without a mistake, and why.
+FALSE_ALARMS: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +112,7 @@ def test_unchanged_is_green(recording: str, stand: Stand) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=True))
+        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=False))
         for name, reason in FALSE_ALARMS.items()
     ],
 )

@@ -8,6 +8,7 @@ from kebpf.protocols.base import Document, Miss
 from kebpf.recording.model import Endpoint, Mock
 from kebpf.replay.answers import DestinationAnswers
 from kebpf.replay.binding import Bindings
+from kebpf.replay.caches import route_of
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.matcher import Matcher
 
@@ -20,7 +21,8 @@ class Run:
     def __init__(self, *mocks: Mock, cases: tuple[str, ...] = ("a", "b")) -> None:
         self.cases = {name: make_case(name) for name in cases}
         self.set = MemorySet(self.cases.values(), mocks)
-        self.matcher = Matcher(self.set, Bindings(), get_plain_spec)
+        routes = {name: route_of(case) for name, case in self.cases.items()}
+        self.matcher = Matcher(self.set, Bindings(), get_plain_spec, routes=routes)
         self._connections: dict[Endpoint, DestinationAnswers] = {}
 
     def begin(self, name: str = "a") -> None:

@@ -10,11 +10,16 @@ from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
 from kebpf.replay.comparison import compare
 from kebpf.replay.events import Mismatch
+from kebpf.replay.noise import Noise, NoiseRule
 
 from .builders import REPLAYED_NS, SECOND, make_case
 
 WINDOW = Window(REPLAYED_NS, REPLAYED_NS + SECOND)
 OLD, NEW, OTHER = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3))
+
+
+def make_noise(*paths: str) -> Noise:
+    return Noise(NoiseRule(path) for path in paths)
 
 
 def differences(
@@ -25,7 +30,7 @@ def differences(
     noise: tuple[str, ...] = (),
 ) -> list[Mismatch]:
     case = make_case(generated=generated or {})
-    return compare(case, expected, actual, bindings or Bindings(), WINDOW, noise)[0]
+    return compare(case, expected, actual, bindings or Bindings(), WINDOW, make_noise(*noise))[0]
 
 
 def paths(found: list[Mismatch]) -> list[tuple[str, str]]:
@@ -199,7 +204,7 @@ class TestNoise:
     def test_only_what_a_person_named_is_left_out_and_it_is_counted(self) -> None:
         old = view({"a": 1, "items": [{"n": 1, "m": 1}]}, ("x-id", "1"))
         new = view({"a": 1, "items": [{"n": 2, "m": 1}]}, ("x-id", "2"))
-        noise = ("/body/items/*/n", "/headers/x-id")
+        noise = make_noise("/body/items/*/n", "/headers/x-id")
         mismatches, strength = compare(make_case(), old, new, Bindings(), WINDOW, noise)
         assert mismatches == []
         assert strength == Strength(exact=3, not_compared=2)

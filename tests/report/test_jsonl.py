@@ -66,8 +66,10 @@ def test_the_last_line_has_the_counts() -> None:
             "misses": 3,
             "more_unused": 2,
             "unasserted": 12,
+            "cached": [],
         },
         "causes": [],
+        "noise": [],
         "set_apart": {},
     }
 

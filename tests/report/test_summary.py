@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kebpf.replay.events import Ledger, MissKind, Verdict
+from kebpf.replay.noise import NoiseRule, NoiseUse
 from kebpf.report.lines import join_text
 from kebpf.report.summary import Tally, describe_counts, is_good, show_summary
 from tests.report.builders import make_case, make_extra_call, make_finished
@@ -46,6 +47,21 @@ def test_only_a_run_with_a_pass_and_nothing_against_it_is_good() -> None:
     assert not is_good(make_finished(passed=1, failed=1))
     assert not is_good(make_finished(passed=1, errored=1))
     assert not is_good(make_finished(passed=1, findings=[make_extra_call()]))
+
+
+def test_noise_is_listed_with_its_reason() -> None:
+    uses = [
+        NoiseUse(NoiseRule("/body/served_by", "host name"), 12),
+        NoiseUse(NoiseRule("/parameters/2", "process id", "SELECT *"), 1),
+        NoiseUse(NoiseRule("/body/at"), 0),
+    ]
+    text = join_text(show_summary(make_finished(noise=uses), Tally(), 80))
+    assert text.startswith("""\
+not compared because kebpf.yml says so
+  12 × /body/served_by: host name
+  1 × SELECT * /parameters/2: process id
+  never applied: /body/at: no reason is given
+""")
 
 
 def test_cases_set_apart_are_named_by_reason() -> None:

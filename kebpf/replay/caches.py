@@ -1,0 +1,196 @@
+"""Reads that the program's own caches save it: made by other cases than when recorded.
+
+Whether a program asks again or remembers depends on what its process was asked before, so on the
+order of cases and on what ran at the same time when they were recorded.  A read counts as cached
+only with evidence in the recording: of one route (the method and path in the names of cases) and
+status one case made it and a later one made none of its kind, and all its recorded answers are
+equal.  Then, in one start of the application, another case may make it, as long as it is made no
+oftener than in the whole recording; and a case of a route with that evidence may leave it out that
+made it, if it was made before.  Both are counted and told; anything else stays a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from kebpf.recording.model import TestCase
+from kebpf.replay.assignment import answer_key
+from kebpf.replay.call import Call, Key, is_read_operation, shape_operation
+from kebpf.replay.events import CallFinding, MissKind
+from kebpf.replay.index import MockIndex, Recorded, key_of
+from kebpf.replay.strays import name_some
+
+MOST_EQUAL = 10_000  # mocks of one identity
+MOST_PEERS = 64  # later cases of a route that are looked at
+_HASH = re.compile(r"-[0-9a-f]{6}(?:-\d+)?$")
+_EFFECTS = re.compile(
+    r"\bFOR\s+(?:UPDATE|SHARE|NO\s+KEY|KEY)\b|\bINTO\b|\b(?:nextval|setval|pg_notify|pg_\w*lock\w*"
+    r"|set_config|random|clock_timestamp)\b",
+    re.IGNORECASE,
+)
+
+
+def is_pure_read(protocol: str, operation: str) -> bool:
+    """Whether asking once more, or not at all, leaves everything as it is."""
+    if protocol == "dns":
+        return True
+    return is_read_operation(operation) and _EFFECTS.search(operation) is None
+
+
+def route_of(case: TestCase) -> str:
+    """The method and path that a case's name begins with, and how it was answered."""
+    return f"{_HASH.sub('', case.name)} {case.response.get('status')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """What is known of an identity that the program caches."""
+
+    recorded: int
+    routes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overuse:
+    """A read that ``cases`` made, though only others recorded it, and how often in all."""
+
+    call: Call
+    cases: list[str]
+    made: int
+    recorded: int
+
+
+class Caches:
+    """The cached reads of one start of the application.
+
+    ``routes`` are those of all recorded cases, by their names, in their order.
+    """
+
+    def __init__(self, index: MockIndex, routes: Mapping[str, str]) -> None:
+        self._index = index
+        self._routes = routes
+        self._peers: dict[str, list[str]] = {}
+        self._places: dict[str, int] = {}
+        for name, route in routes.items():
+            peers = self._peers.setdefault(route, [])
+            self._places[name] = len(peers)
+            peers.append(name)
+        self._known: dict[Key, _Cached | None] = {}
+        self._made: Counter[Key] = Counter()
+        self._borrowed: dict[Key, tuple[Call, list[str]]] = {}
+
+    def note_made(self, call: Call) -> None:
+        """A read was answered."""
+        if is_pure_read(call.protocol, call.operation):
+            self._made[call.key()] += 1
+
+    def may_make(self, call: Call, item: Recorded) -> bool:
+        """Whether a case may make a read that only others recorded, ``item`` among them."""
+        known = self._find(item)
+        return known is not None and self._made[call.key()] < known.recorded
+
+    def note_borrowed(self, call: Call, case: str) -> None:
+        """A case made a read that only others recorded."""
+        self._borrowed.setdefault(call.key(), (call, []))[1].append(case)
+
+    def may_leave_out(self, item: Recorded) -> bool:
+        """Whether a case need not make its recorded read, since it was made before."""
+        if not is_pure_read(item.mock.protocol, str(item.leaves.get("/operation", ""))):
+            return False
+        if not self._made[key_of(item.mock, item.leaves)]:
+            return False
+        known = self._find(item)
+        return known is not None and self._routes.get(str(item.mock.case)) in known.routes
+
+    def made_too_often(self) -> Iterator[Overuse]:
+        """Reads that were made by other cases, and in all oftener than recorded."""
+        for key, (call, cases) in self._borrowed.items():
+            known = self._known.get(key)
+            recorded = known.recorded if known is not None else 0
+            if self._made[key] > recorded:
+                yield Overuse(call, cases, self._made[key], recorded)
+
+    def _find(self, item: Recorded) -> _Cached | None:
+        key = key_of(item.mock, item.leaves)
+        if key not in self._known:
+            self._known[key] = self._examine(item)
+        return self._known[key]
+
+    def _examine(self, item: Recorded) -> _Cached | None:
+        operation = str(item.leaves.get("/operation", ""))
+        if item.mock.generated or not is_pure_read(item.mock.protocol, operation):
+            return None
+        bucket = self._index.anywhere.bucket_of(item.mock, item.leaves)
+        if not 0 < len(bucket) <= MOST_EQUAL:
+            return None
+        items = [self._index.load(ordinal) for ordinal in bucket]
+        if len({answer_key(one) for one in items}) != 1:
+            return None
+        routes = {self._routes[str(one.mock.case)] for one in items if self._has_warm_peer(one)}
+        return _Cached(len(items), frozenset(routes)) if routes else None
+
+    def _has_warm_peer(self, item: Recorded) -> bool:
+        """Whether a later case of the route of who made a call made none of its kind."""
+        case = str(item.mock.case)
+        if case not in self._places:
+            return False
+        later = islice(self._peers[self._routes[case]], self._places[case] + 1, None)
+        return any(not self._makes_kind(name, item) for name in islice(later, MOST_PEERS))
+
+    def _makes_kind(self, case: str, item: Recorded) -> bool:
+        """Whether a case may have made such a call, whatever its arguments.
+
+        An HTTP request of the same path that revalidates what is cached is no such call.
+        """
+        index, mine = self._index, _without_arguments(item)
+        for ordinals in (index.own(case), index.shared(case), index.possible(case)):
+            for other in map(index.load, ordinals):
+                if other.mock.destination != item.mock.destination:
+                    continue
+                if _without_arguments(other) == mine and not _is_revalidation(other, item):
+                    return True
+        return False
+
+
+def _without_arguments(item: Recorded) -> str:
+    return shape_operation(str(item.leaves.get("/operation", "")))
+
+
+def _is_revalidation(other: Recorded, item: Recorded) -> bool:
+    """Whether one request asks for the same as another, but only if it was changed since."""
+    if item.mock.protocol != "http" or _headers(item.leaves) & _CONDITIONS:
+        return False
+    is_same_path = other.leaves.get("/operation") == item.leaves.get("/operation")
+    return is_same_path and bool(_headers(other.leaves) & _CONDITIONS)
+
+
+_CONDITIONS = {"if-none-match", "if-modified-since"}
+
+
+def _headers(leaves: Mapping[str, object]) -> set[object]:
+    return {value for path, value in leaves.items() if _HEADER_NAME.fullmatch(path)}
+
+
+_HEADER_NAME = re.compile(r"/headers/\d+/0")
+
+
+def describe_overuse(found: Overuse) -> CallFinding:
+    """The finding for a read that was made oftener than a cache in another state explains."""
+    call = found.call
+    return CallFinding(
+        "repeated",
+        call.protocol,
+        str(call.destination),
+        call.description,
+        MissKind.USED_UP,
+        count=found.made - found.recorded,
+        recorded=found.recorded,
+        made=found.made,
+        note=f"made by {name_some(found.cases)} too, unlike when recorded",
+        is_read=True,
+        operation=shape_operation(call.operation),
+    )
