@@ -76,8 +76,7 @@ def read_routes(path: Path) -> dict[str, str]:
     """``METHOD /path`` of each case, by its name."""
     cases = (entry for entry in read_set(path) if entry["kind"] == "test")
     return {
-        case["name"]: f"{case['request']['method']} {case['request']['path']}"
-        for case in cases
+        case["name"]: f"{case['request']['method']} {case['request']['path']}" for case in cases
     }
 
 
