@@ -91,6 +91,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/clock.py": "tests/replay/test_binding.py",
     "kebpf/replay/index.py": "tests/replay/test_matcher.py",
     "kebpf/replay/processes.py": "tests/replay/test_launch.py",
+    "kebpf/replay/rewriting.py": "tests/replay/test_binding.py",
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
     "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",
