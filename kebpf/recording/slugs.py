@@ -1,9 +1,9 @@
-"""Short random texts a program makes (slugs, references), told by the place they first stand at.
+"""Random texts a program makes, short ones too, told by the place they first stand at.
 
-One of ten characters alone may be anything.  But where all that is ever seen at one place is made
-by the program, never twice the same, always of one length, at no position the same and, put one
-behind the other, as random as a long token, it is generated.  Until a place has proved this, and
-once it is refuted, what stands there is literal.
+One of ten characters alone may be anything, and one of twenty may happen to look like words.  But
+where all that is ever seen at one place is made by the program, never twice the same, always of
+one length, at no position the same and, put one behind the other, as random as a long token, it
+is generated.  Until a place has proved this, and once it is refuted, what stands there is literal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from kebpf.recording.randomness import is_random
 from kebpf.recording.templates import write_charset
 from kebpf.recording.values import Token, text_of, walk_scalars
 
+LEAST_SIZE = 8  # characters
 PROOFS_NEEDED = 4  # different values
 PROOFS_KEPT = 40
 VALUES_CAP = 20_000  # remembered
@@ -26,14 +27,18 @@ MOST_TEXT = 1024  # characters of a text in which places are looked for
 MOST_READ = 64 << 10  # characters of a text that came in
 CONTEXT_SIZE = 8  # characters before a value that belong to its place
 
-_RUN = re.compile(
+_SHORT = re.compile(
     r"(?<![0-9A-Za-z])(?<!-[0-9A-Fa-f]{4}-)"  # nor the end of a UUID, nor its beginning
     r"(?![0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-)(?!\d+(?![0-9A-Za-z]))[0-9A-Za-z]{8,19}(?![0-9A-Za-z])",
     re.ASCII,
 )
+_LONG = re.compile(
+    r"(?<![\w-])(?![0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3})(?=\w*-|\w*[A-Za-z])[\w-]{20,40}(?![\w-])",
+    re.ASCII,
+)
 _INDEX = re.compile(r"/\d+(?=/|\Z)")
 
-Place = tuple[Hashable, str, str]
+Place = tuple[Hashable, str, str, bool]  # the last: whether it is a long one
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class _Value:
         """Whether it came in only after it was made, and stood at its place again only then."""
         if self.came_ns and self.came_ns <= self.made_ns:
             return False
-        return not self.again_ns or bool(self.came_ns) and self.came_ns <= self.again_ns
+        return not self.again_ns or (bool(self.came_ns) and self.came_ns <= self.again_ns)
 
 
 @dataclass(slots=True)
@@ -73,7 +78,7 @@ class Slugs:
     def take(self, texts: Iterable[str], time_ns: int) -> None:
         """Texts that came in, in lower case."""
         for text in texts:
-            for match in _RUN.finditer(text, 0, MOST_READ):
+            for match in _find_runs(text[:MOST_READ]):
                 value = self._remember(match.group())
                 if not value.came_ns or time_ns < value.came_ns:
                     value.came_ns = time_ns
@@ -85,9 +90,9 @@ class Slugs:
             text = text_of(scalar) if isinstance(scalar, str | bytes) else None
             if text is None or len(text) > MOST_TEXT:
                 continue
-            for match in _RUN.finditer(text):
+            for match in _find_runs(text):
                 before = text[max(match.start() - CONTEXT_SIZE, 0) : match.start()]
-                place = (origin, _INDEX.sub("/#", path), before)
+                place = (origin, _INDEX.sub("/#", path), before, match.re is _LONG)
                 self._note_made(match.group(), place, time_ns)
 
     def find(self, text: str) -> Iterator[Token]:
@@ -95,7 +100,7 @@ class Slugs:
         self._judge()
         if not self._proved:
             return
-        for match in _RUN.finditer(text):
+        for match in _find_runs(text):
             value = self._values.get(match.group().lower())
             if value is not None and value.home in self._proved and value.is_made:
                 charset = self._places[value.home].charset
@@ -160,6 +165,12 @@ class Slugs:
                 self._proved.add(place)
             else:
                 self._proved.discard(place)
+
+
+def _find_runs(text: str) -> Iterator[re.Match[str]]:
+    if len(text) >= LEAST_SIZE:
+        yield from _SHORT.finditer(text)
+        yield from _LONG.finditer(text)
 
 
 def _time_of(known: tuple[str, _Value | None]) -> int:

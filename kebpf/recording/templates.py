@@ -39,12 +39,14 @@ _CHARSETS = {
     "base64url": "[A-Za-z0-9_-]", "base64": "[A-Za-z0-9+/=]",
     "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]", "crypt": "[./A-Za-z0-9]",
 }  # fmt: skip
-_NARROW_FIRST = ("hex", "HEX", "lower", "UPPER")
+_NARROW_FIRST = ("hex", "HEX", "lower", "UPPER", "base64url")
 
 
 def write_charset(texts: Iterable[str]) -> str:
     """The narrowest class of letters and digits, less its length, that all texts are of."""
     whole = "".join(texts)
+    if re.fullmatch(r"[0-9A-Za-z]*", whole, re.ASCII) and not whole.islower() | whole.isupper():
+        return "token"
     fitting = (one for one in _NARROW_FIRST if re.fullmatch(f"{_CHARSETS[one]}*", whole, re.ASCII))
     return next(fitting, "token")
 
