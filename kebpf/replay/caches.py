@@ -94,7 +94,7 @@ class Caches:
     def may_make(self, call: Call, item: Recorded) -> bool:
         """Whether a case may make a read that only others recorded, ``item`` among them."""
         known = self._find(item)
-        asked = self._asked.get(call.key(), {})
+        asked: Mapping[Key, int] = self._asked.get(call.key(), {})
         return known is not None and asked.get(_actual_key(call), 0) < known.recorded
 
     def note_borrowed(self, call: Call, case: str) -> None:
