@@ -89,6 +89,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/caserun.py": "tests/replay/test_runner.py",
     "kebpf/replay/clock.py": "tests/replay/test_binding.py",
     "kebpf/replay/processes.py": "tests/replay/test_launch.py",
+    "kebpf/replay/rewriting.py": "tests/replay/test_binding.py",
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
     "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",

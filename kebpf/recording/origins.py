@@ -128,8 +128,9 @@ def read_time(text: str) -> times.PrintedTime | None:
 
 def unit_of(number: str) -> str | None:
     """The epoch unit in which a number of so many digits can be a time of these decades."""
-    whole = number.partition(".")[0]
-    return _UNITS.get(len(whole)) if whole.isdigit() else None
+    whole, dot, _ = number.partition(".")
+    unit = _UNITS.get(len(whole)) if whole.isdigit() else None
+    return "epoch_f" if dot and unit == "epoch_s" else unit
 
 
 def second_key(value: times.PrintedTime) -> str:

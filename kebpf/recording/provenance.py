@@ -10,7 +10,7 @@ made and this one was given is exact again: a test knows what it stands for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kebpf.protocols.base import Document
@@ -35,7 +35,7 @@ from kebpf.recording.values import (
     find_texts,
     find_tokens,
 )
-from kebpf.recording.wrapping import KINDS, has_random_signature, name_class, open_token
+from kebpf.recording.wrapping import KINDS, PACKED, has_random_signature, name_class, open_token
 
 MOST_INPUTS = 60_000  # distinct input tokens remembered across a recording
 MOST_GENERATED = 60_000  # distinct generated tokens remembered across a recording
@@ -60,6 +60,7 @@ class _Message:
     window: Window
     sent_ns: int
     answered_ns: int
+    is_packed: bool = False  # so that what it holds cannot be found again in its bytes
 
 
 class Provenance:
@@ -161,7 +162,8 @@ class Provenance:
             class_name = self._settle_token(token, message)
             if class_name is not None:
                 placeholders.append((token.start, token.end, class_name))
-        return placeholders if any(map(_is_loose, placeholders)) else []
+        is_told = message.is_packed or any(map(_is_loose, placeholders))
+        return placeholders if is_told else []
 
     def _settle_token(self, token: Token, message: _Message) -> str | None:
         """The class of a generated token, ``None`` for a derived or literal one."""
@@ -190,6 +192,8 @@ class Provenance:
         opened = open_token(token.text)
         if opened is None:
             return None
+        if opened.kind in PACKED:
+            message = replace(message, is_packed=True)
         templates, _ = self._find_templates(opened.tree, message)
         if not templates and not has_random_signature(opened):
             return None
@@ -197,6 +201,8 @@ class Provenance:
 
     def _settle_time(self, token: Token, keys: list[str], message: _Message) -> str | None:
         earlier = self._generated.get(keys[0])
+        if earlier is None and len(keys) > 1 and keys[0].endswith("000"):
+            earlier = self._generated.get(keys[1])  # made in milliseconds, printed by another
         origins = message.origins
         is_here = origins.holds(token, keys) or origins.holds_second(token)
         if not token.is_candidate:
@@ -217,10 +223,12 @@ class Provenance:
 
         No two readings with an exchange between them are equal to the microsecond.
         """
+        if not key.startswith("us "):
+            return False
         answered_ns = message.origins.made.get(key)
         if answered_ns is None:
             return split_time_class(token.class_name)[1] != 0
-        return key.startswith("us ") and answered_ns <= message.sent_ns
+        return answered_ns <= message.sent_ns
 
     def _settle_past(
         self, token: Token, keys: list[str], earlier: str | None, is_here: bool

@@ -8,10 +8,20 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
+import string
+from collections.abc import Iterator
+from functools import lru_cache
 
 LEAST_LETTERS_AND_DIGITS = 16
 LEAST_DISTINCT = 10
+MOST_JUDGED = 512  # characters: a multiple of 4, so that base64 ends with a whole byte
 MOST_IN_SEQUENCE = 6  # neighbours such as ``ab`` and ``12``: more is an alphabet, or counting
+
+_KINDS = str.maketrans(
+    string.digits + string.ascii_lowercase + string.ascii_uppercase,
+    "0" * 10 + "a" * 26 + "A" * 26,
+    "+/=-_",
+)
 
 # How often a letter (row) is followed by another (column) in words of documentation and source,
 # as 5 + log2 of how many times as often as by chance, within 0 to 9.
@@ -34,7 +44,12 @@ _MANY_PAIRS = 14
 
 def is_random(text: str) -> bool:
     """Whether a text looks drawn, not written; ``+ / = - _`` in it are passed over."""
-    kinds = [_kind(c) for c in text if c.isalnum()]
+    return _is_random(text[:MOST_JUDGED])
+
+
+@lru_cache(maxsize=4096)
+def _is_random(text: str) -> bool:
+    kinds = text.translate(_KINDS)
     if len(kinds) < LEAST_LETTERS_AND_DIGITS or len(set(text)) < LEAST_DISTINCT:
         return False
     digits = kinds.count("0")
@@ -48,7 +63,7 @@ def is_random(text: str) -> bool:
     return pairs >= _LEAST_PAIRS and score < _WRITTEN_SCORE * pairs
 
 
-def _is_mixed(text: str, kinds: list[str], digits: int) -> bool:
+def _is_mixed(text: str, kinds: str, digits: int) -> bool:
     """Whether the kinds of character keep changing."""
     if digits == 0 and sum(c in "aeiouAEIOU" for c in text) * 10 > 3 * len(text):
         return False
@@ -58,25 +73,27 @@ def _is_mixed(text: str, kinds: list[str], digits: int) -> bool:
 
 def _score_pairs(text: str) -> tuple[int, int]:
     """How much its characters follow each other as they do in words, over how many pairs."""
-    score = pairs = 0
-    for left, right in itertools.pairwise(text.lower()):
-        if "a" <= left <= "z" and "a" <= right <= "z":
-            score += int(_PAIRS[ord(left) - 97][ord(right) - 97]) - 5
-            pairs += 1
-        elif left.isdigit() is not right.isdigit():
-            score -= 1
-            pairs += 1
-    return score, pairs
+    lowered = text.lower()
+    scores = [_SCORES[a + b] for a, b in itertools.pairwise(lowered) if a + b in _SCORES]
+    return sum(scores), len(scores)
+
+
+def _list_scores() -> Iterator[tuple[str, int]]:
+    letters = string.ascii_lowercase
+    for left, row in zip(letters, _PAIRS, strict=True):
+        yield from (
+            (left + right, int(score) - 5) for right, score in zip(letters, row, strict=True)
+        )
+        for digit in string.digits:
+            yield left + digit, -1
+            yield digit + left, -1
+
+
+_SCORES = dict(_list_scores())
 
 
 def _count_steps(text: str) -> int:
     return sum(ord(b) - ord(a) == 1 for a, b in itertools.pairwise(text))
-
-
-def _kind(character: str) -> str:
-    if character.isdigit():
-        return "0"
-    return "A" if character.isupper() else "a"
 
 
 def _is_encoded_text(text: str) -> bool:

@@ -37,11 +37,25 @@ class Tasks:
             self._served.put((request.pid, self._find_head(request)), request)
 
     def narrow(self, call: Outbound) -> list[Inbound]:
-        """The candidates; none if the very task that sent it served another request, now over."""
-        served = self._served.get((call.recorded.pid, call.task)) if call.task else None
+        """The candidates; of a task that served a request now over, that one or, too late, none.
+
+        What runs behind the response (a background task) is the request's all the same.
+        """
+        served = self._find_served(call) if call.task else None
         if served is None or self.find_owner(call) is not None or served in call.candidates:
             return call.candidates
-        return []
+        is_behind = served.end_ns <= call.start_ns and not served.is_resolved
+        return [served] if is_behind else []
+
+    def _find_served(self, call: Outbound) -> Inbound | None:
+        """The request that the call's task, or one above it, answered."""
+        task = call.task
+        for _ in range(MOST_ANCESTORS):
+            served = self._served.get((call.recorded.pid, task)) if task else None
+            if served is not None or not task:
+                return served if served is None or self._is_for(call, served) else None
+            task = self._parents.get((call.recorded.pid, task)) or 0
+        return None
 
     def find_owner(self, call: Outbound) -> Inbound | None:
         """The one request among the candidates that the call's task worked for."""

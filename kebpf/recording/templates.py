@@ -3,9 +3,9 @@
 A template is a text in which each generated value is ``{class}`` and literal braces are doubled.
 Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, ``snowflake``,
 ``hex:32``, ``HEX:32``, ``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
-``escaped64:43`` (URL-encoded), ``bytes:16``, the tokens of `kebpf.recording.wrapping` (``jwt``
-and its kin) with what is generated in them, and ``time:FORMAT`` with an optional ``@+3600``
-(seconds it lies beside the window).
+``escaped64:43`` (URL-encoded), ``crypt:53``, ``bytes:16``, the tokens of
+`kebpf.recording.wrapping` (``jwt`` and its kin) with what is generated in them, and
+``time:FORMAT`` with an optional ``@+3600`` (seconds it lies beside the window).
 Two prefixes say how a time-carrying value is checked: ``seen:`` was made earlier, so only its
 binding counts; ``either:`` is as likely an echo of an input as the time of the call.
 The classes of `loose`, which verification finds, are not bound.
@@ -28,12 +28,14 @@ _FIXED_PATTERNS = {
     "snowflake": r"\d{15,20}",
     "jwt": r"[\w-]+\.[\w-]+\.[\w-]*",
     "json64": r"[\w+/-]+={0,2}",
+    "gzip": r"\x1f\x8b\x08[\s\S]+",
+    "zlib": r"x[\x01\x5e\x9c\xda][\s\S]+",
     "zjson64": r"\.[\w-]+",
 }
 _CHARSETS = {
     "hex": "[0-9a-f]", "HEX": "[0-9A-F]", "token": "[A-Za-z0-9_+/-]",
     "base64url": "[A-Za-z0-9_-]", "base64": "[A-Za-z0-9+/=]",
-    "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]",
+    "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]", "crypt": "[./A-Za-z0-9]",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kebpf.recording.activity import FOREVER_NS, Inbound, Memory, Outbound
 
+LATE_NS = 100_000_000  # a task that served a request may call so much later for it
 SEGMENTS_CAP = 10_000  # connections whose session exchanges are counted
 
 
@@ -103,7 +104,8 @@ class Timeline:
         if not self.unresolved:
             return None
         request = self.unresolved[0]
-        is_over = request.end_ns <= horizon_ns or request.end_ns == FOREVER_NS
+        late_ns = LATE_NS if request.task else 0
+        is_over = request.end_ns + late_ns <= horizon_ns or request.end_ns == FOREVER_NS
         undecided_ns = self.placed[0].start_ns if self.placed else self.frontier_ns
         if not is_over or (request.end_ns < FOREVER_NS and request.end_ns >= undecided_ns):
             return None

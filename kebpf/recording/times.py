@@ -38,15 +38,33 @@ _COMPACT = re.compile(
     r"(?P<Y>\d{4})(?P<m>\d\d)(?P<d>\d\d)T(?P<H>\d\d)(?P<M>\d\d)(?P<S>\d\d)(?P<zone>Z)", re.ASCII
 )
 
+# Other ways in which people read times, as programs write them for them.
+_SPOKEN_FORMATS = (
+    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y, %H:%M:%S", "%d.%m.%Y, %H:%M",
+    "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
+    "%m/%d/%Y, %H:%M:%S", "%d/%m/%Y, %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M",
+    "%a %b %e %H:%M:%S %Y", "%a %b %d %Y %H:%M:%S GMT%z", "%d/%b/%Y:%H:%M:%S %z",
+    "%Y%m%d%H%M%S",
+)  # fmt: skip
+
 # The shapes above without groups, for a scan of longer text.
 SCAN_PATTERN = (
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d[ -][A-Z][a-z]{2}[ -]\d{4} \d\d:\d\d:\d\d"
     r" (?:GMT|[+-]\d{4})"
     r"|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
     r"|\d{8}T\d{6}Z"
+    r"|\d\d[./]\d\d[./]\d{4},? \d\d:\d\d(?::\d\d)?"
+    r"|\d{4}/\d\d/\d\d \d\d:\d\d(?::\d\d)?"
+    r"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d"
+    r" (?:\d\d:\d\d:\d\d \d{4}|\d{4} \d\d:\d\d:\d\d GMT[+-]\d{4})"
+    r"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}"
+    r"|20\d{12}"
 )
 
-_EPOCH_UNITS = {"epoch_s": SECOND_NS, "epoch_ms": 1_000_000, "epoch_us": 1000, "epoch_ns": 1}
+_EPOCH_UNITS = {
+    "epoch_s": SECOND_NS, "epoch_f": SECOND_NS, "epoch_ms": 1_000_000, "epoch_us": 1000,
+    "epoch_ns": 1,
+}  # fmt: skip
 _STAMP_UNITS = ("epoch_b64", "epoch_b62")  # whole seconds, as itsdangerous and Django sign them
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLAUSIBLE_S = (1_200_000_000, 4_000_000_000)  # 2008 to 2096
@@ -79,15 +97,42 @@ class PrintedTime:
 @lru_cache(maxsize=4096)
 def parse_time(text: str) -> PrintedTime | None:
     """Reads a time that fills the whole text; ``None`` for anything else."""
+    return next(iter(parse_readings(text)), None)
+
+
+@lru_cache(maxsize=4096)
+def parse_readings(text: str) -> tuple[PrintedTime, ...]:
+    """Every way to read a text as one time: the day may stand before or behind the month."""
     for pattern, read in ((_ISO, _iso_format), (_HTTP, _http_format), (_COMPACT, _compact_format)):
         match = pattern.fullmatch(text)
         if match is not None:
-            return _read(match.groupdict(), read(match.groupdict()))
-    return None
+            value = _read(match.groupdict(), read(match.groupdict()))
+            return () if value is None else (value,)
+    values = (_read_spoken(text, format_) for format_ in _SPOKEN_FORMATS)
+    return tuple(value for value in values if value is not None)
+
+
+def _read_spoken(text: str, format_: str) -> PrintedTime | None:
+    match = _spoken_pattern(format_).fullmatch(text)
+    return None if match is None else _read(match.groupdict(), format_)
+
+
+@lru_cache(maxsize=64)
+def _spoken_pattern(format_: str) -> re.Pattern[str]:
+    pieces, end = [], 0
+    for match in _DIRECTIVE.finditer(format_):
+        pattern, group = _DIRECTIVE_PATTERNS[match.group()], _GROUPS.get(match.group())
+        pieces.append(re.escape(format_[end : match.start()]))
+        pieces.append(pattern if group is None else f"(?P<{group}>{pattern})")
+        end = match.end()
+    return re.compile("".join([*pieces, re.escape(format_[end:])]), re.ASCII)
 
 
 def parse_epoch(text: str, unit: str) -> PrintedTime | None:
-    """Reads an epoch number written in ``unit`` (``epoch_s`` … ``epoch_ns``, ``epoch_b64`` …)."""
+    """Reads an epoch number written in ``unit``: ``epoch_s`` … ``epoch_ns``.
+
+    ``epoch_f`` are seconds with a fraction, ``epoch_b64`` and ``epoch_b62`` signed stamps.
+    """
     if unit in _STAMP_UNITS:
         return _parse_stamp(text, unit)
     whole, dot, fraction = text.partition(".")
@@ -118,13 +163,21 @@ def is_plausible(value: PrintedTime) -> bool:
 
 def find_epoch_class(text: str, window: Window) -> str | None:
     """``epoch_s`` … for a number that is a time in the window, ``epoch_s@+3600`` beside it."""
-    size = len(text.partition(".")[0])
+    size = 0 if "." in text else len(text)
+    if text.find(".") == 10:
+        return _find_epoch_class(text, "epoch_f", window)
     for unit, digits in (("epoch_s", 10), ("epoch_ms", 13), ("epoch_us", 16), ("epoch_ns", 19)):
-        value = parse_epoch(text, unit) if size == digits else None
-        shift = find_shift(value, window) if value is not None else None
-        if shift is not None:
-            return f"{unit}@{shift:+d}" if shift else unit
+        if size == digits:
+            return _find_epoch_class(text, unit, window)
     return None
+
+
+def _find_epoch_class(text: str, unit: str, window: Window) -> str | None:
+    value = parse_epoch(text, unit)
+    shift = find_shift(value, window) if value is not None else None
+    if shift is None:
+        return None
+    return f"{unit}@{shift:+d}" if shift else unit
 
 
 def find_shift(value: PrintedTime, window: Window) -> int | None:
@@ -145,6 +198,7 @@ def find_shift(value: PrintedTime, window: Window) -> int | None:
     for step, limit in _ZONE_STEPS + steps if value.zone_s is None else steps:
         shift = round(distance / step) * step
         is_narrow = (window.end_ns - window.start_ns) * 4 <= step * SECOND_NS
+        is_narrow = is_narrow and value.resolution_ns * 20 <= step * SECOND_NS
         if is_narrow and abs(shift) <= limit and is_in_shifted(value, shift, window):
             return shift
     return None
@@ -187,7 +241,7 @@ def write_like(model: str, time_ns: int) -> str:
     day = date.fromordinal(719_163 + days)
     parts = {
         "%Y": f"{day.year:04}", "%m": f"{day.month:02}", "%d": f"{day.day:02}",
-        "%b": _MONTHS[day.month - 1], "%a": _DAYS[day.weekday()],
+        "%e": f"{day.day:2}", "%b": _MONTHS[day.month - 1], "%a": _DAYS[day.weekday()],
         "%H": f"{rest // 3600:02}", "%M": f"{rest // 60 % 60:02}", "%S": f"{rest % 60:02}",
     }  # fmt: skip
     return _DIRECTIVE.sub(lambda m: _write_part(m.group(), parts, fraction_ns, value), value.format)
@@ -218,7 +272,12 @@ def _write_fraction(directive: str, fraction_ns: int) -> str:
 
 
 # A fraction is there, if short: that all its digits are zero happens once in a million times.
+_GROUPS = {
+    "%Y": "Y", "%m": "m", "%b": "m", "%d": "d", "%e": "d", "%H": "H", "%M": "M", "%S": "S",
+    "%z": "zone",
+}  # fmt: skip
 _DIRECTIVE_PATTERNS = {
+    "%e": r"[ \d]\d",
     "%Y": r"\d{4}", "%m": r"\d\d", "%d": r"\d\d", "%H": r"\d\d", "%M": r"\d\d", "%S": r"\d\d",
     "%b": r"[A-Z][a-z]{2}", "%a": r"[A-Z][a-z]{2}",
     ".%3f": r"\.\d{3}", ".%f": r"\.\d{1,6}", ".%9f": r"\.\d{1,9}",
@@ -232,7 +291,7 @@ def format_pattern(format_: str) -> str:
     if format_ in _STAMP_UNITS:
         return r"[\w-]{5}[AQgw]" if format_ == "epoch_b64" else r"[0-9A-Za-z]{6}"
     if format_ in _EPOCH_UNITS:
-        return r"\d{1,19}(?:\.\d{1,9})?" if format_ == "epoch_s" else r"\d{1,19}"
+        return r"\d{1,19}\.\d{1,9}" if format_ == "epoch_f" else r"\d{1,19}"
     pieces, end = [], 0
     for match in _DIRECTIVE.finditer(format_):
         pieces.append(re.escape(format_[end : match.start()]))
@@ -247,7 +306,8 @@ def parse_in_format(text: str, format_: str) -> PrintedTime | None:
         return parse_epoch(text, format_)
     if re.fullmatch(format_pattern(format_), text) is None:
         return None
-    return parse_time(text)
+    exact = (one for one in parse_readings(text) if one.format == format_)
+    return next(exact, None) or parse_time(text)
 
 
 def _read(groups: dict[str, str | None], format_: str) -> PrintedTime | None:
@@ -267,7 +327,7 @@ def _read(groups: dict[str, str | None], format_: str) -> PrintedTime | None:
 
 
 def _read_month(text: str) -> int:
-    return _MONTHS.index(text) + 1 if text.isalpha() else int(text)
+    return _MONTHS.index(text) + 1 if text.isalpha() else int(text)  # ValueError: no month
 
 
 def _read_zone(text: str | None) -> int | None:
@@ -283,7 +343,7 @@ def _read_zone(text: str | None) -> int | None:
 def _resolution(groups: dict[str, str | None], format_: str) -> int:
     if groups.get("H") is None:
         return DAY_NS
-    if groups.get("S") is None:
+    if groups.get("S") is None:  # a pattern may have no group for them
         return 60 * SECOND_NS
     if ".%3f" in format_:
         return 1_000_000

@@ -43,9 +43,13 @@ _CACHED_SIZE = 64  # characters of a text of which the answer is worth rememberi
 
 _SPECIFIC = re.compile(
     r"(?<![0-9A-Za-z])(?:"
-    r"(?P<payload>\.?(?:ey|eJ|W)[\w-]{6,}={0,2}(?=[.:][\w-]{6}[.:][\w-]{27,86}(?![\w.:-])))"
+    r"(?P<packed>\A(?:\x1f\x8b\x08|x[\x01\x5e\x9c\xda])[\s\S]{8,}\Z)"
+    r"|(?P<payload>\.?(?:ey|eJ|W)[\w-]{6,}={0,2}(?=[.:][\w-]{6}[.:][\w-]{27,86}(?![\w.:-])))"
     r"|(?P<signed>(?<=[\w=-][.:])[\w-]{6}[.:][\w-]{27,86}(?![\w.:-]))"
     r"|(?P<express>s%3A[\w-]{20,}\.(?:[A-Za-z0-9]|%2[BF]){43})"
+    r"|(?P<bytea>\\x[0-9a-f]{16,})"
+    r"|(?P<bcrypt>\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53})"
+    r"|(?P<werkzeug>(?:scrypt|pbkdf2)(?::\w+)+\$[A-Za-z0-9]{8,}\$[0-9a-f]{40,})"
     r"|(?P<jwt>eyJ[\w-]{8,}\.[\w-]{2,}\.[\w-]{16,})"
     r"|(?P<json>(?:ey|W[1-9A-Za-z])[\w+/-]{10,}={0,2})"
     r"|(?P<uuid>[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -234,6 +238,27 @@ def _split_express(text: str, start: int, _window: Window | None) -> Iterator[To
     yield Token(begin + len(value) + 1, start + len(text), "escaped64:43", signature)
 
 
+def _split_bytea(text: str, start: int, window: Window | None) -> Iterator[Token]:
+    """Bytes that PostgreSQL prints in hex: generated if text in them is, or they are no text."""
+    digits = text[2:]
+    data = bytes.fromhex(digits[: len(digits) // 2 * 2])
+    is_new = bool(find_candidates(data.decode("latin-1"), window)) or not data.isascii()
+    yield Token(start + 2, start + len(text), f"hex:{len(digits)}", digits, is_new)
+
+
+def _split_bcrypt(text: str, start: int, _window: Window | None) -> Iterator[Token]:
+    """The salt and the hash behind ``$2b$12$``."""
+    yield Token(start + 7, start + 60, "crypt:53", text[7:])
+
+
+def _split_werkzeug(text: str, start: int, _window: Window | None) -> Iterator[Token]:
+    """The salt and the hash behind ``scrypt:32768:8:1$``."""
+    method, salt, digest = text.split("$")
+    begin = start + len(method) + 1
+    yield Token(begin, begin + len(salt), f"token:{len(salt)}", salt)
+    yield Token(begin + len(salt) + 1, start + len(text), f"hex:{len(digest)}", digest)
+
+
 def _judge_uuid(text: str, window: Window | None) -> tuple[str, bool] | None:
     version = text[14]
     if text[19] not in "89abAB" or version not in "12345678":
@@ -244,12 +269,13 @@ def _judge_uuid(text: str, window: Window | None) -> tuple[str, bool] | None:
 
 
 def _judge_time(text: str, window: Window | None) -> tuple[str, bool] | None:
-    value = times.parse_time(text)
-    if value is None:
-        return None
-    shift = times.find_shift(value, window) if window is not None else None
-    suffix = f"@{shift:+d}" if shift else ""
-    return (f"time:{value.format}{suffix}", shift is not None)
+    readings = times.parse_readings(text)
+    shifts = [(times.find_shift(one, window), one) for one in readings] if window else []
+    found = [(abs(shift), shift, one.format) for shift, one in shifts if shift is not None]
+    if not found:
+        return (f"time:{readings[0].format}", False) if readings else None
+    _, shift, format_ = min(found)
+    return (f"time:{format_}{f'@{shift:+d}' if shift else ''}", True)
 
 
 def _judge_ulid(text: str, window: Window | None) -> tuple[str, bool] | None:
@@ -274,10 +300,14 @@ def _judge_number(text: str, window: Window | None) -> tuple[str, bool] | None:
 
 
 _JUDGES = {
-    "jwt": _judge_opened, "json": _judge_opened, "payload": _judge_opened, "uuid": _judge_uuid,
-    "time": _judge_time, "ulid": _judge_ulid, "hex": _judge_hex, "number": _judge_number,
+    "jwt": _judge_opened, "json": _judge_opened, "payload": _judge_opened,
+    "packed": _judge_opened, "uuid": _judge_uuid, "time": _judge_time, "ulid": _judge_ulid,
+    "hex": _judge_hex, "number": _judge_number,
 }  # fmt: skip
-_SPLIT = {"signed": _split_signed, "express": _split_express}
+_SPLIT = {
+    "signed": _split_signed, "express": _split_express, "bytea": _split_bytea,
+    "bcrypt": _split_bcrypt, "werkzeug": _split_werkzeug,
+}  # fmt: skip
 _SIGNATURE_SIZES = (27, 43, 64, 86)  # of SHA-1, 256, 384 and 512 in base64
 
 

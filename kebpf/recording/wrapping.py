@@ -1,4 +1,4 @@
-"""Opens tokens that carry a tree of values: JSON Web Tokens, and JSON in base64, also compressed.
+"""Opens tokens that carry values: JSON Web Tokens, JSON in base64, what is compressed.
 
 The class of such a token names the template of each generated value inside, by JSON pointer:
 ``jwt /claims/exp=<time:epoch_s@+3600> /claims/jti=<uuid4>``; all else in it is exact.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-KINDS = ("jwt", "json64", "zjson64")
+PACKED = ("gzip", "zlib")  # whole binary values, read as Latin-1
+KINDS = ("jwt", "json64", "zjson64", *PACKED)
 MOST_OPENED = 1 << 20  # bytes of an opened token; a longer one is compared as it is
 RANDOM_SIGNATURES = ("ES", "PS")  # RFC 7518 sections 3.4 and 3.5: another one for equal claims
 
@@ -26,7 +27,9 @@ _WRITTEN = {
 }  # fmt: skip
 _READ = {written: plain for plain, written in _WRITTEN.items()}
 _WRITTEN_STEPS = re.compile(r"~.|[<>]")
-_JSON_STYLES: tuple[tuple[str, str], ...] = ((",", ":"), (", ", ": "))
+_GZIP = "\x1f\x8b\x08"  # RFC 1952 section 2.3
+_ZLIB = ("\x78\x01", "\x78\x5e", "\x78\x9c", "\x78\xda")  # RFC 1950 section 2.2
+_CACHED_SIZE = 4096  # characters of a token of which what it says is worth remembering
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,16 @@ class Opened:
     tree: Any
 
 
-@lru_cache(maxsize=1024)
 def open_token(text: str) -> Opened | None:
     """The values in a token, ``None`` if it is none that can be opened."""
+    return _open_short(text) if len(text) <= _CACHED_SIZE else _open_token(text)
+
+
+def _open_token(text: str) -> Opened | None:
+    if text.startswith((_GZIP, *_ZLIB)):
+        return _open_packed(text)
     if text.startswith("."):
-        tree = _load_json(_inflate(_decode(text[1:])))
+        tree = _load_json(inflate(_decode(text[1:])))
         return Opened("zjson64", tree) if isinstance(tree, dict | list) else None
     if "." in text:
         return _open_jwt(text)
@@ -49,24 +57,27 @@ def open_token(text: str) -> Opened | None:
     return Opened("json64", tree) if isinstance(tree, dict | list) else None
 
 
-def close_token(text: str, tree: Any) -> str | None:
-    """The token with other values in it; ``None`` for one that is signed or otherwise written."""
-    opened = open_token(text)
-    if opened is None or opened.kind != "json64":
+_open_short = lru_cache(maxsize=1024)(_open_token)
+
+
+def _open_packed(text: str) -> Opened | None:
+    """A value as a whole, compressed: JSON or another text."""
+    try:
+        raw = inflate(text.encode("latin-1"))
+        content = None if raw is None else raw.decode()
+    except UnicodeError:
         return None
-    for separators in _JSON_STYLES:
-        for is_ascii in (True, False):
-            old, new = (
-                _encode_like(text, json.dumps(value, separators=separators, ensure_ascii=is_ascii))
-                for value in (opened.tree, tree)
-            )
-            if old == text:
-                return new
-    return None
+    if content is None:
+        return None
+    tree = _load_json(content.encode())
+    kind = "gzip" if text.startswith(_GZIP) else "zlib"
+    return Opened(kind, content if tree is None else tree)
 
 
 def has_random_signature(opened: Opened) -> bool:
-    """Whether equal claims are signed in another way each time."""
+    """Whether equal values are written in another way each time."""
+    if opened.kind == "gzip":  # its head may hold the time
+        return True
     if opened.kind != "jwt":
         return False
     return str(opened.tree["header"].get("alg")).startswith(RANDOM_SIGNATURES)
@@ -127,21 +138,13 @@ def _decode(text: str) -> bytes | None:
         return None
 
 
-def _inflate(raw: bytes | None) -> bytes | None:
+def inflate(raw: bytes | None) -> bytes | None:
+    """What was compressed with gzip or zlib, ``None`` if it is not that, or too much."""
     if raw is None:
         return None
-    inflater = zlib.decompressobj()
+    inflater = zlib.decompressobj(zlib.MAX_WBITS + 32)
     try:
         data = inflater.decompress(raw, MOST_OPENED)
     except zlib.error:
         return None
-    return data if inflater.eof else None
-
-
-def _encode_like(model: str, text: str) -> str:
-    """Base64 in the alphabet and with the padding of a model."""
-    data = text.encode("utf-8", "surrogatepass")
-    is_url = "-" in model or "_" in model or not ("+" in model or "/" in model)
-    encoded = (base64.urlsafe_b64encode if is_url else base64.b64encode)(data).decode()
-    is_padded = model.endswith("=") or (len(model) % 4 == 0 and not len(data) % 3)
-    return encoded if is_padded else encoded.rstrip("=")
+    return data if inflater.eof and not inflater.unused_data else None

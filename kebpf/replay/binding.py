@@ -10,7 +10,7 @@ case now running; one that was made earlier (``seen:``) must be the instant it w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -24,8 +24,10 @@ from kebpf.recording.templates import (
 )
 from kebpf.recording.times import Window
 from kebpf.recording.values import find_texts, text_of
+from kebpf.recording.wrapping import PACKED
 from kebpf.replay.clock import keep_step
 from kebpf.replay.nested import Pair, open_pair
+from kebpf.replay.rewriting import rewrite_tree
 from kebpf.replay.substitution import Substitution
 
 __all__ = ["Bindings", "Pair", "pair_tokens"]
@@ -166,6 +168,8 @@ class Bindings:
     def _take(self, class_name: str, recorded: str, actual: str) -> None:
         if class_name.startswith("either:") or is_loose_class(class_name):
             return
+        if class_name.split(" ")[0] in PACKED:
+            return
         if actual == recorded and recorded not in self._forward.values:
             # It was given, or follows (a digest, say) from what was; its maker may yet come.
             self._unchanged.add(recorded)
@@ -197,11 +201,11 @@ class Bindings:
 
     def to_actual(self, tree: Any) -> Any:
         """The tree with recorded values replaced by the actual ones they are bound to."""
-        return _rewrite(tree, self._forward.apply)
+        return rewrite_tree(tree, self._forward.apply)
 
     def to_recorded(self, tree: Any) -> Any:
         """The tree with actual values replaced by the recorded ones they are bound to."""
-        return _rewrite(tree, self._backward.apply)
+        return rewrite_tree(tree, self._backward.apply)
 
 
 _NEVER_BOUND = ("%Y-%m-%d", "epoch_b64", "epoch_b62")
@@ -247,24 +251,3 @@ def _quote(text: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("/", "\\/")
-
-
-def _rewrite(tree: Any, apply: Callable[[str], str]) -> Any:
-    if isinstance(tree, str):
-        return apply(tree)
-    if isinstance(tree, bytes):
-        # Every byte is one character of Latin-1, so what is not ASCII passes through unharmed.
-        return apply(tree.decode("latin-1")).encode("latin-1")
-    if isinstance(tree, dict):
-        return {_rewrite(k, apply): _rewrite(v, apply) for k, v in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_rewrite(item, apply) for item in tree]
-    if isinstance(tree, int | float) and not isinstance(tree, bool) and abs(tree) >= 10**7:
-        return _rewrite_number(tree, apply)
-    return tree
-
-
-def _rewrite_number(number: int | float, apply: Callable[[str], str]) -> int | float:
-    text = repr(number)
-    new = apply(text)
-    return number if new == text else type(number)(new)

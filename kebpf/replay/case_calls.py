@@ -69,6 +69,17 @@ class CaseCalls:
         due = [item for item in self.due.values() if not may_leave_out(item)]
         return [item.description for item in due] + self.transactions.pending()
 
+    def pending_delay_ns(self) -> int | None:
+        """How long after the request the last call not yet made was recorded to begin.
+
+        ``None`` if one may come after the response: recorded so, or the end of a transaction.
+        """
+        starts = [item.mock.timing.start_ns for item in self.due.values()]
+        if self.case is None or self.transactions.pending() or not starts:
+            return None
+        timing = self.case.timing
+        return max(starts) - timing.start_ns if max(starts) <= timing.end_ns else None
+
     def find_nearest(self, call: Call) -> Recorded | None:
         """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())

@@ -21,6 +21,8 @@ from kebpf.replay.responder import ConnectionProblem, Responder
 from kebpf.replay.stages import Comparing, Matching
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
+LOOK_S = 0.03  # between two looks at what the application does
+QUIET_LOOKS = 5  # at none of which it did anything: it has no more to do
 EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be seen first
 
 
@@ -95,7 +97,7 @@ async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFin
     except ReplayError as error:
         return replace(finished, error=str(error))
     finished = _compare(scene, case, exchange, Window(start_ns, time.time_ns()), finished)
-    await _await_calls(scene)
+    await _await_calls(scene, start_ns)
     return finished
 
 
@@ -145,13 +147,34 @@ def _compare(
     )
 
 
-async def _await_calls(scene: Scene) -> None:
-    """Waits for the recorded calls that are still to come; each call that comes is looked at."""
+async def _await_calls(scene: Scene, start_ns: int) -> None:
+    """Waits for the recorded calls that are still to come; each call that comes is looked at.
+
+    It ends early once the application has done nothing for a while, later after the request than
+    any of these calls was recorded, if all of them were made before the response.
+    """
+    quiet = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(scene.calls_wait_s):
-            while scene.matcher.pending():
-                scene.called.clear()
-                await scene.called.wait()
+            while scene.matcher.pending() and not (
+                quiet >= QUIET_LOOKS and _is_due(scene, start_ns)
+            ):
+                quiet = 0 if await _is_active(scene) else quiet + 1
+
+
+async def _is_active(scene: Scene) -> bool:
+    """Whether the application makes a call within a moment, or is at work at its end."""
+    scene.called.clear()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_S):
+            return await scene.called.wait()
+    return scene.application.is_busy()
+
+
+def _is_due(scene: Scene, start_ns: int) -> bool:
+    delay_ns = scene.matcher.pending_delay_ns()
+    quiet_ns = int(QUIET_LOOKS * LOOK_S * 1e9)
+    return delay_ns is not None and time.time_ns() - quiet_ns >= start_ns + delay_ns
 
 
 def _write_curl(scene: Scene, case: TestCase) -> str:

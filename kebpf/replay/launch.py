@@ -62,6 +62,10 @@ class Application:
         """How it ended, as the end of a sentence."""
         return describe_status(self.status or 0, isinstance(self._launch.command, str))
 
+    def is_busy(self) -> bool:
+        """Whether any of its threads runs or waits for more than an event or a time."""
+        return self._family.is_busy()
+
     async def wait_last_output(self) -> None:
         """Waits until what was written before the exit has been read."""
         with contextlib.suppress(TimeoutError):

@@ -118,6 +118,13 @@ class Matcher:
         """Descriptions of the current case's asserted calls that were not made yet."""
         return self._current.pending(self._caches.may_leave_out)
 
+    def pending_delay_ns(self) -> int | None:
+        """How long after its request the current case's last missing call was recorded to begin.
+
+        ``None`` if it may come after the response.
+        """
+        return self._current.pending_delay_ns()
+
     def finish(self) -> tuple[list[CallFinding], Ledger]:
         """Findings that belong to no one case, and the account of all mocks that were to be used.
 

@@ -13,6 +13,8 @@ from typing import Protocol
 KILL_ROUNDS = 10  # a program that forks between two rounds is caught in the next
 KILL_WAIT_S = 2.0
 
+_BUSY = (b"R", b"D")  # states of a thread, as in proc(5)
+
 
 class Cgroup(Protocol):
     """The control group (v2) an application is started in."""
@@ -38,6 +40,10 @@ class Family:
         if self._cgroup is None:
             return [pid for pid in _list_processes() if _read_session(pid) == self._leader]
         return _read_cgroup(self._cgroup.path)
+
+    def is_busy(self) -> bool:
+        """Whether one of their threads runs, waits for a processor, or for a disk."""
+        return any(state in _BUSY for pid in self.find_members() for state in _thread_states(pid))
 
     def terminate(self) -> None:
         """Asks all to end (SIGTERM): the leader's process group, and who left it one by one."""
@@ -116,6 +122,12 @@ def _read_cgroup(folder: Path) -> list[int]:
 
 def _list_processes() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+
+
+def _thread_states(pid: int) -> Iterator[bytes]:
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # a thread that ended
+            yield stat.read_bytes().rpartition(b")")[2].split()[0]
 
 
 def _read_session(pid: int) -> int | None:

@@ -74,6 +74,9 @@ class Matching(Protocol):
     def pending(self) -> list[str]:
         """The mocks of the current case that were not called yet."""
 
+    def pending_delay_ns(self) -> int | None:
+        """How long after the request the last of them was made; ``None``: any time may do."""
+
     def end_case(self, now_ns: int, /) -> list[CallFinding]:
         """The case is over: what its calls were that they were not when recorded."""
 

@@ -97,7 +97,10 @@ class Substitution:
     def find_instants(self, value: times.PrintedTime) -> list[int]:
         """The new instants of all old ones that may have been printed so."""
         keys = instant_keys(value)
-        return self.instants.get(keys[0], []) if keys else []
+        found = self.instants.get(keys[0], []) if keys else []
+        if not found and len(keys) == 3 and value.time_ns % 1_000_000 == 0:
+            return self.instants.get(keys[1], [])  # made in milliseconds, printed by another
+        return found
 
 
 def instant_keys(value: times.PrintedTime) -> list[str]:

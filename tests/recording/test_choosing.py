@@ -52,7 +52,7 @@ def test_identifiers_are_known_as_in_a_recording() -> None:
 def test_a_time_has_to_be_fresh_in_each_run() -> None:
     windows = [Window(n * 10**12, n * 10**12 + 10**9) for n in (1, 2)]
     column = Column(["01.01.1970 00:16:40", "01.01.1970 00:33:20"], windows)
-    assert choose_class(column) == "clock:%d.%m.%Y %H:%M:%S"
+    assert choose_class(column) == "time:%d.%m.%Y %H:%M:%S"
     stale = Column(["01.01.1970 00:16:40", "01.01.1970 00:16:41"], windows)
     assert choose_class(stale) == "text:ascii:19"
 

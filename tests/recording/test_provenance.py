@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 import pickle
+import struct
+import uuid
+import zlib
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import msgpack
 import pytest
 
 from kebpf.recording.provenance import Provenance
@@ -16,7 +22,7 @@ from kebpf.recording.times import Window
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
 WINDOW = Window(NOW_NS - 20_000_000, NOW_NS + 20_000_000)
-LATER = Window(NOW_NS + 60_000_000_000, NOW_NS + 60_050_000_000)
+LATER = Window(NOW_NS + 67_300_000_000, NOW_NS + 67_350_000_000)
 ISO = "time:%Y-%m-%dT%H:%M:%S.%f%:z"
 ONE, TWO = "7d0c9e5a-3b1f-4c62-9a8e-51f2d6b4037c", "c2a4f6e8-91d3-4b57-8e0f-6a1b3c5d7e92"
 
@@ -139,3 +145,105 @@ class TestTimes:
         assert provenance.settle({}, [], {"id": made}, LATER).response == {}
         text = f"{made} {ONE}"
         assert provenance.settle({}, [], text, LATER).response == {"": "{seen:uuid7} {uuid4}"}
+
+
+class TestBinary:
+    """What came in within bytes that are no text."""
+
+    WHEN = NOW.replace(tzinfo=None)
+
+    @pytest.mark.parametrize(
+        ("data", "value"),
+        [
+            pytest.param(pickle.dumps({"id": ONE, "n": 1}, 2), ONE, id="a pickle of protocol 2"),
+            pytest.param(pickle.dumps({"id": ONE}, 5), ONE, id="a pickle of protocol 5"),
+            pytest.param(pickle.dumps(uuid.UUID(ONE)), ONE, id="a pickled UUID"),
+            pytest.param(pickle.dumps(NOW), NOW.isoformat(), id="a pickled datetime"),
+            pytest.param(pickle.dumps(NOW), f"{WHEN.isoformat()}Z", id="the same in UTC"),
+            pytest.param(pickle.dumps(NOW.timestamp()), repr(NOW.timestamp()), id="a float"),
+            pytest.param(msgpack.packb({"id": ONE, "n": 50}), ONE, id="msgpack"),
+            pytest.param(msgpack.packb([uuid.UUID(ONE).bytes]), ONE, id="sixteen bytes"),
+            pytest.param(
+                msgpack.packb([NOW], datetime=True), NOW.isoformat(), id="a msgpack timestamp"
+            ),
+            pytest.param(struct.pack("<Q", NOW_NS // 10**6) + b"\xff", NOW_NS // 10**6, id="int64"),
+            pytest.param(b"\x0a\x24" + ONE.encode() + b"\x10\xff\x01", ONE, id="protobuf"),
+            pytest.param(gzip.compress(ONE.encode()), ONE, id="gzip"),
+            pytest.param(zlib.compress(pickle.dumps([ONE])), ONE, id="zlib of a pickle"),
+            pytest.param(
+                json.dumps({"blob": base64.b64encode(pickle.dumps([ONE])).decode()}),
+                ONE,
+                id="a pickle in base64 in JSON",
+            ),
+            pytest.param(
+                base64.b64encode(
+                    json.dumps({"c": base64.b64encode(ONE.encode()).decode()}).encode()
+                ),
+                ONE,
+                id="base64 in JSON in base64",
+            ),
+        ],
+    )
+    def test_it_is_derived(self, data: Any, value: Any) -> None:
+        assert response_of({}, response={"v": value}) != {}
+        assert response_of({}, call(answer=data), response={"v": value}) == {}
+
+    def test_an_unrelated_value_is_still_new(self) -> None:
+        blob = call(answer=pickle.dumps({"id": TWO, "at": NOW}))
+        assert response_of({}, blob, response={"id": ONE}) == {"/id": "{uuid4}"}
+
+    def test_new_values_in_what_goes_out(self) -> None:
+        blob = pickle.dumps({"id": ONE, "n": 1})
+        packed = zlib.compress(json.dumps({"id": ONE, "n": 1}).encode())
+        result = Provenance().settle({}, [call(blob), call(packed)], {}, WINDOW)
+        assert result.calls[0]["/args/0"].count("{uuid4}") == 1
+        assert result.calls[1] == {"/args/0": "{zlib /id=<uuid4>}"}
+
+
+class TestBetweenCases:
+    def test_what_was_given_is_exact(self) -> None:
+        provenance = Provenance()
+        provenance.settle({}, [call(ONE)], {"id": ONE}, WINDOW)
+        later = provenance.settle({"id": ONE}, [call(ONE)], {"id": ONE, "new": TWO}, LATER)
+        assert (later.calls, later.response) == ([{}], {"/new": "{uuid4}"})
+
+    def test_a_text_with_a_given_and_a_new_id(self) -> None:
+        provenance = Provenance()
+        provenance.settle({}, [call(ONE)], {"id": ONE}, WINDOW)
+        later = provenance.settle({"id": ONE}, [call(f"{ONE}/{TWO}")], {}, LATER)
+        assert later.calls == [{"/args/0": "{seen:uuid4}/{uuid4}"}]
+
+    def test_a_time_that_was_sent_before_is_that_time(self) -> None:
+        stamp = NOW.isoformat()
+        first = Window(WINDOW.start_ns, WINDOW.start_ns + 1_000_000)
+        result = Provenance().settle({}, [call(stamp)], {"at": stamp}, WINDOW, [first])
+        assert result.calls == [{"/args/0": f"{{{ISO}}}"}]
+        assert result.response == {"/at": f"{{seen:{ISO}}}"}
+
+    def test_two_calls_under_way_at_once_may_each_have_read_the_clock(self) -> None:
+        stamp = NOW.isoformat()
+        result = Provenance().settle({}, [call(stamp), call(stamp)], {}, WINDOW)
+        assert result.calls == [{"/args/0": f"{{{ISO}}}"}] * 2
+
+    def test_two_cases_of_one_second_have_one_expiry_each(self) -> None:
+        provenance = Provenance()
+        for window in (WINDOW, Window(WINDOW.start_ns + 5_000_000, WINDOW.end_ns + 5_000_000)):
+            made = provenance.settle({}, [], {"expires": NOW_NS // 10**9 + 3600}, window)
+            assert made.response == {"/expires": "{time:epoch_s@+3600}"}
+
+    def test_whole_seconds_of_a_finer_time(self) -> None:
+        provenance = Provenance()
+        provenance.settle({}, [call(NOW.isoformat())], {}, WINDOW)
+        row = call(answer=[["2026-11-22 16:37:05.123456+00"]])
+        much_later = Window(LATER.start_ns + 7_000_000_000, LATER.end_ns + 7_000_000_000)
+        shown = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+        result = provenance.settle({}, [row], {"at": shown}, much_later)
+        assert result.response == {"/at": "{seen:time:%Y-%m-%dT%H:%M:%SZ}"}
+        assert Provenance().settle({}, [row], {"at": shown}, much_later).response == {}
+
+    def test_milliseconds_that_a_database_prints_with_zeros(self) -> None:
+        provenance = Provenance()
+        provenance.settle({}, [call("2026-11-22T16:37:05.123Z")], {}, WINDOW)
+        row = call(answer=[["2026-11-22 16:37:05.123+00"]])
+        result = provenance.settle({}, [row], {"at": "2026-11-22T16:37:05.123000+00:00"}, LATER)
+        assert result.response == {"/at": f"{{seen:{ISO}}}"}

@@ -9,7 +9,7 @@ import pytest
 
 from kebpf.protocols.base import Exchange, Mark, Sender
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Evidence, RecordedExchange, Role, Tier
+from kebpf.recording.model import Evidence, RecordedExchange, Role
 from tests.recording.builders import make_exchange, make_request
 from tests.recording.doubles import MemoryWriter
 from tests.recording.doubles import record as record_both
@@ -99,7 +99,7 @@ def test_a_task_older_than_a_request_does_not_work_for_it_unless_it_answers() ->
     assert writer.mock_of("worker's").evidence is Evidence.NONE
 
 
-def test_what_a_task_does_behind_its_response_is_no_other_requests() -> None:
+def test_what_a_task_does_behind_its_response_is_its_own_requests() -> None:
     writer = record(
         [
             serve("/a", 10, 20, A),
@@ -109,8 +109,7 @@ def test_what_a_task_does_behind_its_response_is_no_other_requests() -> None:
             call("of b", 31, B),
         ]
     )
-    mock = writer.mock_of("behind")
-    assert (mock.case, mock.candidates, mock.tier) == (None, [], Tier.BACKGROUND)
+    assert found(writer, "behind") == ("/a", Evidence.TASK)
     assert found(writer, "of b") == ("/b", Evidence.TASK)
 
 

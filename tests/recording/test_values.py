@@ -20,6 +20,7 @@ from kebpf.recording.values import find_candidates, find_tokens, text_of, walk_s
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
 WINDOW = Window(NOW_NS - 20_000_000, NOW_NS + 20_000_000)
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -113,6 +114,50 @@ class TestIds:
     def test_words_and_constants_are_none(self, text: str) -> None:
         assert classes(text) == []
 
+    @pytest.mark.parametrize(
+        ("text", "template"),
+        [
+            # bcrypt.hashpw, werkzeug.security.generate_password_hash, Django's make_password
+            (
+                "$2b$12$LQv3c1yqBWVHxkd0LHAkCOYz6TtxMQJqhN8/LewKyNiLXCqWJf8C.",
+                "$2b$12${crypt:53}",
+            ),
+            (
+                "scrypt:32768:8:1$1vWqC8dRtkYb2XgH$" + "0f1e2d3c4b5a6978" * 8,
+                "scrypt:32768:8:1${token:16}${hex:128}",
+            ),
+            (
+                "pbkdf2_sha256$870000$aGuUfNR3U8eEPsW9tXmQ0q$"
+                "YtZf0Xs8Q4q0m1oJ8+N2Xv2hTzq7yP0wE4rKbVn5c9U=",
+                "pbkdf2_sha256$870000${token:22}${base64:44}",
+            ),
+            # psycopg2 writes bytea parameters into the SQL
+            ("'\\x" + b"$2b$04$abcdefghi".hex() + "8f" * 20 + "'::bytea", "'\\x{hex:72}'::bytea"),
+            # express-session with cookie-signature; itsdangerous; django.core.signing
+            (
+                "connect.sid=s%3AyDXQ7vJz3mOMkD6cU9sT1pHnB8wEfL2a."
+                "q3Xv8%2BtR1mZk7%2FpYw2LbN5cJ9dHs0gFaUeTiKoVxMrQ; Path=/",
+                "connect.sid=s%3A{token:32}.{escaped64:43}; Path=/",
+            ),
+        ],
+    )
+    def test_what_libraries_write(self, text: str, template: str) -> None:
+        found = [(t.start, t.end, t.class_name) for t in find_candidates(text, WINDOW)]
+        assert write_template(text, found) == template
+        assert match_template(template, text) is not None
+
+    def test_signed_with_a_time(self) -> None:
+        stamp = base64.urlsafe_b64encode((NOW_NS // 10**9).to_bytes(4, "big")).decode()[:6]
+        digest = base64.urlsafe_b64encode(bytes(range(80, 100))).decode().rstrip("=")
+        text = f"remember=eyJwIjoxfQ.{stamp}.{digest}; Path=/"
+        assert classes(text) == ["json64", "time:epoch_b64", "base64url:27"]
+        number, stamp62 = NOW_NS // 10**9, ""
+        while number:
+            number, digit = divmod(number, 62)
+            stamp62 = BASE62[digit] + stamp62
+        digest = base64.urlsafe_b64encode(bytes(range(80, 112))).decode().rstrip("=")
+        assert classes(f"hello:{stamp62}:{digest}") == ["time:epoch_b62", "base64url:43"]
+
     def test_json_web_tokens(self) -> None:
         head = base64.urlsafe_b64encode(json.dumps({"alg": "HS256"}).encode()).decode().rstrip("=")
         assert classes(f"Bearer {head}.{head}.{'aB3_' * 8}") == ["jwt"]
@@ -139,7 +184,18 @@ class TestTimes:
             (str(NOW_NS // 10**6), "time:epoch_ms"),
             (str(NOW_NS // 1000), "time:epoch_us"),
             (str(NOW_NS), "time:epoch_ns"),
-            (repr(NOW.timestamp()), "time:epoch_s"),
+            (repr(NOW.timestamp()), "time:epoch_f"),
+            (str(NOW_NS // 10**9 + 3600), "time:epoch_s@+3600"),
+            (str(NOW_NS // 10**6 + 90_000), "time:epoch_ms@+90"),
+            ((NOW + timedelta(seconds=45)).isoformat(), "time:%Y-%m-%dT%H:%M:%S.%f%:z@+45"),
+            (str(NOW.date() + timedelta(days=30)), "time:%Y-%m-%d@+2592000"),
+            (NOW.strftime("%d.%m.%Y %H:%M"), "time:%d.%m.%Y %H:%M"),
+            (NOW.strftime("%m/%d/%Y, %H:%M:%S"), "time:%m/%d/%Y, %H:%M:%S"),
+            (NOW.strftime("%Y/%m/%d %H:%M:%S"), "time:%Y/%m/%d %H:%M:%S"),
+            (NOW.strftime("%d/%b/%Y:%H:%M:%S +0000"), "time:%d/%b/%Y:%H:%M:%S %z"),
+            (NOW.ctime(), "time:%a %b %e %H:%M:%S %Y"),
+            (NOW.strftime("%a %b %d %Y %H:%M:%S GMT+0000"), "time:%a %b %d %Y %H:%M:%S GMT%z"),
+            (NOW.strftime("%Y%m%d%H%M%S"), "time:%Y%m%d%H%M%S"),
         ],
     )
     def test_fresh_times_by_format(self, text: str, class_name: str | None) -> None:
@@ -159,6 +215,27 @@ class TestTimes:
     )
     def test_other_times_are_no_candidates(self, text: str) -> None:
         assert classes(text) == []
+
+    @pytest.mark.parametrize("moved", [timedelta(minutes=1), timedelta(seconds=3)])
+    def test_a_moved_expiry_is_another(self, moved: timedelta) -> None:
+        for hours in (0, 1, 24, 720):
+            when = NOW + timedelta(hours=hours)
+            for write in (
+                lambda t: str(int(t.timestamp())),
+                lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                lambda t: t.isoformat(timespec="milliseconds"),
+            ):
+                (name,) = classes(write(when))
+                assert matches_class(write(when), name, WINDOW)
+                assert not matches_class(write(when + moved), name, WINDOW)
+                assert not matches_class(write(when - moved), name, WINDOW)
+
+    def test_a_day_and_a_month_in_either_order(self) -> None:
+        when = datetime(2026, 11, 5, 16, 37, 5, tzinfo=UTC)
+        start_ns = int(when.timestamp()) * 10**9
+        for format_ in ("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"):
+            name = f"time:{format_}"
+            assert classes(when.strftime(format_), Window(start_ns, start_ns)) == [name]
 
     def test_formats_are_exact(self) -> None:
         name = "time:%Y-%m-%dT%H:%M:%S.%3fZ"

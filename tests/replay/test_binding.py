@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import uuid
+import zlib
 from urllib.parse import quote
 
 from hypothesis import given
@@ -188,3 +191,121 @@ class TestPairs:
     def test_literal_braces(self) -> None:
         found = pair_tokens('{{"id": "{hex:16}"}}', '{"id": "00ff00ff00ff00ff"}', '{"id": "x"}')
         assert found is None
+
+    def test_bytes_that_are_no_text_are_read_byte_by_byte(self) -> None:
+        old, new = (b"\x80\x95$" + str(uuid.UUID(int=n, version=4)).encode() for n in (1, 2))
+        template = "\x80\x95${uuid4}"
+        assert pair_tokens(template, old, new) == [("uuid4", old[3:].decode(), new[3:].decode())]
+        assert pair_tokens(template, old, b"\x81" + new[1:]) is None
+
+
+class TestClock:
+    """Times that one program made for one message."""
+
+    STAMP = "time:%Y-%m-%dT%H:%M:%S.%f%:z"
+
+    @staticmethod
+    def at(base: str, micros: int) -> str:
+        return f"{base}.{micros:06}+00:00"
+
+    def test_the_order_of_two_readings_is_kept(self) -> None:
+        old = [(self.STAMP, self.at("2023-11-14T22:13:20", micros)) for micros in (100, 200)]
+        for first, second, is_right in ((100, 900, True), (100, 100, True), (900, 100, False)):
+            new = [self.at("2025-10-09T08:53:20", first), self.at("2025-10-09T08:53:20", second)]
+            pairs = [(name, was, now) for (name, was), now in zip(old, new, strict=True)]
+            assert Bindings().try_bind(pairs, WINDOW) is is_right
+
+    def test_an_issue_and_an_expiry_in_whole_seconds(self) -> None:
+        window = Window(REPLAYED_NS + SECOND // 10, REPLAYED_NS + SECOND // 9)
+        second = REPLAYED_NS // SECOND
+        for ttl, is_right in ((3600, True), (3601, False), (3599, False), (3660, False)):
+            pairs = [
+                ("time:epoch_s", "1700000000", str(second)),
+                ("time:epoch_s@+3600", "1700003600", str(second + ttl)),
+            ]
+            assert Bindings().try_bind(pairs, window) is is_right, ttl
+
+    def test_the_clock_may_tick_between_two_readings(self) -> None:
+        window = Window(REPLAYED_NS + SECOND - 1000, REPLAYED_NS + SECOND + 1000)
+        second = REPLAYED_NS // SECOND
+        pairs = [
+            ("time:epoch_s", "1700000000", str(second)),
+            ("time:epoch_s@+3600", "1700003600", str(second + 3601)),
+        ]
+        assert Bindings().try_bind(pairs, window)
+
+
+class TestFresh:
+    """What stands for a new value is one of the program's making, and one of its own."""
+
+    ONE, TWO, GIVEN = (str(uuid.UUID(int=n, version=4)) for n in (11, 12, 13))
+
+    def test_a_value_that_came_in_is_not_new(self) -> None:
+        bindings = Bindings()
+        assert bindings.hand_over({"rows": [[self.GIVEN, "tea"]]})
+        assert not bindings.try_bind([("uuid4", self.ONE, self.GIVEN)], WINDOW)
+        assert bindings.try_bind([("uuid4", self.ONE, self.TWO)], WINDOW)
+
+    def test_a_constant_that_came_back_is_itself(self) -> None:
+        bindings = Bindings()
+        bindings.hand_over([self.ONE])
+        assert bindings.try_bind([("uuid4", self.ONE, self.ONE)], WINDOW)
+
+    def test_an_id_that_was_given_is_the_given_one(self) -> None:
+        bindings = Bindings()
+        assert bindings.try_bind([("seen:uuid4", self.ONE, self.ONE)], WINDOW)
+        assert not bindings.try_bind([("seen:uuid4", self.ONE, self.TWO)], WINDOW)
+        assert bindings.try_bind([("uuid4", self.ONE, self.TWO)], WINDOW)  # made after its use
+        assert bindings.try_bind([("seen:uuid4", self.ONE, self.TWO)], WINDOW)
+
+    def test_a_time_that_was_given_is_the_given_one(self) -> None:
+        seen = f"seen:{ISO}"
+        assert Bindings().try_bind([(seen, OLD_TIME, OLD_TIME)], WINDOW)
+        assert not Bindings().try_bind([(seen, OLD_TIME, NEW_TIME)], WINDOW)
+
+    def test_milliseconds_that_another_printed_with_zeros(self) -> None:
+        bindings = Bindings()
+        made = "time:%Y-%m-%dT%H:%M:%S.%3fZ"
+        old, new = "2023-11-14T22:13:20.872Z", "2025-10-09T08:53:20.250Z"
+        assert bindings.try_bind([(made, old, new)], WINDOW)
+        assert bindings.to_actual("2023-11-14 22:13:20.872+00") == "2025-10-09 08:53:20.25+00"
+        printed = "seen:time:%Y-%m-%d %H:%M:%S"
+        assert bindings.try_bind([(printed, "2023-11-14 22:13:20", "2025-10-09 08:53:20")], WINDOW)
+        assert not bindings.try_bind(
+            [(printed, "2023-11-14 22:13:20", "2025-10-09 08:53:21")], WINDOW
+        )
+
+
+class TestWithin:
+    """A bound value is found within what other media made of it."""
+
+    OLD, NEW = (str(uuid.UUID(int=n, version=4)) for n in (21, 22))
+
+    def bound(self) -> Bindings:
+        bindings = Bindings()
+        assert bindings.bind(self.OLD, self.NEW, "uuid4")
+        return bindings
+
+    def test_base64_cursors_and_credentials(self) -> None:
+        bindings = self.bound()
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            for text in (f'{{"after": "{self.OLD}", "n": 5}}', f"user:{self.OLD}", self.OLD):
+                for strip in ("", "="):
+                    old = encode(text.encode()).decode().rstrip(strip or " ")
+                    new = encode(text.replace(self.OLD, self.NEW).encode()).decode()
+                    new = new.rstrip(strip or " ")
+                    assert bindings.to_actual(f"Basic {old}") == f"Basic {new}"
+                    assert bindings.to_recorded(f"/list?cursor={new}") == f"/list?cursor={old}"
+
+    def test_what_is_signed_is_left_as_it_is(self) -> None:
+        payload = base64.urlsafe_b64encode(f'{{"sub": "{self.OLD}"}}'.encode()).decode()
+        text = f"eyJhbGciOiJIUzI1NiJ9.{payload.rstrip('=')}.c2lnbmF0dXJlLW9mLTMyLWJ5dGVzLWxvbmc"
+        assert self.bound().to_actual(text) == text
+
+    def test_compressed_cache_entries(self) -> None:
+        bindings = self.bound()
+        old, new = (json.dumps({"id": one, "n": 1}).encode() for one in (self.OLD, self.NEW))
+        assert zlib.decompress(bindings.to_actual(zlib.compress(old))) == new
+        assert gzip.decompress(bindings.to_actual(gzip.compress(old))) == new
+        other = zlib.compress(b'{"n": 1, "text": "nothing to be found in here"}', 9)
+        assert bindings.to_actual(other) == other

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from kebpf.kernel.errors import KernelError
-from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
+from kebpf.recording.model import Endpoint, Mock, TestCase, Tier, Timing
 from kebpf.replay.events import (
     ApplicationReady,
     CaseFinished,
@@ -36,7 +36,7 @@ from tests.replay.test_launch import is_alive
 T = TypeVar("T")
 DEPENDENCY = ("10.0.0.7", 8001)
 APPLICATION = """
-import http.client, http.server, json, os, pathlib, socket, sys, threading
+import http.client, http.server, json, os, pathlib, socket, sys, threading, time
 folder, mode, port = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 def call(path):
@@ -67,6 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
         if mode == "late":
+            time.sleep(float((folder / "pause").read_text()))
             call("/rates/" + name)
 
 if mode == "exit":
@@ -132,6 +133,7 @@ class Stand:
         self.folder = folder
         self.port = find_free_port()
         (folder / "app.py").write_text(APPLICATION)
+        (folder / "pause").write_text("0")
         (folder / "cgroup.procs").touch()
         self.steerings: list[FakeSteering] = []
         self.notes: list[str] = []
@@ -264,6 +266,22 @@ class TestVerdicts:
 
     def test_a_call_after_the_response_is_waited_for(self, stand: Stand) -> None:
         assert verdicts(stand.run("late")) == "ppp"
+
+    def test_an_application_that_does_nothing_more_is_not_waited_for(self, stand: Stand) -> None:
+        events = stand.run("uncalled", calls_wait_s=3600.0)  # the test's own limit is shorter
+        assert [one.kind for one in pick(events, CaseFinished)[0].calls] == ["missing"]
+
+    @pytest.mark.parametrize("end_s", [0.1, 1.0])
+    def test_a_call_is_waited_for_as_long_as_it_took_when_recorded(
+        self, end_s: float, stand: Stand
+    ) -> None:
+        (stand.folder / "pause").write_text("0.5")
+        case = stand.make_case("a", 1)
+        start_ns = case.timing.start_ns
+        case.timing = Timing(start_ns, start_ns + int(end_s * 1e9))
+        made = Timing(start_ns + 600_000_000, start_ns + 601_000_000)
+        recorded = SetInMemory([case], [stand.make_mock("a", timing=made)], [stand.port])
+        assert verdicts(stand.run("late", recorded)) == "p"
 
     def test_a_lost_connection_is_an_error_of_its_case_only(self, stand: Stand) -> None:
         events = stand.run("drop")
