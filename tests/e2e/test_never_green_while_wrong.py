@@ -28,10 +28,13 @@ pytestmark = [
 
 # What is not found yet, and why.
 ESCAPES = {
-    "database": "the database of a PostgreSQL connection is no part of a call",
-    "database_both_were_asked": "the database of a PostgreSQL connection is no part of a call",
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
+}
+# What the recording of the running service cannot tell: it did not see its connections begin.
+UNSEEN = {
+    "database": "the database of a PostgreSQL connection that was open before is not known",
+    "database_both_were_asked": "as above",
 }
 
 
@@ -87,12 +90,14 @@ def tell(case: Entry) -> str:
 
 
 def list_lines() -> Iterator[object]:
-    """The names, marked where a mistake is known to be missed."""
-    for name in LINES:
-        reason = ESCAPES.get(name)
-        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-        if name not in DEADLY:
-            yield pytest.param(name, marks=marks)
+    """Recordings and names, marked where a mistake is known to be missed."""
+    for recording in RECORDINGS:
+        escapes = ESCAPES | (UNSEEN if recording == "load" else {})
+        for name in LINES:
+            reason = escapes.get(name)
+            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+            if name not in DEADLY:
+                yield pytest.param(recording, name, marks=marks)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
@@ -104,8 +109,7 @@ def test_unchanged_is_green(recording: str, stand: Stand) -> None:
     assert stand.summaries[recording]["left_out"] == {}
 
 
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", list(list_lines()))
+@pytest.mark.parametrize(("recording", "name"), list(list_lines()))
 def test_mistake_is_red(recording: str, name: str, stand: Stand) -> None:
     line = LINES[name]
     run = stand.run(recording, choose_batch(line))
