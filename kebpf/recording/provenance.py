@@ -134,8 +134,8 @@ class Provenance:
         for token in find_tokens(text, window):
             keys = keys_of(token)
             origins.keys.update(keys)
-            for key in exact_keys(keys) if time_ns is not None else ():
-                if not self._generated.get(key):
+            for key in exact_keys(keys):
+                if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
             second = find_second_key(token)
             if second is not None:
