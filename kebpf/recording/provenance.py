@@ -89,7 +89,8 @@ class Provenance:
         self._take_inputs(case_request_view, origins, window, window.start_ns)
         for index, (identity, answer_view) in enumerate(calls):
             made = call_windows[index] if call_windows else window
-            message = _Message(origins, window, made.start_ns, made.end_ns)
+            end_ns = max(window.end_ns, made.start_ns)  # it may have been made behind the response
+            message = _Message(origins, Window(window.start_ns, end_ns), made.start_ns, made.end_ns)
             result.calls.append(self._settle_tree(identity, message, result.strength))
             self._take_inputs(answer_view, origins, window, made.end_ns)
         message = _Message(origins, window, window.end_ns, window.end_ns)

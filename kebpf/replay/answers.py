@@ -112,7 +112,8 @@ class DestinationAnswers:
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
         sql = self._book.bindings.to_recorded(request.get("sql"))
-        mock = self._book.index.find_described(self._endpoint, str(sql))
+        database = request.get("database")
+        mock = self._book.index.find_described(self._endpoint, str(sql), database)
         if mock is None or mock.response is None:
             return None
         results = mock.response.get("results") or [{}]
@@ -122,7 +123,9 @@ class DestinationAnswers:
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)
-        return make_call(self._endpoint, spec, request, self._book.bindings, self._book.noise)
+        book, place = self._book, self._endpoint
+        is_vague = place in book.index.vague
+        return make_call(place, spec, request, book.bindings, book.noise, is_vague)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
         known = self._book.find_known(call)

@@ -29,10 +29,13 @@ pytestmark = [
 # What is not found yet, and why.
 ESCAPES = {
     "pipeline_order": "calls in another order within a connection",
-    "database": "the database of a PostgreSQL connection is no part of a call",
-    "database_both_were_asked": "the database of a PostgreSQL connection is no part of a call",
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
+}
+# What the recording of the running service cannot tell: it did not see its connections begin.
+UNSEEN = {
+    "database": "the database of a PostgreSQL connection that was open before is not known",
+    "database_both_were_asked": "as above",
 }
 # What may be red without a mistake, and why.
 FALSE_ALARMS: dict[str, str] = {}
@@ -90,12 +93,14 @@ def tell(case: Entry) -> str:
 
 
 def list_lines() -> Iterator[object]:
-    """The names, marked where a mistake is known to be missed."""
-    for name in LINES:
-        reason = ESCAPES.get(name)
-        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-        if name not in DEADLY:
-            yield pytest.param(name, marks=marks)
+    """Recordings and names, marked where a mistake is known to be missed."""
+    for recording in RECORDINGS:
+        escapes = ESCAPES | (UNSEEN if recording == "load" else {})
+        for name in LINES:
+            reason = escapes.get(name)
+            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+            if name not in DEADLY:
+                yield pytest.param(recording, name, marks=marks)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
@@ -121,8 +126,7 @@ def test_unchanged_is_green_here_too(recording: str, name: str, stand: Stand) ->
     assert case["verdict"] == "passed", tell(case)
 
 
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", list(list_lines()))
+@pytest.mark.parametrize(("recording", "name"), list(list_lines()))
 def test_mistake_is_red(recording: str, name: str, stand: Stand) -> None:
     line = LINES[name]
     run = stand.run(recording, choose_batch(line))

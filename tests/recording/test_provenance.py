@@ -102,6 +102,13 @@ class TestGenerated:
         result = Provenance().settle({}, [call(ONE)], {"id": ONE.replace("-", "")}, WINDOW)
         assert result.response == {"/id": "{hex:32}"}
 
+    def test_a_time_made_behind_the_response(self) -> None:
+        late = datetime.fromtimestamp(NOW_NS / 1e9 + 0.4, UTC).isoformat()
+        made = Window(NOW_NS + 400_000_000, NOW_NS + 401_000_000)
+        result = Provenance().settle({}, [call(late)], {"t": late}, WINDOW, [made])
+        assert result.calls == [{"/args/0": f"{{{ISO}}}"}]
+        assert Provenance().settle({}, [call(late)], {"t": late}, WINDOW).calls == [{}]
+
     def test_literal_braces_are_doubled(self) -> None:
         assert response_of({}, response=f"{{{ONE}}}") == {"": "{{{uuid4}}}"}
 
