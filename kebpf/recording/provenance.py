@@ -22,6 +22,7 @@ from kebpf.recording.origins import (
     CaseOrigins,
     FirstSeen,
     Memory,
+    exact_keys,
     find_second_key,
     keys_of,
     read_time,
@@ -132,8 +133,9 @@ class Provenance:
         self, text: str, origins: CaseOrigins, window: Window, time_ns: int | None
     ) -> None:
         for token in find_tokens(text, window):
-            for key in keys_of(token):
-                origins.keys.add(key)
+            keys = keys_of(token)
+            origins.keys.update(keys)
+            for key in exact_keys(keys):
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
             second = find_second_key(token)

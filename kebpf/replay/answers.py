@@ -9,7 +9,8 @@ from typing import Protocol
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call
+from kebpf.replay.call import Call, is_read_operation, is_same, make_call
+from kebpf.replay.equality import answer_of
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.noise import Noise
@@ -221,7 +222,7 @@ def owners_of(mock: Mock) -> list[str]:
 
 def are_equal(items: Iterable[Recorded]) -> bool:
     """Whether all of the mocks, one at least, hold the same response."""
-    answers = (leaves_of(item.mock.response) for item in items)
+    answers = (answer_of(item.mock) for item in items)
     first = next(answers)
     return all(_is_equal(answer, first) for answer in answers)
 

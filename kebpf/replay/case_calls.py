@@ -34,6 +34,9 @@ class Judge(Protocol):
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
 
+    def is_made_twice(self, call: Call, case: str) -> bool:
+        """Whether a case made a read as recorded and in the form of another case too."""
+
     def note_cached(self, call: str) -> None:
         """A call was made or left out because of what the program remembers."""
 
@@ -93,7 +96,8 @@ class CaseCalls:
         self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
         endings = self.transactions.findings(judge.is_sometimes)
-        if findings or endings or self.strays or self.due:  # then no call is explained away
+        has_other = bool(findings or endings or self.strays or self.due)
+        if has_other or self._makes_any_twice(judge):  # then no call is explained away
             for stray in self.borrowed:
                 self.strays.note(stray)
         elif self.borrowed:
@@ -104,6 +108,10 @@ class CaseCalls:
         findings += self.strays.judge(self.due, [*self.recorded.values(), *self.shared.values()])
         findings += map(describe_missing, self.due.values())
         return findings + endings
+
+    def _makes_any_twice(self, judge: Judge) -> bool:
+        name = self.case.name if self.case is not None else ""
+        return any(judge.is_made_twice(stray.call, name) for stray in self.borrowed)
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
         """Remembers the fresh times of a served call until the end of the case is known."""

@@ -236,6 +236,10 @@ class Matcher:
         """Whether a case need not make a call, because the program remembers the answer."""
         return self._caches.may_leave_out(item)
 
+    def is_made_twice(self, call: Call, case: str) -> bool:
+        """Whether a case made a read as recorded and in the form of another case too."""
+        return self._caches.is_made_twice(call, case)
+
     def note_cached(self, call: str) -> None:
         """A call was made or left out because of what the program remembers."""
         self._cached.append(call)
@@ -243,10 +247,10 @@ class Matcher:
     def borrow(self, stray: Stray, item: Recorded) -> bool:
         """Whether a read that only others recorded may be made by the case, for now."""
         case = self.name_of_case()
-        if case is None or not self._caches.may_make(stray.call, item):
+        if case is None or not self._caches.may_make(stray.call, item, case):
             return False
         self._current.borrowed.append(stray)
-        self._caches.note_made(stray.call)
+        self._caches.note_made(stray.call, case)
         self._caches.note_borrowed(stray.call, case)
         return True
 
@@ -359,8 +363,8 @@ class Matcher:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
         self._current.due.pop(item.ordinal, None)
-        self._caches.note_made(call)
         case = self.name_of_case()
+        self._caches.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) or []

@@ -54,6 +54,16 @@ class TestDerived:
         assert (result.calls, result.response) == ([{}, {}], {})
         assert (result.strength.exact, result.strength.by_class) == (5, 0)
 
+    def test_a_millisecond_of_a_finer_time_that_another_case_was_told_is_chance(self) -> None:
+        milliseconds = NOW_NS // 1_000_000
+        for printed, template in (
+            (NOW.isoformat(), {"/at": "{time:epoch_ms}"}),
+            (NOW.isoformat(timespec="milliseconds"), {}),
+        ):
+            provenance = Provenance()
+            provenance.settle({}, [call(answer=[[printed]])], {}, WINDOW)
+            assert provenance.settle({}, [], {"at": milliseconds}, WINDOW).response == template
+
     def test_inputs_of_earlier_cases(self) -> None:
         provenance = Provenance()
         provenance.settle({"q": ONE}, [], {}, WINDOW)
