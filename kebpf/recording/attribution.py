@@ -10,7 +10,8 @@ guessing.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import takewhile
 
 from kebpf.recording.activity import (
     Inbound,
@@ -60,21 +61,33 @@ class Attributor:
         self._showing = Showing(self._viewer)
         self.workers = Workers(self._viewer)
 
-    def decide(self, call: Outbound, upcoming: Sequence[Outbound]) -> None:
+    def observe(self, call: Outbound) -> None:
+        """Learns from a call as soon as it is known what was in flight when it began."""
+        is_of_a_time = call.candidates or call.is_session or call.is_startup or call.is_late
+        if is_of_a_time or self.tasks.narrow(call):
+            return
+        key = self._idle_key(call)
+        self._idle.put(key, (self._idle.get(key) or 0) + 1)
+        self.workers.note_idle(call)
+
+    def decide(self, call: Outbound, upcoming: Iterable[Outbound]) -> None:
         """Sets ``case`` and ``evidence`` of a call, or leaves its ``candidates`` narrowed.
 
         ``upcoming`` are the later calls on its connection whose candidates are known already.
         """
-        raw = call.candidates
         group = self._checkouts.group_of(call)
         possible = call.candidates = self.tasks.narrow(call)
         call.candidates = self.threads.narrow(call)
         self._observe_places(call)
         self.workers.note(call)
-        owner, evidence = self._find_owner(call, possible, group, upcoming)
+        owner, evidence = self.tasks.find_owner(call), Evidence.TASK
+        if owner is None and self._is_own_doing(call, group, upcoming):
+            call.candidates, evidence = [], Evidence.NONE
+        elif owner is None:
+            owner, evidence = self._find_owner(call, possible, group, upcoming)
         call.case, call.evidence = owner, evidence
         if owner is None:
-            self._note_open(call, raw)
+            self._note_open(call)
             if group is not None and not call.is_session:
                 self._open_groups.put(group, None)
             return
@@ -116,11 +129,8 @@ class Attributor:
         call: Outbound,
         raw: Sequence[Inbound],
         group: Hashable,
-        upcoming: Sequence[Outbound],
+        upcoming: Iterable[Outbound],
     ) -> tuple[Inbound | None, Evidence]:
-        by_task = self.tasks.find_owner(call)
-        if by_task is not None:
-            return by_task, Evidence.TASK
         if call.is_session and call.recorded.exchange.transaction is not None:
             # A COMMIT may come after the response, so only its transaction says whose it is.
             if group is None or group in self._open_groups:
@@ -151,7 +161,7 @@ class Attributor:
         return found[0] if len(found) == 1 and found[0].tid == call.tid else None
 
     def _by_checkout(
-        self, call: Outbound, group: Hashable, upcoming: Sequence[Outbound]
+        self, call: Outbound, group: Hashable, upcoming: Iterable[Outbound]
     ) -> Inbound | None:
         if group is None:
             return None
@@ -165,14 +175,10 @@ class Attributor:
         return self._by_group(call, group, upcoming)
 
     def _by_group(
-        self, call: Outbound, group: Hashable, upcoming: Sequence[Outbound]
+        self, call: Outbound, group: Hashable, upcoming: Iterable[Outbound]
     ) -> Inbound | None:
         """The one request that all calls of a group allow, or that its strongest member has."""
-        later = [
-            other
-            for other in upcoming
-            if not other.is_session and self._checkouts.group_of(other) == group
-        ]
+        later = self._later_members(group, upcoming)
         members = later if call.is_session else [call, *later]
         if not later or not members:
             return None
@@ -189,6 +195,18 @@ class Attributor:
             return allowed[0]
         chosen = [found for found in map(self._by_lineage, members) if found in allowed]
         return chosen[0] if chosen and all(one is chosen[0] for one in chosen) else None
+
+    def _later_members(self, group: Hashable, upcoming: Iterable[Outbound]) -> list[Outbound]:
+        """The calls of a group that are still to come: a connection has one group at a time."""
+        calls = (other for other in upcoming if not other.is_session)
+        return list(takewhile(lambda other: self._checkouts.group_of(other) == group, calls))
+
+    def _is_own_doing(self, call: Outbound, group: Hashable, upcoming: Iterable[Outbound]) -> bool:
+        """Whether a thread that works for no request made it, or what it begins."""
+        if not call.is_session:
+            return self.workers.drives_itself(call)
+        later = self._later_members(group, upcoming) if group is not None else []
+        return any(map(self.workers.drives_itself, later))
 
     def _by_own_thread(self, call: Outbound) -> Inbound | None:
         return self._by_thread(call, call.candidates)
@@ -220,16 +238,13 @@ class Attributor:
         identity = self._viewer.see(call).identity
         return (call.tid, str(call.destination), hash(repr(identity)))
 
-    def _note_open(self, call: Outbound, raw: Sequence[Inbound]) -> None:
+    def _note_open(self, call: Outbound) -> None:
         if len(call.candidates) == 1 or call.is_session:
             call.candidates = []  # a poll that fell into one request's time, or never asserted
         for request in call.candidates:
             request.doubtful.append(call)
         if call.candidates:
             self._showing.learn(call, call.candidates)
-        if not (raw or call.is_session or call.is_startup or call.is_late):
-            key = self._idle_key(call)
-            self._idle.put(key, (self._idle.get(key) or 0) + 1)
 
     def _note_decided(self, call: Outbound, owner: Inbound, group: Hashable) -> None:
         is_known = call.evidence in _INDEPENDENT or len(call.candidates) == 1

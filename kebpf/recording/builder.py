@@ -33,7 +33,7 @@ from kebpf.recording.timeline import Timeline
 
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
 HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
-LEARNING_NS = 5_000_000_000  # from the first request on, nothing is resolved
+LEARNING_NS = 5_000_000_000  # from the first request on, nothing is decided
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
@@ -262,12 +262,13 @@ class RecordingBuilder:
 
     def _settle(self, horizon_ns: int) -> None:
         timeline = self._timeline
-        timeline.advance(horizon_ns)
-        while (call := timeline.pop_ripe(horizon_ns)) is not None:
-            self._attributor.decide(call, timeline.siblings_of(call))
-            self._decided.append(call)
+        for call in timeline.advance(horizon_ns):
+            self._attributor.observe(call)
         if self._is_learning(horizon_ns):
             return
+        while (ripe := timeline.pop_ripe(horizon_ns)) is not None:
+            self._attributor.decide(ripe, timeline.siblings_of(ripe))
+            self._decided.append(ripe)
         while (request := timeline.pop_resolvable(horizon_ns)) is not None:
             self._resolve(request)
             self._write_decided()  # at once: what is written need not be held

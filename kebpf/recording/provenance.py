@@ -22,6 +22,7 @@ from kebpf.recording.origins import (
     CaseOrigins,
     FirstSeen,
     Memory,
+    exact_keys,
     find_second_key,
     keys_of,
     read_time,
@@ -92,7 +93,8 @@ class Provenance:
         self._take_inputs(case_request_view, origins, window, window.start_ns)
         for index, (identity, answer_view) in enumerate(calls):
             made = call_windows[index] if call_windows else window
-            message = _Message(origins, window, made.start_ns, made.end_ns)
+            end_ns = max(window.end_ns, made.start_ns)  # it may have been made behind the response
+            message = _Message(origins, Window(window.start_ns, end_ns), made.start_ns, made.end_ns)
             result.calls.append(self._settle_tree(identity, message, result.strength))
             self._take_inputs(answer_view, origins, window, made.end_ns)
         message = _Message(origins, window, window.end_ns, window.end_ns)
@@ -135,8 +137,9 @@ class Provenance:
         self, text: str, origins: CaseOrigins, window: Window, time_ns: int | None
     ) -> None:
         for token in find_tokens(text, window):
-            for key in keys_of(token):
-                origins.keys.add(key)
+            keys = keys_of(token)
+            origins.keys.update(keys)
+            for key in exact_keys(keys):
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
             second = find_second_key(token)

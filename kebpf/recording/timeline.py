@@ -51,15 +51,18 @@ class Timeline:
         call.is_late = call.start_ns < self.frontier_ns
         heapq.heappush(self._coming_calls, _Entry(call.start_ns, self._number, call))
 
-    def advance(self, frontier_ns: int) -> None:
-        """Places all calls that began before ``frontier_ns``."""
+    def advance(self, frontier_ns: int) -> list[Outbound]:
+        """Places all calls that began before ``frontier_ns``, and gives them."""
+        placed = []
         self.frontier_ns = max(self.frontier_ns, frontier_ns)
         while self._coming_calls and self._coming_calls[0].start_ns < self.frontier_ns:
             call = heapq.heappop(self._coming_calls).call
             self._start_requests(call.start_ns)
             self._place(call)
+            placed.append(call)
         self._start_requests(self.frontier_ns - 1)
         self._active = [one for one in self._active if one.end_ns >= self.frontier_ns]
+        return placed
 
     def _start_requests(self, until_ns: int) -> None:
         while self._coming_requests and self._coming_requests[0][0] <= until_ns:

@@ -5,10 +5,15 @@ reading thread): its call belongs to the request whose response it writes next. 
 computes (a function run in a thread of an event loop): an operation that always followed the same
 other operation directly on its thread is never the first thing done for a request, so it belongs
 to the request of the call before it.
+
+A third kind works for no request: it takes jobs from a queue, looks what is due, and does so as
+well while nothing is in flight.  What such a thread does at either time is its own doing, also when
+its values are a request's: that a job's state was asked for does not mean that this made the job.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -19,6 +24,9 @@ THREADS_CAP = 10_000  # threads and operations remembered, each
 CALLS_NEEDED = 8  # of a process that all stayed on their threads
 FOLLOWED_NEEDED = 4  # times one operation came after the other
 MOST_KEPT = 16  # operations seen before one
+IDLE_REPEATS = 2  # so often done while nothing was in flight, an operation is a thread's own
+
+_VARYING = re.compile(r"'(?:[^']|'')*'|[\w-]*\d[\w-]*")  # literals, ids in a path
 
 
 @dataclass(slots=True)
@@ -39,6 +47,7 @@ class Workers:
         self._staying: Memory[int, int] = Memory(THREADS_CAP)  # by process
         self._last: Memory[int, Outbound] = Memory(THREADS_CAP)  # by thread
         self._orders: Memory[Hashable, _Order] = Memory(THREADS_CAP)
+        self._idle: Memory[Hashable, int] = Memory(THREADS_CAP)  # by thread and operation
 
     def learn_exchange(self, recorded: RecordedExchange) -> None:
         """Takes every exchange when it is complete."""
@@ -60,6 +69,23 @@ class Workers:
         if not tid or tid in self._readers or pid in self._moving:
             return False
         return (self._staying.get(pid) or 0) >= CALLS_NEEDED
+
+    def note_idle(self, call: Outbound) -> None:
+        """Takes a call that began while nothing was in flight."""
+        key = self._doing_of(call)
+        self._idle.put(key, (self._idle.get(key) or 0) + 1)
+
+    def drives_itself(self, call: Outbound) -> bool:
+        """Whether its thread, which has nothing to do with requests, does this unasked as well."""
+        if not call.tid or call.task or call.recorded.pid in self._moving:
+            return False
+        if call.tid in self._readers or call.tid in self._writers:
+            return False
+        return (self._idle.get(self._doing_of(call)) or 0) >= IDLE_REPEATS
+
+    def _doing_of(self, call: Outbound) -> Hashable:
+        operation = str(self._viewer.see(call).identity.get("operation", ""))
+        return (call.tid, str(call.destination), _VARYING.sub("?", operation))
 
     def note(self, call: Outbound) -> None:
         """Takes the calls in the order in which they began."""

@@ -303,6 +303,50 @@ def test_a_poll_that_falls_into_a_request_stays_background() -> None:
     assert {mock.tier for mock in writer.mocks} == {Tier.BACKGROUND}
 
 
+def run_jobs(*starts: int, tid: int) -> list[RecordedExchange]:
+    """What a thread does for jobs, each another: in a transaction, with an id of the job."""
+    done: list[RecordedExchange] = []
+    for number, at in enumerate(starts):
+        job = f"a{number}d97c1e-5b02-4f7e-9c3a-0d1e2f3a4b5c"
+        options: dict[str, Any] = {"tid": tid, "connection": 60, "transaction": number + 1}
+        done += [
+            call("BEGIN", at, at, is_session=True, **options),
+            call(f"UPDATE jobs SET state = 'it''s {number}' WHERE id = '{job}'", at, at, **options),
+            call("COMMIT", at, at, is_session=True, **options),
+        ]
+    return done
+
+
+def test_what_a_thread_does_unasked_as_well_is_no_requests() -> None:
+    job = "a1d97c1e-5b02-4f7e-9c3a-0d1e2f3a4b5c"
+    jobs = run_jobs(15, 32, 60, 70, 115, tid=9)
+    asking = serve(f"/jobs/{job}", 30, 38, tid=2, connection=2)
+    writer, _ = record(
+        [serve("/a", 10, 50), asking, *jobs, serve("/b", 100, 120)], learning_ns=1000
+    )
+    updates = [mock for mock in writer.mocks if mock.tier is not Tier.SESSION]
+    assert len(updates) == 5 and len(writer.mocks) == 15
+    assert {mock.tier for mock in updates} == {Tier.BACKGROUND}
+    assert {(mock.case, tuple(mock.candidates)) for mock in writer.mocks} == {(None, ())}
+
+
+def test_what_a_thread_does_only_while_requests_are_served_is_theirs() -> None:
+    writer, _ = record(
+        [
+            serve("/a", 10, 50),
+            call("SELECT 1", 20, 21, tid=9),
+            *(call(f"INSERT audit {at}", at, at + 1, tid=9) for at in (60, 70, 80)),
+            serve("/b", 100, 120),
+            call("SELECT 2", 110, 111, tid=9),
+            call("INSERT audit 112", 112, 113, tid=9),
+        ],
+        learning_ns=1000,
+    )
+    assert found(writer, "SELECT 1") == ("/a", Evidence.TIME)
+    assert found(writer, "SELECT 2") == ("/b", Evidence.TIME)
+    assert writer.mock_of("INSERT audit 112").tier is Tier.BACKGROUND
+
+
 def test_startup_and_background() -> None:
     writer, _ = record(
         [

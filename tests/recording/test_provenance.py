@@ -55,6 +55,16 @@ class TestDerived:
         assert (result.calls, result.response) == ([{}, {}], {})
         assert (result.strength.exact, result.strength.by_class) == (5, 0)
 
+    def test_a_millisecond_of_a_finer_time_that_another_case_was_told_is_chance(self) -> None:
+        milliseconds = NOW_NS // 1_000_000
+        for printed, template in (
+            (NOW.isoformat(), {"/at": "{time:epoch_ms}"}),
+            (NOW.isoformat(timespec="milliseconds"), {}),
+        ):
+            provenance = Provenance()
+            provenance.settle({}, [call(answer=[[printed]])], {}, WINDOW)
+            assert provenance.settle({}, [], {"at": milliseconds}, WINDOW).response == template
+
     def test_inputs_of_earlier_cases(self) -> None:
         provenance = Provenance()
         provenance.settle({"q": ONE}, [], {}, WINDOW)
@@ -92,6 +102,13 @@ class TestGenerated:
     def test_the_same_id_without_dashes(self) -> None:
         result = Provenance().settle({}, [call(ONE)], {"id": ONE.replace("-", "")}, WINDOW)
         assert result.response == {"/id": "{hex:32}"}
+
+    def test_a_time_made_behind_the_response(self) -> None:
+        late = datetime.fromtimestamp(NOW_NS / 1e9 + 0.4, UTC).isoformat()
+        made = Window(NOW_NS + 400_000_000, NOW_NS + 401_000_000)
+        result = Provenance().settle({}, [call(late)], {"t": late}, WINDOW, [made])
+        assert result.calls == [{"/args/0": f"{{{ISO}}}"}]
+        assert Provenance().settle({}, [call(late)], {"t": late}, WINDOW).calls == [{}]
 
     def test_literal_braces_are_doubled(self) -> None:
         assert response_of({}, response=f"{{{ONE}}}") == {"": "{{{uuid4}}}"}
