@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from kebpf.recording import times
+from kebpf.recording.digests import EMPTY, find_digests, is_digest_size
 from kebpf.recording.intake import Intake
 from kebpf.recording.rawforms import raw_forms
 from kebpf.recording.templates import is_time_class
@@ -65,12 +66,15 @@ class CaseOrigins:
         self._size = 0
         self._whole: str | None = None
         self._raws: list[bytes] = []
+        self._digested: list[str] = []
+        self._digests: set[str] = set(EMPTY)
         self.keys: set[str] = set()
         self.made: dict[str, int] = {}
 
     def add(self, intake: Intake) -> None:
         self._whole = None
         self._raws += intake.raws
+        self._digested += intake.telling
         if self._size + intake.size <= MOST_CASE_TEXT:
             self._texts += intake.texts
             self._size += intake.size
@@ -89,7 +93,17 @@ class CaseOrigins:
             self._texts = [self._whole]
         if token.text.lower() in self._whole:
             return True
-        return bool(self._raws) and self._holds_raw(token)
+        if bool(self._raws) and self._holds_raw(token):
+            return True
+        is_hex = token.class_name.lower().startswith("hex:")
+        return is_hex and is_digest_size(token.text) and self._holds_digested(token.text.lower())
+
+    def _holds_digested(self, digest: str) -> bool:
+        """Whether it is the digest of something that came in."""
+        for text in self._digested:
+            self._digests.update(find_digests(text))
+        self._digested = []
+        return digest in self._digests
 
     def _holds_raw(self, token: Token) -> bool:
         forms = raw_forms(token)

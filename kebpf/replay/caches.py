@@ -5,8 +5,9 @@ order of cases and on what ran at the same time when they were recorded.  A read
 only with evidence in the recording: of one route (the method and path in the names of cases) and
 status one case made it and a later one made none of its kind, and all its recorded answers are
 equal.  Then, in one start of the application, another case may make it, as long as it is made no
-oftener than in the whole recording; and a case of a route with that evidence may leave it out that
-made it, if it was made before.  Both are counted and told; anything else stays a finding.
+oftener than in the whole recording (what was made anew since is another thing to ask for); and a
+case of a route with that evidence may leave it out that made it, if it was made before.  Both are
+counted and told; anything else stays a finding.
 What a cache asks conditionally is the subject of `revalidation`.
 """
 
@@ -20,7 +21,7 @@ from itertools import islice
 
 from kebpf.recording.model import TestCase
 from kebpf.replay.assignment import answer_key
-from kebpf.replay.call import Call, Key, is_read_operation, shape_operation
+from kebpf.replay.call import Call, Key, is_read_operation, make_key, shape_operation
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.index import MockIndex, Recorded, key_of
 from kebpf.replay.revalidation import Revalidations
@@ -84,12 +85,14 @@ class Caches:
             peers.append(name)
         self._known: dict[Key, _Cached | None] = {}
         self._made: Counter[Key] = Counter()
+        self._asked: dict[Key, Counter[Key]] = {}  # by what was asked for in this start's values
         self._borrowed: dict[Key, tuple[Call, list[str]]] = {}
 
     def note_made(self, call: Call, case: str | None) -> None:
         """A read was answered."""
         if is_pure_read(call.protocol, call.operation):
             self._made[call.key()] += 1
+            self._asked.setdefault(call.key(), Counter())[_actual_key(call)] += 1
             self._revalidations.note_made(call, case)
 
     def may_make(self, call: Call, item: Recorded, case: str) -> bool:
@@ -97,7 +100,8 @@ class Caches:
         if self._revalidations.may_make(call, item, case):
             return True
         known = self._find(item)
-        return known is not None and self._made[call.key()] < known.recorded
+        asked: Mapping[Key, int] = self._asked.get(call.key(), {})
+        return known is not None and asked.get(_actual_key(call), 0) < known.recorded
 
     def note_borrowed(self, call: Call, case: str) -> None:
         """A case made a read that only others recorded."""
@@ -128,8 +132,9 @@ class Caches:
         for key, (call, cases) in self._borrowed.items():
             known, limit = self._known.get(key), self._revalidations.limit_of(key)
             recorded = max(known.recorded if known is not None else 0, limit or 0)
-            if self._made[key] > recorded:
-                yield Overuse(call, cases, self._made[key], recorded)
+            made = max(self._asked[key].values())
+            if made > recorded:
+                yield Overuse(call, cases, made, recorded)
 
     def _find(self, item: Recorded) -> _Cached | None:
         key = key_of(item.mock, item.leaves)
@@ -168,6 +173,10 @@ class Caches:
                 if _without_arguments(other) == mine:
                     return True
         return False
+
+
+def _actual_key(call: Call) -> Key:
+    return make_key(call.destination, call.protocol, call.actual)
 
 
 def _without_arguments(item: Recorded) -> str:

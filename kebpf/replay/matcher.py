@@ -28,6 +28,7 @@ from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.noise import Noise
+from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
@@ -233,6 +234,13 @@ class Matcher:
                     return True
         return False
 
+    def is_usual(self, first: Recorded, second: Recorded) -> bool:
+        """Whether the recording has calls of two operations together and in this order only."""
+        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
+        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
+        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
+        return judge_order(cases, first, second)
+
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
         return self._caches.may_leave_out(item)
@@ -373,6 +381,7 @@ class Matcher:
     def serve(self, item: Recorded, call: Call) -> Document | None:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
+        self._current.served.append(item.ordinal)
         self._current.due.pop(item.ordinal, None)
         case = self.name_of_case()
         self._caches.note_made(call, case)
