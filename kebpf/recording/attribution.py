@@ -299,7 +299,7 @@ class Attributor:
         if request.inputs is None:
             request.inputs = Inputs()
             if request.recorded is not None:
-                request.inputs.add(self._viewer.see(request).request)
+                request.inputs.add_request(self._viewer.see(request).request)
         self._take_answers(request.inputs, request.answers)
         return request.inputs
 

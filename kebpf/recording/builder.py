@@ -218,6 +218,7 @@ class RecordingBuilder:
             task=0 if exchange.response_start is None else exchange.response_start.task,
         )
         self._attributor.tasks.learn_request(inbound)
+        self._maker.learn_request(inbound)
         self._timeline.add_request(inbound)
 
     def _add_unseen(self, recorded: RecordedExchange) -> None:
@@ -242,16 +243,16 @@ class RecordingBuilder:
         self._attributor.workers.learn_exchange(recorded)
         self.stats.count_call(str(recorded.remote))
         self._held_size += size
-        self._timeline.add_call(
-            Outbound(
-                recorded=recorded,
-                start_ns=exchange.request_start.time_ns,
-                end_ns=last_mark(exchange).time_ns,
-                tid=exchange.request_start.tid,
-                size=size,
-                task=exchange.request_start.task,
-            )
+        call = Outbound(
+            recorded=recorded,
+            start_ns=exchange.request_start.time_ns,
+            end_ns=last_mark(exchange).time_ns,
+            tid=exchange.request_start.tid,
+            size=size,
+            task=exchange.request_start.task,
         )
+        self._maker.learn_call(call)
+        self._timeline.add_call(call)
 
     def _give_up(self, one: OpenRequest) -> None:
         """Judges on as if the request may have made any call from now on."""

@@ -8,7 +8,7 @@ from kebpf.recording.activity import Inbound, Outbound, ProtocolFinder, Viewer
 from kebpf.recording.casefile import write_head, write_middle, write_tail
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Mock, TestCase, Tier, Timing
-from kebpf.recording.naming import NameGiver, name_request
+from kebpf.recording.naming import NameGiver, name_request, name_route_of
 from kebpf.recording.provenance import CaseProvenance, Provenance
 from kebpf.recording.times import Window
 
@@ -45,6 +45,26 @@ class CaseMaker:
         self._names = names
         self._order = 0
         self._mock_number = 0
+
+    def learn_request(self, request: Inbound) -> None:
+        """Takes a complete request before it is settled: of short values only many tell."""
+        if request.recorded is None or request.recorded.exchange.problem:
+            return
+        exchange, views = request.recorded.exchange, self._viewer.see(request)
+        slugs = self._provenance.slugs
+        slugs.take(views.request_intake.texts, request.start_ns)
+        if exchange.response_start is not None:
+            origin = name_route_of(exchange.request)
+            slugs.learn(origin, views.response, exchange.response_start.time_ns)
+
+    def learn_call(self, call: Outbound) -> None:
+        """Takes a complete call likewise."""
+        if call.is_session or call.recorded.exchange.problem:
+            return
+        views, slugs = self._viewer.see(call), self._provenance.slugs
+        slugs.learn(self._viewer.name_operation(call), views.identity, call.start_ns)
+        if call.recorded.exchange.response is not None:
+            slugs.take(views.response_intake.texts, call.end_ns)
 
     def find_problem(self, request: Inbound) -> str | None:
         """Why a request cannot become a test case, or ``None``."""

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kebpf.recording.digests import find_digests
+
 MAX_TOKENS = 4096  # remembered of one request with its answers
 MAX_PLACES = 64  # looked at in one call
 MAX_TEXT = 1 << 16  # characters looked at in one scalar
@@ -133,6 +135,12 @@ class Inputs:
             if len(self.tokens) > MAX_TOKENS:
                 self.is_partial = True
                 return
+
+    def add_request(self, view: Any) -> None:
+        """Takes the values of a request, and the digests under which a program may know them."""
+        self.add(view)
+        for text in list_texts(view):
+            self.tokens.update(find_digests(text))
 
     def take(self, other: Inputs) -> None:
         """Takes what came in with an answer."""

@@ -37,7 +37,7 @@ class Links:
         if call.is_session or len(candidates) != len(call.candidates) or len(candidates) < 2:
             return None
         others = [other for other in open_calls if other is not call and other.case is None]
-        known = [self._known_of(request) for request in candidates]
+        known = [self._known_of(request, call) for request in candidates]
         by_values = _choose(self._find_telling(call, candidates, others), known, candidates)
         return by_values or self._compare_equal_calls(call, candidates, others)
 
@@ -94,12 +94,14 @@ class Links:
             return {}
         return dict(iter_scalars(self._viewer.see(request).response))
 
-    def _known_of(self, request: Inbound) -> set[str]:
-        """What a request brought, answered, asked for and got."""
+    def _known_of(self, request: Inbound, asked: Outbound) -> set[str]:
+        """What a request brought, answered, asked for and got.
+
+        That it asked the very same before does not tell: another may have asked it as well.
+        """
         tokens = set().union(*self._tokens_of_request(request))
-        return tokens.union(
-            *(part for call in request.answers for part in self._tokens_of_call(call))
-        )
+        others = [call for call in request.answers if not self._ask_same(call, asked)]
+        return tokens.union(*(part for call in others for part in self._tokens_of_call(call)))
 
     def _tokens_of_request(self, request: Inbound) -> tuple[set[str], set[str]]:
         if request.links is None and request.recorded is not None:

@@ -28,6 +28,11 @@ def name_request(request: Document) -> str:
     return "-".join(part for part in parts if part)
 
 
+def name_route_of(request: Document) -> str:
+    """The method of a request and its path without identifiers."""
+    return f"{_text(request.get('method'))} {name_route(_text(request.get('target')))}"
+
+
 def name_route(target: str) -> str:
     """The path in at most 60 safe characters, with ``id`` where an identifier stands."""
     path = re.sub(r"^[a-z]+://[^/]*", "", target.partition("?")[0])

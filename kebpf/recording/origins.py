@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from kebpf.recording import times
+from kebpf.recording.digests import EMPTY, find_digests, is_digest_size
 from kebpf.recording.intake import MOST_NUMBERS, Intake
 from kebpf.recording.rawforms import raw_forms
 from kebpf.recording.templates import is_time_class
@@ -66,6 +67,8 @@ class CaseOrigins:
         self._whole: str | None = None
         self._raws: list[bytes] = []
         self._numbers: dict[str, None] = {}
+        self._digested: list[str] = []
+        self._digests: set[str] = set(EMPTY)
         self.keys: set[str] = set()
         self.made: dict[str, int] = {}
 
@@ -74,6 +77,7 @@ class CaseOrigins:
         self._raws += intake.raws
         if len(self._numbers) < MOST_NUMBERS:
             self._numbers.update(dict.fromkeys(intake.numbers))
+        self._digested += intake.telling
         if self._size + intake.size <= MOST_CASE_TEXT:
             self._texts += intake.texts
             self._size += intake.size
@@ -92,7 +96,17 @@ class CaseOrigins:
             self._texts = [self._whole]
         if token.text.lower() in self._whole:
             return True
-        return bool(self._raws) and self._holds_raw(token)
+        if bool(self._raws) and self._holds_raw(token):
+            return True
+        is_hex = token.class_name.lower().startswith("hex:")
+        return is_hex and is_digest_size(token.text) and self._holds_digested(token.text.lower())
+
+    def _holds_digested(self, digest: str) -> bool:
+        """Whether it is the digest of something that came in."""
+        for text in self._digested:
+            self._digests.update(find_digests(text))
+        self._digested = []
+        return digest in self._digests
 
     def find_told_shift(self, value: times.PrintedTime, window: times.Window) -> float | None:
         """Seconds by which a fine time lies beside the window, if so many came in."""
@@ -124,6 +138,15 @@ def keys_of(token: Token) -> list[str]:
             keys = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
             return keys if value.resolution_ns <= 1000 else keys[1:]
     return [token.text]
+
+
+def exact_keys(keys: list[str]) -> list[str]:
+    """Those of `keys_of` that say as much as the value: a finer time's millisecond is any time's.
+
+    Under load some answer to another case holds a time of nearly every millisecond.
+    """
+    is_finer = keys[0].startswith("us ") and not keys[0].endswith("000")
+    return keys[:1] if is_finer else keys
 
 
 def read_time(text: str) -> times.PrintedTime | None:

@@ -22,18 +22,22 @@ from kebpf.recording.origins import (
     CaseOrigins,
     FirstSeen,
     Memory,
+    exact_keys,
     find_second_key,
     keys_of,
     read_time,
     second_key,
     unit_of,
 )
+from kebpf.recording.slugs import Slugs
 from kebpf.recording.templates import is_time_class, split_time_class, write_template
 from kebpf.recording.values import (
     Token,
     Window,
     find_texts,
     find_tokens,
+    text_of,
+    walk_scalars,
 )
 from kebpf.recording.wrapping import KINDS, PACKED, has_random_signature, name_class, open_token
 
@@ -69,6 +73,7 @@ class Provenance:
     def __init__(self) -> None:
         self._inputs = FirstSeen(MOST_INPUTS)
         self._generated = Memory(MOST_GENERATED)
+        self.slugs = Slugs()
 
     def settle(
         self,
@@ -132,8 +137,9 @@ class Provenance:
         self, text: str, origins: CaseOrigins, window: Window, time_ns: int | None
     ) -> None:
         for token in find_tokens(text, window):
-            for key in keys_of(token):
-                origins.keys.add(key)
+            keys = keys_of(token)
+            origins.keys.update(keys)
+            for key in exact_keys(keys):
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
             second = find_second_key(token)
@@ -151,6 +157,8 @@ class Provenance:
         templates = {}
         texts: list[tuple[str, str]] = []
         count = find_texts(tree, "", texts)
+        if self.slugs.is_known:
+            texts = [(path, text) for path, one in walk_scalars(tree) if (text := text_of(one))]
         for path, text in texts:
             placeholders = self._settle_text(text, message)
             if placeholders:
@@ -159,12 +167,22 @@ class Provenance:
 
     def _settle_text(self, text: str, message: _Message) -> list[tuple[int, int, str]]:
         placeholders = []
-        for token in find_tokens(text, message.window):
+        for token in self._find_tokens(text, message.window):
             class_name = self._settle_token(token, message)
             if class_name is not None:
                 placeholders.append((token.start, token.end, class_name))
         is_told = message.is_packed or any(map(_is_loose, placeholders))
         return placeholders if is_told else []
+
+    def _find_tokens(self, text: str, window: Window) -> list[Token]:
+        """The tokens of a text in order, short ones beside those that tell by themselves."""
+        tokens = find_tokens(text, window)
+        short = [
+            slug
+            for slug in self.slugs.find(text)
+            if all(slug.end <= one.start or one.end <= slug.start for one in tokens)
+        ]
+        return sorted([*tokens, *short], key=_start_of) if short else tokens
 
     def _settle_token(self, token: Token, message: _Message) -> str | None:
         """The class of a generated token, ``None`` for a derived or literal one."""
@@ -269,6 +287,10 @@ class Provenance:
             self._generated.add(f"s {int(keys[0][3:]) // 1_000_000}", class_name)
         elif keys[0].startswith("ms "):
             self._generated.add(f"s {int(keys[0][3:]) // 1000}", class_name)
+
+
+def _start_of(token: Token) -> int:
+    return token.start
 
 
 def _add_durations(response_view: Any, result: CaseProvenance) -> None:

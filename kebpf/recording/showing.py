@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from kebpf.recording.activity import Inbound, Memory, Outbound, Viewer
 from kebpf.recording.lineage import iter_scalars
-from kebpf.recording.naming import name_route
+from kebpf.recording.naming import name_route_of
 
 OPERATIONS_CAP = 1000  # remembered
 MOST_PLACES = 256  # looked at in one answer
@@ -140,7 +140,5 @@ class Showing:
     def _route_of(self, request: Inbound) -> str:
         if request.route is None:
             asked = {} if request.recorded is None else request.recorded.exchange.request
-            target = asked.get("target", "")
-            path = target.decode("latin-1") if isinstance(target, bytes) else str(target)
-            request.route = f"{asked.get('method', '')} {name_route(path)}"
+            request.route = name_route_of(asked)
         return request.route

@@ -2,7 +2,8 @@
 
 A template is a text in which each generated value is ``{class}`` and literal braces are doubled.
 Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, ``snowflake``,
-``hex:32``, ``HEX:32``, ``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
+``hex:32``, ``HEX:32``, ``lower:10`` and ``UPPER:10`` (letters of one case and digits),
+``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
 ``escaped64:43`` (URL-encoded), ``crypt:53``, ``bytes:16``, the tokens of
 `kebpf.recording.wrapping` (``jwt`` and its kin) with what is generated in them, and
 ``time:FORMAT`` with an optional ``@+3600`` (seconds it lies beside the window).
@@ -33,10 +34,21 @@ _FIXED_PATTERNS = {
     "zjson64": r"\.[\w-]+",
 }
 _CHARSETS = {
-    "hex": "[0-9a-f]", "HEX": "[0-9A-F]", "token": "[A-Za-z0-9_+/-]",
+    "hex": "[0-9a-f]", "HEX": "[0-9A-F]", "lower": "[0-9a-z]", "UPPER": "[0-9A-Z]",
+    "token": "[A-Za-z0-9_+/-]",
     "base64url": "[A-Za-z0-9_-]", "base64": "[A-Za-z0-9+/=]",
     "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]", "crypt": "[./A-Za-z0-9]",
 }  # fmt: skip
+_NARROW_FIRST = ("hex", "HEX", "lower", "UPPER", "base64url")
+
+
+def write_charset(texts: Iterable[str]) -> str:
+    """The narrowest class of letters and digits, less its length, that all texts are of."""
+    whole = "".join(texts)
+    if re.fullmatch(r"[0-9A-Za-z]*", whole, re.ASCII) and not whole.islower() | whole.isupper():
+        return "token"
+    fitting = (one for one in _NARROW_FIRST if re.fullmatch(f"{_CHARSETS[one]}*", whole, re.ASCII))
+    return next(fitting, "token")
 
 
 def instance_class(class_name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Protocol
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.binding import Bindings
-from kebpf.replay.call import Call, is_read_operation, is_same, leaves_of, make_call
+from kebpf.replay.call import Call, is_read_operation, is_same, make_call
+from kebpf.replay.equality import answer_of
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.noise import Noise
@@ -111,7 +112,8 @@ class DestinationAnswers:
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
         sql = self._book.bindings.to_recorded(request.get("sql"))
-        mock = self._book.index.find_described(self._endpoint, str(sql))
+        database = request.get("database")
+        mock = self._book.index.find_described(self._endpoint, str(sql), database)
         if mock is None or mock.response is None:
             return None
         results = mock.response.get("results") or [{}]
@@ -121,7 +123,9 @@ class DestinationAnswers:
 
     def _make_call(self, request: Document) -> Call:
         spec = self._book.get_spec(self._protocol)
-        return make_call(self._endpoint, spec, request, self._book.bindings, self._book.noise)
+        book, place = self._book, self._endpoint
+        is_vague = place in book.index.vague
+        return make_call(place, spec, request, book.bindings, book.noise, is_vague)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
         known = self._book.find_known(call)
@@ -218,7 +222,7 @@ def owners_of(mock: Mock) -> list[str]:
 
 def are_equal(items: Iterable[Recorded]) -> bool:
     """Whether all of the mocks, one at least, hold the same response."""
-    answers = (leaves_of(item.mock.response) for item in items)
+    answers = (answer_of(item.mock) for item in items)
     first = next(answers)
     return all(_is_equal(answer, first) for answer in answers)
 

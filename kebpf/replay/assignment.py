@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from kebpf.recording.model import Tier
 from kebpf.recording.templates import match_template
 from kebpf.recording.values import text_of
-from kebpf.replay.call import Key, hash_text, leaves_of
+from kebpf.replay.call import Key, hash_text
+from kebpf.replay.equality import answer_of
 from kebpf.replay.index import Recorded
 
 Node = tuple[str, Key]  # a case, and the answer that its call got or is to get
@@ -179,7 +180,7 @@ class _Pool:
 
 def answer_key(item: Recorded) -> Key:
     """Equal for equal answers; values that the request generated stand for each other."""
-    text = repr(sorted(leaves_of(item.mock.response).items(), key=lambda pair: pair[0]))
+    text = repr(sorted(answer_of(item.mock).items(), key=lambda pair: pair[0]))
     for number, token in enumerate(_tokens(item)):
         text = text.replace(token, f"\0{number}")
     return hash_text(text)

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from kebpf.recording import times
 from kebpf.recording.loose import is_loose_class, takes_any_number
 from kebpf.recording.templates import (
+    instance_class,
     is_time_class,
     match_template,
     matches_class,
@@ -83,6 +85,8 @@ class Bindings:
             return False
         for class_name, recorded, actual in opened:
             self._take(class_name, recorded, actual)
+        for stamp, signature in pairwise(opened):
+            self._take_signed(stamp, signature)
         return True
 
     def fits(self, pairs: Sequence[Pair], window: Window | None) -> bool:
@@ -180,6 +184,16 @@ class Bindings:
         elif split_time_class(class_name)[0] not in _NEVER_BOUND:
             self._take_time(class_name, recorded, actual)
 
+    def _take_signed(self, stamp: Pair, signature: Pair) -> None:
+        """A signature holds for its stamp only, so where both come together both are rewritten."""
+        sign = _STAMP_SIGNS.get(instance_class(stamp[0]))
+        if sign is None or not signature[0].startswith("base64url:"):
+            return
+        old, new = (f"{stamp[side]}{sign}{signature[side]}" for side in (1, 2))
+        for old_text, new_text in _spellings(old, new):
+            self._forward.add(old_text, new_text)
+            self._backward.add(new_text, old_text)
+
     def _take_time(self, class_name: str, recorded: str, actual: str) -> None:
         for old, new in _spellings(recorded, actual):
             self._forward.add(old, new)
@@ -208,6 +222,7 @@ class Bindings:
         return rewrite_tree(tree, self._backward.apply)
 
 
+_STAMP_SIGNS = {"time:epoch_b64": ".", "time:epoch_b62": ":"}  # itsdangerous', Django's
 _NEVER_BOUND = ("%Y-%m-%d", "epoch_b64", "epoch_b62")
 
 

@@ -5,8 +5,10 @@ order of cases and on what ran at the same time when they were recorded.  A read
 only with evidence in the recording: of one route (the method and path in the names of cases) and
 status one case made it and a later one made none of its kind, and all its recorded answers are
 equal.  Then, in one start of the application, another case may make it, as long as it is made no
-oftener than in the whole recording; and a case of a route with that evidence may leave it out that
-made it, if it was made before.  Both are counted and told; anything else stays a finding.
+oftener than in the whole recording (what was made anew since is another thing to ask for); and a
+case of a route with that evidence may leave it out that made it, if it was made before.  Both are
+counted and told; anything else stays a finding.
+What a cache asks conditionally is the subject of `revalidation`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from itertools import islice
 
 from kebpf.recording.model import TestCase
 from kebpf.replay.assignment import answer_key
-from kebpf.replay.call import Call, Key, is_read_operation, shape_operation
+from kebpf.replay.call import Call, Key, is_read_operation, make_key, shape_operation
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.index import MockIndex, Recorded, key_of
+from kebpf.replay.revalidation import Revalidations
 from kebpf.replay.strays import name_some
 
 MOST_EQUAL = 10_000  # mocks of one identity
@@ -73,6 +76,7 @@ class Caches:
     def __init__(self, index: MockIndex, routes: Mapping[str, str]) -> None:
         self._index = index
         self._routes = routes
+        self._revalidations = Revalidations(index, routes)
         self._peers: dict[str, list[str]] = {}
         self._places: dict[str, int] = {}
         for name, route in routes.items():
@@ -81,26 +85,39 @@ class Caches:
             peers.append(name)
         self._known: dict[Key, _Cached | None] = {}
         self._made: Counter[Key] = Counter()
+        self._asked: dict[Key, Counter[Key]] = {}  # by what was asked for in this start's values
         self._borrowed: dict[Key, tuple[Call, list[str]]] = {}
 
-    def note_made(self, call: Call) -> None:
+    def note_made(self, call: Call, case: str | None) -> None:
         """A read was answered."""
         if is_pure_read(call.protocol, call.operation):
             self._made[call.key()] += 1
+            self._asked.setdefault(call.key(), Counter())[_actual_key(call)] += 1
+            self._revalidations.note_made(call, case)
 
-    def may_make(self, call: Call, item: Recorded) -> bool:
+    def may_make(self, call: Call, item: Recorded, case: str) -> bool:
         """Whether a case may make a read that only others recorded, ``item`` among them."""
+        if self._revalidations.may_make(call, item, case):
+            return True
         known = self._find(item)
-        return known is not None and self._made[call.key()] < known.recorded
+        asked: Mapping[Key, int] = self._asked.get(call.key(), {})
+        return known is not None and asked.get(_actual_key(call), 0) < known.recorded
 
     def note_borrowed(self, call: Call, case: str) -> None:
         """A case made a read that only others recorded."""
         self._borrowed.setdefault(call.key(), (call, []))[1].append(case)
+        self._revalidations.note_swapped(call, case)
+
+    def is_made_twice(self, call: Call, case: str) -> bool:
+        """Whether a case made a read as recorded and in the form of another case too."""
+        return self._revalidations.is_made_twice(call, case)
 
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make its recorded read, since it was made before."""
         if not is_pure_read(item.mock.protocol, str(item.leaves.get("/operation", ""))):
             return False
+        if self._revalidations.may_leave_out(item):
+            return True
         if not self._made[key_of(item.mock, item.leaves)]:
             return False
         known = self._find(item)
@@ -109,10 +126,11 @@ class Caches:
     def made_too_often(self) -> Iterator[Overuse]:
         """Reads that were made by other cases, and in all oftener than recorded."""
         for key, (call, cases) in self._borrowed.items():
-            known = self._known.get(key)
-            recorded = known.recorded if known is not None else 0
-            if self._made[key] > recorded:
-                yield Overuse(call, cases, self._made[key], recorded)
+            known, limit = self._known.get(key), self._revalidations.limit_of(key)
+            recorded = max(known.recorded if known is not None else 0, limit or 0)
+            made = max(self._asked[key].values())
+            if made > recorded:
+                yield Overuse(call, cases, made, recorded)
 
     def _find(self, item: Recorded) -> _Cached | None:
         key = key_of(item.mock, item.leaves)
@@ -142,40 +160,23 @@ class Caches:
         return any(not self._makes_kind(name, item) for name in islice(later, MOST_PEERS))
 
     def _makes_kind(self, case: str, item: Recorded) -> bool:
-        """Whether a case may have made such a call, whatever its arguments.
-
-        An HTTP request of the same path that revalidates what is cached is no such call.
-        """
+        """Whether a case may have made such a call, whatever its arguments."""
         index, mine = self._index, _without_arguments(item)
         for ordinals in (index.own(case), index.shared(case), index.possible(case)):
             for other in map(index.load, ordinals):
                 if other.mock.destination != item.mock.destination:
                     continue
-                if _without_arguments(other) == mine and not _is_revalidation(other, item):
+                if _without_arguments(other) == mine:
                     return True
         return False
 
 
+def _actual_key(call: Call) -> Key:
+    return make_key(call.destination, call.protocol, call.actual)
+
+
 def _without_arguments(item: Recorded) -> str:
     return shape_operation(str(item.leaves.get("/operation", "")))
-
-
-def _is_revalidation(other: Recorded, item: Recorded) -> bool:
-    """Whether one request asks for the same as another, but only if it was changed since."""
-    if item.mock.protocol != "http" or _headers(item.leaves) & _CONDITIONS:
-        return False
-    is_same_path = other.leaves.get("/operation") == item.leaves.get("/operation")
-    return is_same_path and bool(_headers(other.leaves) & _CONDITIONS)
-
-
-_CONDITIONS = {"if-none-match", "if-modified-since"}
-
-
-def _headers(leaves: Mapping[str, object]) -> set[object]:
-    return {value for path, value in leaves.items() if _HEADER_NAME.fullmatch(path)}
-
-
-_HEADER_NAME = re.compile(r"/headers/\d+/0")
 
 
 def describe_overuse(found: Overuse) -> CallFinding:

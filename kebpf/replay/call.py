@@ -16,6 +16,7 @@ from kebpf.replay.binding import Bindings, pair_tokens
 from kebpf.replay.events import Mismatch
 from kebpf.replay.noise import Noise
 
+DATABASE = "/database"  # the leaf of what a call's connection is for
 Key = int  # 64 bits; what has the same key is compared leaf by leaf before it is used
 Leaves = dict[str, Any]
 
@@ -34,6 +35,21 @@ _READS = re.compile(
 def is_read_operation(operation: str) -> bool:
     """Whether an operation, by its first word, changes nothing."""
     return _READS.match(operation.lstrip()) is not None
+
+
+class Perhaps(str):
+    """A name in a recording that does not know it everywhere: unknown (empty) equals any.
+
+    All of them look alike to a key, so that calls with and without a name keep their order.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return not self or not other or super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return 0
 
 
 @dataclass(slots=True)
@@ -61,13 +77,19 @@ def make_call(
     request: Document,
     bindings: Bindings,
     noise: Noise,
+    is_vague: bool = False,
 ) -> Call:
-    """Takes a request apart, as made and as it would have been in the recording."""
+    """Takes a request apart, as made and as it would have been in the recording.
+
+    ``is_vague``: the recording does not know the database of every call to the destination.
+    """
     actual = noise.clean(destination, leaves_of(spec.identity(request)), counts=True)
     translated = bindings.to_recorded(request)
     recorded = actual
     if translated != request:
         recorded = noise.clean(destination, leaves_of(spec.identity(translated)))
+    if is_vague and recorded.get(DATABASE) is not None:  # session matters have none
+        recorded = loosen(recorded)
     operation = str(recorded.get("/operation", ""))
     return Call(destination, spec.name, actual, recorded, spec.describe(request), operation)
 
@@ -75,6 +97,13 @@ def make_call(
 def leaves_of(tree: Any) -> Leaves:
     """Every scalar and every empty container of a tree by its JSON pointer."""
     return dict(_walk(tree, ""))
+
+
+def loosen(leaves: Leaves) -> Leaves:
+    """The leaves with a database that is to be compared only where it is known."""
+    if DATABASE not in leaves:
+        return leaves
+    return {**leaves, DATABASE: Perhaps(leaves[DATABASE] or "")}
 
 
 def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -102,7 +131,8 @@ def make_key(
     for path in sorted(leaves):
         leaf = leaves[path]
         # a left-out leaf is marked, so keys of other shapes are other keys
-        value = "*" if path in without else f"{type(leaf).__name__}:{leaf!r}"
+        is_open = path in without or isinstance(leaf, Perhaps)
+        value = "*" if is_open else f"{type(leaf).__name__}:{leaf!r}"
         parts += (path, value)
     return hash_text("\0".join(parts))
 

@@ -13,6 +13,7 @@ from kebpf.replay.binding import Pair, pair_tokens
 from kebpf.replay.call import Call, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
+from kebpf.replay.pipelines import find_inversions, find_segments
 from kebpf.replay.strays import SAME_OPERATION, Stray, Strays, find_nearest
 from kebpf.replay.transactions import Transactions
 
@@ -31,8 +32,14 @@ class Judge(Protocol):
     def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
         """Whether other cases made calls of two operations in that order."""
 
+    def is_usual(self, first: Recorded, second: Recorded) -> bool:
+        """Whether calls of two operations are always sent together, in that order."""
+
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
+
+    def is_made_twice(self, call: Call, case: str) -> bool:
+        """Whether a case made a read as recorded and in the form of another case too."""
 
     def note_cached(self, call: str) -> None:
         """A call was made or left out because of what the program remembers."""
@@ -60,6 +67,7 @@ class CaseCalls:
         self.group = _make_group(self.recorded.values())
         self.shared_group = _make_group(self.shared.values())
         self.possible_group = _make_group(self.possible.values())
+        self.served: list[int] = []
         self.strays = Strays()
         self.borrowed: list[Stray] = []  # reads of other cases, explained by a cache
         self.timed: list[TimedCall] = []
@@ -93,7 +101,10 @@ class CaseCalls:
         self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
         endings = self.transactions.findings(judge.is_sometimes)
-        if findings or endings or self.strays or self.due:  # then no call is explained away
+        segments = find_segments(self.recorded.values())
+        endings += find_inversions(segments, self.served, judge.is_usual)
+        has_other = bool(findings or endings or self.strays or self.due)
+        if has_other or self._makes_any_twice(judge):  # then no call is explained away
             for stray in self.borrowed:
                 self.strays.note(stray)
         elif self.borrowed:
@@ -104,6 +115,10 @@ class CaseCalls:
         findings += self.strays.judge(self.due, [*self.recorded.values(), *self.shared.values()])
         findings += map(describe_missing, self.due.values())
         return findings + endings
+
+    def _makes_any_twice(self, judge: Judge) -> bool:
+        name = self.case.name if self.case is not None else ""
+        return any(judge.is_made_twice(stray.call, name) for stray in self.borrowed)
 
     def note_times(self, call: Call, pairs: list[Pair]) -> None:
         """Remembers the fresh times of a served call until the end of the case is known."""

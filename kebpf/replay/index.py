@@ -12,11 +12,13 @@ from typing import Protocol
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
 from kebpf.replay.call import (
+    DATABASE,
     Call,
     Key,
     Leaves,
     hash_text,
     leaves_of,
+    loosen,
     make_key,
     make_operation_key,
     make_structure_key,
@@ -123,6 +125,16 @@ class MockIndex:
         self._set_apart = frozenset(set_apart)
         self._test_set = test_set
         self._get_spec = get_spec
+        # Destinations of whose calls some have no database: these answer calls to any.
+        self.vague: set[Endpoint] = set()
+        self._fill(watch)
+        if self._is_late:
+            self._fill(None)
+
+    def _fill(self, watch: Callable[[Mock], None] | None) -> None:
+        """Reads the set through."""
+        self._databases: dict[Endpoint, dict[str, None]] = defaultdict(dict)
+        self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
         self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
         self.anywhere = Group()  # what cases made or may have made
@@ -139,7 +151,7 @@ class MockIndex:
         self._operations = Table()
         # SQL by what is known of it: columns and types of parameters, columns, types, neither.
         self._described = [Table() for _ in range(4)]
-        for offset, mock in test_set.iter_mocks():
+        for offset, mock in self._test_set.iter_mocks():
             if watch is not None:
                 watch(mock)
             self._add(offset, mock)
@@ -147,7 +159,9 @@ class MockIndex:
     def _add(self, offset: int, mock: Mock) -> None:
         ordinal = len(self._offsets)
         self._offsets.append(offset)
-        mock, leaves = self._take_apart(mock)
+        identity = self._identify(mock)
+        self._note_database(mock, identity)
+        mock, leaves = self._take_apart(mock, identity)
         counts = self.protocols[mock.destination]
         counts[mock.protocol] = counts.get(mock.protocol, 0) + 1
         self._note_columns(ordinal, mock)
@@ -161,6 +175,16 @@ class MockIndex:
             self._add_to_case(ordinal, mock, leaves, key)
         else:
             self._add_outside(ordinal, mock, leaves, key)
+
+    def _note_database(self, mock: Mock, identity: Document) -> None:
+        if "database" not in identity or mock.tier is Tier.SESSION:
+            return
+        place, name = mock.destination, identity["database"]
+        if name is not None:
+            self._databases[place][str(name)] = None
+        elif place not in self.vague:
+            self.vague.add(place)
+            self._is_late = self._is_late or place in self._databases
 
     def _add_outside(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         """A call that may be a left-out request's is not for anyone at any time."""
@@ -202,7 +226,8 @@ class MockIndex:
         if not isinstance(sql, str) or mock.response is None:
             return
         rank = 2 * (not _has_columns(mock.response)) + (not _has_types(mock))
-        self._described[rank].add(_sql_key(mock.destination, sql), ordinal)
+        key = _sql_key(mock.destination, sql, mock.request.get("database"))
+        self._described[rank].add(key, ordinal)
 
     def own(self, case: str) -> Bucket:
         """The mocks of a case."""
@@ -220,10 +245,16 @@ class MockIndex:
         """The session exchanges of a case."""
         return self._endings.find(_name_key(case))
 
-    def find_described(self, destination: Endpoint, sql: str) -> Mock | None:
-        """The mock of the same SQL that tells most: the columns before all, then the types."""
-        key = _sql_key(destination, sql)
-        found = (ordinal for table in self._described for ordinal in table.find(key))
+    def find_described(
+        self, destination: Endpoint, sql: str, database: str | None = None
+    ) -> Mock | None:
+        """The mock of the same SQL that tells most: the columns before all, then the types.
+
+        Those of the same database go first, then those of an unknown one, then any.
+        """
+        places = dict.fromkeys((database, None, *self._databases.get(destination, ())))
+        keys = [_sql_key(destination, sql, place) for place in places]
+        found = (one for key in keys for table in self._described for one in table.find(key))
         return next((self.load(ordinal).mock for ordinal in found), None)
 
     def of_operation(self, destination: Endpoint, operation: str) -> Bucket:
@@ -241,13 +272,18 @@ class MockIndex:
     def load(self, ordinal: int) -> Recorded:
         """Reads one mock back."""
         mock = self._test_set.mock_at(self._offsets[ordinal])
-        mock, leaves = self._take_apart(mock)
+        mock, leaves = self._take_apart(mock, self._identify(mock))
         description = self._get_spec(mock.protocol).describe(mock.request)
         return Recorded(ordinal, mock, leaves, description)
 
-    def _take_apart(self, mock: Mock) -> tuple[Mock, Leaves]:
+    def _identify(self, mock: Mock) -> Document:
+        return self._get_spec(mock.protocol).identity(mock.request)
+
+    def _take_apart(self, mock: Mock, identity: Document) -> tuple[Mock, Leaves]:
         """A mock's leaves; what is not to be compared is gone from both."""
-        whole = leaves_of(self._get_spec(mock.protocol).identity(mock.request))
+        whole = leaves_of(identity)
+        if mock.destination in self.vague and mock.tier is not Tier.SESSION:
+            whole = loosen(whole)
         leaves = self._noise.clean(mock.destination, whole)
         if len(leaves) == len(whole):
             return mock, whole
@@ -269,8 +305,8 @@ def _has_types(mock: Mock) -> bool:
     return all(response.get("parameter_types") or mock.request.get("parameter_types") or ())
 
 
-def _sql_key(destination: Endpoint, sql: str) -> Key:
-    return make_key(destination, "sql", {"/sql": sql})
+def _sql_key(destination: Endpoint, sql: str, database: object) -> Key:
+    return make_key(destination, "sql", {"/sql": sql, DATABASE: database})
 
 
 def _name_key(name: str) -> Key:

@@ -28,6 +28,7 @@ from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.noise import Noise
+from kebpf.replay.pipelines import judge_order
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
@@ -232,9 +233,20 @@ class Matcher:
                     return True
         return False
 
+    def is_usual(self, first: Recorded, second: Recorded) -> bool:
+        """Whether the recording has calls of two operations together and in this order only."""
+        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
+        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
+        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
+        return judge_order(cases, first, second)
+
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
         return self._caches.may_leave_out(item)
+
+    def is_made_twice(self, call: Call, case: str) -> bool:
+        """Whether a case made a read as recorded and in the form of another case too."""
+        return self._caches.is_made_twice(call, case)
 
     def note_cached(self, call: str) -> None:
         """A call was made or left out because of what the program remembers."""
@@ -243,10 +255,10 @@ class Matcher:
     def borrow(self, stray: Stray, item: Recorded) -> bool:
         """Whether a read that only others recorded may be made by the case, for now."""
         case = self.name_of_case()
-        if case is None or not self._caches.may_make(stray.call, item):
+        if case is None or not self._caches.may_make(stray.call, item, case):
             return False
         self._current.borrowed.append(stray)
-        self._caches.note_made(stray.call)
+        self._caches.note_made(stray.call, case)
         self._caches.note_borrowed(stray.call, case)
         return True
 
@@ -358,9 +370,10 @@ class Matcher:
     def serve(self, item: Recorded, call: Call) -> Document | None:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
+        self._current.served.append(item.ordinal)
         self._current.due.pop(item.ordinal, None)
-        self._caches.note_made(call)
         case = self.name_of_case()
+        self._caches.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) or []

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kebpf.recording.model import Mock
-from kebpf.replay.call import Call, Key, find_differences, shape_operation
+from kebpf.replay.call import DATABASE, Call, Key, find_differences, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch, MissKind
 from kebpf.replay.index import Recorded
 
@@ -180,12 +180,13 @@ def likeness(item: Recorded, call: Call) -> int:
     Zero when neither the operation nor half of the leaves agree.
     """
     differing = {m.path for m in find_differences(item.leaves, call, item.mock.generated)}
-    total = len(item.leaves.keys() | call.recorded.keys())
-    equal = total - len(differing)
+    paths = (item.leaves.keys() | call.recorded.keys()) - {DATABASE}
+    total, is_same_database = len(paths), DATABASE not in differing
+    equal = len(paths - differing)
     is_same_operation = "/operation" in item.leaves and "/operation" not in differing
     if not is_same_operation and 2 * equal < total:
         return 0
-    return equal + (SAME_OPERATION if is_same_operation else 0)
+    return equal + is_same_database + (SAME_OPERATION if is_same_operation else 0)
 
 
 def list_differences(item: Recorded, call: Call) -> list[Mismatch]:

@@ -82,8 +82,9 @@ class Substitution:
         """The same instant in other formats."""
         for key in instant_keys(old):
             known = self.instants.setdefault(key, [])
-            if new_ns not in known and len(known) < MOST_INSTANTS:
-                known.append(new_ns)
+            new = new_ns // times.SECOND_NS * times.SECOND_NS if key.startswith("s ") else new_ns
+            if new not in known and len(known) < MOST_INSTANTS:
+                known.append(new)  # of a second only the few seconds that its instants came to be
 
     def find_instant(self, value: times.PrintedTime) -> int | None:
         """The new instant for an old one, in nanoseconds since the Unix epoch.

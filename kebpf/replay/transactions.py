@@ -192,7 +192,7 @@ class Transactions:
         for other in others:
             if not (is_read(first[-1]) or is_read(other[0])):
                 note = "in two transactions; recorded in one"
-                return _describe_pair(other[0], first[-1], "behind the end of", note)
+                return describe_pair(other[0], first[-1], "behind the end of", note)
         return None
 
     def _find_inversion(
@@ -239,10 +239,11 @@ def is_read(item: Recorded) -> bool:
 
 def _describe_order(first: Recorded, second: Recorded) -> CallFinding:
     note = "in one transaction; recorded the other way round"
-    return _describe_pair(first, second, "before", note)
+    return describe_pair(first, second, "before", note)
 
 
-def _describe_pair(first: Recorded, second: Recorded, how: str, note: str) -> CallFinding:
+def describe_pair(first: Recorded, second: Recorded, how: str, note: str) -> CallFinding:
+    """The finding for two calls that changed places."""
     mock = first.mock
     return CallFinding(
         "reordered",

@@ -28,14 +28,14 @@ pytestmark = [
 
 # What is not found yet, and why.
 ESCAPES = {
-    "pipeline_order": "calls in another order within a connection",
-    "database": "the database of a PostgreSQL connection is no part of a call",
-    "database_both_were_asked": "the database of a PostgreSQL connection is no part of a call",
     "call_after_the_response_lost": "calls after the response belong to no case",
     "late_write_lost": "calls after the response belong to no case",
 }
-# What may be red without a mistake, and why.
-FALSE_ALARMS: dict[str, str] = {}
+# What the recording of the running service cannot tell: it did not see its connections begin.
+UNSEEN = {
+    "database": "the database of a PostgreSQL connection that was open before is not known",
+    "database_both_were_asked": "as above",
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,39 +90,26 @@ def tell(case: Entry) -> str:
 
 
 def list_lines() -> Iterator[object]:
-    """The names, marked where a mistake is known to be missed."""
-    for name in LINES:
-        reason = ESCAPES.get(name)
-        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-        if name not in DEADLY:
-            yield pytest.param(name, marks=marks)
+    """Recordings and names, marked where a mistake is known to be missed."""
+    for recording in RECORDINGS:
+        escapes = ESCAPES | (UNSEEN if recording == "load" else {})
+        for name in LINES:
+            reason = escapes.get(name)
+            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+            if name not in DEADLY:
+                yield pytest.param(recording, name, marks=marks)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
 def test_unchanged_is_green(recording: str, stand: Stand) -> None:
     run = stand.run(recording)
-    red = {name_of(case): tell(case) for case in run.failed}
-    assert {name: why for name, why in red.items() if name not in FALSE_ALARMS} == {}
+    assert {name_of(case): tell(case) for case in run.failed} == {}
     assert len(run.cases) == len(LINES)
-    assert (run.status, run.finished["findings"]) == (1 if red else 0, [])
+    assert (run.status, run.finished["findings"]) == (0, [])
     assert stand.summaries[recording]["left_out"] == {}
 
 
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=False))
-        for name, reason in FALSE_ALARMS.items()
-    ],
-)
-def test_unchanged_is_green_here_too(recording: str, name: str, stand: Stand) -> None:
-    case = find_case(stand.run(recording), LINES[name])
-    assert case["verdict"] == "passed", tell(case)
-
-
-@pytest.mark.parametrize("recording", RECORDINGS)
-@pytest.mark.parametrize("name", list(list_lines()))
+@pytest.mark.parametrize(("recording", "name"), list(list_lines()))
 def test_mistake_is_red(recording: str, name: str, stand: Stand) -> None:
     line = LINES[name]
     run = stand.run(recording, choose_batch(line))
@@ -139,8 +126,7 @@ def test_nothing_else_is_red(recording: str, name: str, stand: Stand) -> None:
     """In each batch, the lines whose mistake is not switched on are green."""
     batch = choose_batch(LINES[name])
     red = {name_of(case): tell(case) for case in stand.run(recording, batch).failed}
-    known = {*batch, *FALSE_ALARMS}
-    assert {name: why for name, why in red.items() if name not in known} == {}
+    assert {name: why for name, why in red.items() if name not in batch} == {}
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
@@ -172,7 +158,7 @@ def read_body(shown: object, like: bytes) -> bytes:
 def test_one_mistake_is_enough_for_status_1(stand: Stand) -> None:
     """A failing case whose mocks differ too is a failed case, not an obsolete one."""
     run = stand.run_alone("load", "case_and_mocks_differ")
-    failed = {name_of(case) for case in run.failed} - FALSE_ALARMS.keys()
+    failed = {name_of(case) for case in run.failed}
     assert (run.status, failed) == (1, {"case_and_mocks_differ"})
     assert run.finished["skipped"] == 0
 
@@ -245,5 +231,5 @@ def test_a_live_server_is_never_asked(stand: Stand) -> None:
         socket.create_connection(("127.0.0.1", opened[0].port)).close()
         run = stand.run_alone("load", ",".join(bugs))
         counts = [decoy.accepted for decoy in opened]
-    assert {name_of(case) for case in run.failed} - FALSE_ALARMS.keys() == set(bugs)
+    assert {name_of(case) for case in run.failed} == set(bugs)
     assert sum(counts) == 1  # our own, so one that comes is counted

@@ -138,3 +138,13 @@ class TestEqualCalls:
         assert owner_of(first, make_call(one, other, asks=["last"], gets=[["second"]])) is None
         twin = make_call(one, other, asks=["next"], gets=[["second"]], to=elsewhere)
         assert owner_of(first, twin) is None
+
+
+def test_that_one_asked_the_same_before_does_not_tell() -> None:
+    """Two equal requests look up the digest of the same key; whose the first was is known."""
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    one, other = make_inbound(), make_inbound()
+    one.answers.append(make_call(one, asks=[digest]))
+    assert owner_of(make_call(one, other, asks=[digest])) is None
+    one.answers.append(make_call(one, asks=[digest, "audit"]))
+    assert owner_of(make_call(one, other, asks=[digest])) is one

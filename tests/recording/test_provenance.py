@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import pickle
 import struct
@@ -54,6 +55,16 @@ class TestDerived:
         )
         assert (result.calls, result.response) == ([{}, {}], {})
         assert (result.strength.exact, result.strength.by_class) == (5, 0)
+
+    def test_a_millisecond_of_a_finer_time_that_another_case_was_told_is_chance(self) -> None:
+        milliseconds = NOW_NS // 1_000_000
+        for printed, template in (
+            (NOW.isoformat(), {"/at": "{time:epoch_ms}"}),
+            (NOW.isoformat(timespec="milliseconds"), {}),
+        ):
+            provenance = Provenance()
+            provenance.settle({}, [call(answer=[[printed]])], {}, WINDOW)
+            assert provenance.settle({}, [], {"at": milliseconds}, WINDOW).response == template
 
     def test_inputs_of_earlier_cases(self) -> None:
         provenance = Provenance()
@@ -265,3 +276,37 @@ class TestBetweenCases:
         row = call(answer=[["2026-11-22 16:37:05.123+00"]])
         result = provenance.settle({}, [row], {"at": "2026-11-22T16:37:05.123000+00:00"}, LATER)
         assert result.response == {"/at": f"{{seen:{ISO}}}"}
+
+
+class TestDigests:
+    def test_a_digest_of_what_came_in_is_derived(self) -> None:
+        """A key is looked up by its SHA-256, which was made when the key was."""
+        key = "lk_49cLM06Dz_JWSYpp7mAgoFTpBhqZfhCH"
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        provenance = Provenance()
+        made = provenance.settle({}, [call(digest)], {"key": key}, WINDOW)
+        assert made.calls == [{"/args/0": "{hex:64}"}]
+        used = provenance.settle({"authorization": f"Bearer {key}"}, [call(digest)], {}, LATER)
+        assert used.calls == [{}]
+
+    def test_the_digest_of_nothing_is_a_constant(self) -> None:
+        digest = hashlib.sha256().hexdigest()
+        assert Provenance().settle({}, [call(digest)], {}, WINDOW).calls == [{}]
+
+    def test_another_is_generated(self) -> None:
+        digest = hashlib.sha256(b"something else entirely").hexdigest()
+        settled = Provenance().settle({"q": "Bearer 1234567890abcdefg"}, [call(digest)], {}, WINDOW)
+        assert settled.calls == [{"/args/0": "{hex:64}"}]
+
+
+class TestSlugs:
+    def test_where_a_place_is_known_short_values_are_generated(self) -> None:
+        values = ["fcmqn46keg", "zzg2yc7taq", "6q8x9vmnkd", "jewavsbxnt", "qy2ps42v8e"]
+        provenance = Provenance()
+        for number, value in enumerate(values):
+            provenance.slugs.learn("INSERT", call(value)[0], NOW_NS + number)
+        made = provenance.settle({}, [call(values[0])], {"to": f"/{values[0]}"}, WINDOW)
+        assert made.calls == [{"/args/0": "{lower:10}"}]
+        assert made.response == {"/to": "/{lower:10}"}
+        given = provenance.settle({"path": f"/{values[0]}"}, [call(values[0])], {}, LATER)
+        assert given.calls == [{}]

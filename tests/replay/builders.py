@@ -22,7 +22,10 @@ class PlainSpec:
     name = "plain"
 
     def identity(self, request: Document) -> Document:
-        return {"operation": request["sql"], "args": request.get("args", [])}
+        identity = {"operation": request["sql"], "args": request.get("args", [])}
+        if "database" in request:
+            identity["database"] = request["database"]
+        return identity
 
     def describe(self, request: Document) -> str:
         return f"{request['sql']} {request.get('args', [])}"

@@ -309,3 +309,33 @@ class TestWithin:
         assert gzip.decompress(bindings.to_actual(gzip.compress(old))) == new
         other = zlib.compress(b'{"n": 1, "text": "nothing to be found in here"}', 9)
         assert bindings.to_actual(other) == other
+
+
+class TestSigned:
+    def test_a_stamp_goes_with_its_signature(self) -> None:
+        """Two cookies signed in one second were signed in two when replayed."""
+        bindings = Bindings()
+        old = ("awOJFQ", "TdIKma23290Sf89nX2-uW64MDzo"), ("awOJFQ", "OHuvKPeEM-TsehphM0sAB0dYLys")
+        new = ("awOJGw", "vNthjc261bwLi_1vyOGIvcXVYGw"), ("awOJHA", "MU0ogpdx6e1usoE9tKOmZ0r0AhQ")
+        for before, after in zip(old, new, strict=True):
+            classes = ("time:epoch_b64", "base64url:27")
+            pairs = list(zip(classes, before, after, strict=True))
+            assert bindings.try_bind(pairs, None)
+        for before, after in zip(old, new, strict=True):
+            cookie = f"remember=eyJwIjo2fQ.{'.'.join(before)}"
+            assert bindings.to_actual(cookie) == f"remember=eyJwIjo2fQ.{'.'.join(after)}"
+            assert bindings.to_recorded(bindings.to_actual(cookie)) == cookie
+
+
+class TestSeconds:
+    def test_a_second_with_many_instants(self) -> None:
+        """Recorded under load: more than is kept of one second, in two seconds when replayed."""
+        bindings = Bindings()
+        for number in range(200):
+            old = f"2023-11-14T22:13:20.{number:06}+00:00"
+            new = f"2025-10-09T08:53:2{number // 150}.{number:06}+00:00"
+            assert bindings.bind(old, new, ISO)
+        second = "seen:time:%Y-%m-%d %H:%M:%S"
+        for actual in ("2025-10-09 08:53:20", "2025-10-09 08:53:21"):
+            assert bindings.fits([(second, "2023-11-14 22:13:20", actual)], None)
+        assert not bindings.fits([(second, "2023-11-14 22:13:20", "2025-10-09 08:53:22")], None)

@@ -124,3 +124,20 @@ def test_a_case_with_another_status_is_no_peer() -> None:
 )
 def test_reads_with_effects_are_none(operation: str, is_pure: bool) -> None:
     assert is_pure_read("plain", operation) is is_pure
+
+
+def test_a_key_made_anew_is_another_to_ask_for() -> None:
+    """It was asked for by its recorded value before the case that makes it ran."""
+    old, new = "5d41402abc4b2a76b9719d911017c592", "7d793037a0760186574b0282f2f435e7"
+    mock = make_mock("SELECT jam", old, answer=[5], case=COLD)
+    run = Run(mock, cases=CASES)
+    for value in (old, new):
+        run.begin(LATER)
+        assert rows(run.call("SELECT jam", value)) == [5]
+        assert run.end() == []
+        run.matcher.bindings.bind(old, new, "hex:32")
+    run.begin(WARM)
+    run.call("SELECT jam", new)
+    assert [finding.kind for finding in run.end()] == ["extra"]
+    findings, ledger = run.matcher.finish()
+    assert (findings, len(ledger.cached)) == ([], 2)

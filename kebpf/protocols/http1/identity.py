@@ -54,6 +54,9 @@ def _get_name(pair: list[str | None] | list[str]) -> str:
 
 
 def _select_headers(request: Document) -> list[list[str]]:
-    return [
-        pair for pair in lower_headers(request["headers"]) if _IGNORED.fullmatch(pair[0]) is None
-    ]
+    return [pair for pair in lower_headers(request["headers"]) if not is_about_transport(pair[0])]
+
+
+def is_about_transport(name: str) -> bool:
+    """Whether a header, in lower case, says how a message travels, who sends it or its trace."""
+    return _IGNORED.fullmatch(name) is not None

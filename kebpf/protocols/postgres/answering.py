@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Answerer, Document, Miss
-from kebpf.protocols.postgres.documents import new_response, new_result
+from kebpf.protocols.postgres.documents import name_database, new_response, new_result
 from kebpf.protocols.postgres.lexing import Statement
 from kebpf.protocols.postgres.statements import (
     block_effect,
@@ -71,7 +71,8 @@ class Answers:
 
         Raises `SessionError` for a session matter that was not recorded and cannot be made up.
         """
-        response = self._answerer.session({"kind": "describe", "sql": sql})
+        request = name_database({"kind": "describe", "sql": sql}, self.state.database)
+        response = self._answerer.session(request)
         if response is None:
             response = self._descriptions.get(sql)
         if response is not None:
@@ -97,7 +98,7 @@ class Answers:
 
     def call(self, request: Document) -> Document:
         """The recorded response to a call, a miss as an error."""
-        answer = self._answerer.answer(request)
+        answer = self._answerer.answer(name_database(request, self.state.database))
         if isinstance(answer, Miss):
             return _failed(SessionError(MISS_CODE, answer.reason))
         return answer

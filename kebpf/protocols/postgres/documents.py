@@ -121,6 +121,11 @@ def make_request(sql: str | None, form: str = "simple", **values: Any) -> Docume
     return request
 
 
+def name_database(request: Document, database: str | None) -> Document:
+    """The request with the database in which it runs, ``None`` if that is not known."""
+    return request if database is None else {**request, "database": database}
+
+
 def decode_parameters(bind: m.Bind, type_oids: Sequence[int]) -> list[Value]:
     """Bound values as canonical text; ``bytes`` where the type is unknown."""
     formats = spread_formats(bind.parameter_formats, len(bind.parameters))

@@ -8,8 +8,10 @@ _MAX_LINE = 100
 
 
 def identity(request: Document) -> Document:
-    """SQL (white space around it and semicolons at its end off), parameters and COPY data.
+    """SQL (white space around it and semicolons at its end off), parameters, COPY data, database.
 
+    The database is ``None`` where the recording did not see the connection's start-up, and for
+    session matters, which are the same in every database.
     Names, types and formats are a connection's own affair.  ``piece`` tells the executions of a
     portal apart that is read in pieces, ``describe`` a description from a call of the same SQL.
     """
@@ -20,7 +22,12 @@ def identity(request: Document) -> Document:
         return {"operation": trim_sql(request.get("sql")), "describe": True}
     if kind == "function":
         operation = f"function {request.get('oid')}"
-        return {"operation": operation, "parameters": list(request.get("arguments", []))}
+        arguments = list(request.get("arguments", []))
+        return {
+            "operation": operation,
+            "parameters": arguments,
+            "database": request.get("database"),
+        }
     if kind == "startup":
         user, database = request.get("user"), request.get("database")
         return {"operation": "startup", "user": user, "database": database}
@@ -32,6 +39,7 @@ def _query_identity(request: Document) -> Document:
         "operation": trim_sql(request.get("sql")),
         "parameters": list(request.get("parameters") or []),
         "copy_data": request.get("copy_data"),
+        "database": request.get("database"),
     }
     for name in ("piece", "copy_fail", "statement"):
         if request.get(name):

@@ -72,6 +72,11 @@ class Opening:
             calls=0,
         )
 
+    @property
+    def database(self) -> str:
+        """The database that the client asked for, by default that of the user's name."""
+        return str(self._exchange.request["database"])
+
     def on_backend(self, message: m.BackendMessage, start: Mark, end: Mark) -> Exchange | None:
         """The server's next message; the exchange when it is the last.  Raises `ProtocolError`."""
         exchange, response = self._exchange, self._response

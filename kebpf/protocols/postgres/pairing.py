@@ -14,7 +14,7 @@ from collections import deque
 
 from kebpf.protocols.base import Exchange, Mark, ProtocolError, Sender
 from kebpf.protocols.postgres import messages as m
-from kebpf.protocols.postgres.documents import make_request
+from kebpf.protocols.postgres.documents import make_request, name_database
 from kebpf.protocols.postgres.exchanges import Step
 from kebpf.protocols.postgres.following import Follower
 from kebpf.protocols.postgres.framing import BACKEND_KINDS, FRONTEND_KINDS, Frame, FrameReader
@@ -45,6 +45,7 @@ class PostgresPairer:
         self._server = FrameReader(BACKEND_KINDS)
         self._follower = Follower()
         self._opening: Opening | None = None
+        self._database: str | None = None  # known if the start-up was seen
         self._awaits_reply = False  # to an SSLRequest or GSSENCRequest
         self._is_over = False
         self._is_lost = joined
@@ -112,7 +113,8 @@ class PostgresPairer:
         given, self._held = self._held, []
         if self._opening is not None:
             given.append(self._opening.abandon(problem))
-        return given + self._follower.abandon(problem) + self._abandon_early(_UNSEEN_REQUEST)
+        given += self._follower.abandon(problem) + self._abandon_early(_UNSEEN_REQUEST)
+        return self._name_database(given)
 
     def make_lore(self) -> Lore:
         """What connections to the same server share."""
@@ -160,6 +162,7 @@ class PostgresPairer:
         if isinstance(message, m.StartupMessage):
             self._client.is_untyped = False
             self._opening = Opening(message, frame.start, frame.end)
+            self._database = self._opening.database
         else:
             self._awaits_reply = True
         return []
@@ -332,7 +335,7 @@ class PostgresPairer:
         """After a second in which nothing came, no answer is on its way any more."""
         is_silent = mark.time_ns - self._last_ns >= IDLE_NS
         if self._early and mark.time_ns - self._early[0][1].time_ns >= IDLE_NS:
-            return self._give_up_early(mark)
+            return self._name_database(self._give_up_early(mark))
         if not (self._held and is_silent and self._follower.is_idle):
             return []
         if self._client.buffered_size or self._is_lost:
@@ -355,7 +358,16 @@ class PostgresPairer:
             self._turns -= 1
             self._follower.is_strict = self._turns > 0
 
+    def _name_database(self, exchanges: list[Exchange]) -> list[Exchange]:
+        """Session matters are the same in every database, but for what a statement is like."""
+        for exchange in exchanges:
+            request = exchange.request
+            if request["kind"] == "describe" or not exchange.is_session:
+                exchange.request = name_database(request, self._database)
+        return exchanges
+
     def _hold(self, exchanges: list[Exchange]) -> list[Exchange]:
+        self._name_database(exchanges)
         if self._turns:
             self._held += exchanges
             return []

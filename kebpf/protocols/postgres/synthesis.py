@@ -71,7 +71,7 @@ class SessionState:
         self.block = Block()
         self.notifications = Notifications()
         self._user = user
-        self._database = database
+        self.database = database
         self.statements_to_forget: list[str | None] = []  # ``None``: all
         self._verbs: dict[str, Callable[[Statement], Answered]] = {
             "begin": self._begin,
@@ -285,7 +285,7 @@ class SessionState:
         if name in ("current_user", "session_user", "user", "current_role"):
             return 19, 64, self.settings.values.get("session_authorization") or self._user
         if name in ("current_database", "current_catalog"):
-            return 19, 64, self._database
+            return 19, 64, self.database
         if name == "pg_advisory_unlock_all":
             return 2278, 4, ""
         value = self._compute_setting(item, parameters, answered)

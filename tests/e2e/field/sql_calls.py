@@ -52,7 +52,7 @@ def database(bug: bool, use: Backends) -> Answer:
     return as_json({"note": ask(pool, "SELECT note FROM places WHERE id = 1")})
 
 
-@line(DESTINATION, CallFinding("", "SELECT note"))
+@line(DESTINATION, Difference("/body/notes"))
 def database_both_were_asked(bug: bool, use: Backends) -> Answer:
     """The statement is known of both databases, in this very case."""
     sql = "SELECT note FROM places WHERE id = 2"

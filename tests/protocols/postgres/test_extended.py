@@ -202,14 +202,16 @@ def test_a_failed_block_refuses_until_rollback() -> None:
 def test_a_value_known_only_in_binary_is_refused_as_text() -> None:
     response = make_rows(99_999, b"\x01", 1)
     for wanted, expected in ((1, "DataRow"), (0, "ErrorResponse")):
-        client = Client([make_exchange(make_request("select x from y", "extended"), response)])
+        client = Client(
+            [make_exchange(make_request("select x from y", "extended", database="u"), response)]
+        )
         assert expected in client.names(*run("select x from y", wanted))
     error = next(r for r in _reply_to(response) if isinstance(r, m.ErrorResponse))
     assert error.fields["C"] == "KB002"
 
 
 def _reply_to(response: Document) -> list[Any]:
-    client = Client([make_exchange(make_request("select x from y"), response)])
+    client = Client([make_exchange(make_request("select x from y", database="u"), response)])
     return client.say(m.Query("select x from y"))
 
 
@@ -223,7 +225,7 @@ def test_a_describe_of_unknown_sql_has_no_data() -> None:
 
 def test_a_describe_comes_from_any_recording_of_the_sql() -> None:
     response = {**make_rows(23, "7"), "parameter_types": [20]}
-    request = make_request("select x where y = $1", "extended", parameters=["1"])
+    request = make_request("select x where y = $1", "extended", parameters=["1"], database="u")
     client = Client([make_exchange(request, response)])
     sql = str(request["sql"])
     _, parameters, columns, _ = client.say(m.Parse("s", sql), m.Describe("S", "s"), m.Sync())
@@ -235,7 +237,7 @@ def test_a_describe_comes_from_any_recording_of_the_sql() -> None:
 
 def test_a_type_nobody_declared_is_described_as_text() -> None:
     response = {**make_rows(23, "7"), "parameter_types": [0, 20]}
-    request = make_request("select x where y = $1", "extended", parameters=["1", "2"])
+    request = make_request("select x where y = $1", "extended", parameters=["1", "2"], database="u")
     client = Client([make_exchange(request, response)])
     sql = str(request["sql"])
     _, parameters, *_ = client.say(m.Parse("s", sql), m.Describe("S", "s"), m.Sync())
@@ -246,7 +248,7 @@ def test_a_type_this_client_declares_goes_before_the_recorded_one() -> None:
     """The recording had NULL in the second place, for which psycopg declares no type."""
     sql = "insert into t values ($1, $2, $3)"
     response = {**make_rows(23, "7"), "parameter_types": [23, 0, 25]}
-    request = make_request(sql, "extended", parameters=["1", "2", "a"])
+    request = make_request(sql, "extended", parameters=["1", "2", "a"], database="u")
     client = Client([make_exchange(request, response)])
     bind = m.Bind("", "s", [1, 1, 0], [(1).to_bytes(4, "big"), (2).to_bytes(4, "big"), b"a"], [])
     assert client.names(m.Parse("s", sql, [0, 23, 0]), bind, m.Execute(""), m.Sync()) == (
