@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kebpf.replay.noise import NoiseRule
+if TYPE_CHECKING:  # `--help` loads nothing of a run
+    from kebpf.replay.noise import NoiseRule
 
 RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0

@@ -13,6 +13,7 @@ from kebpf.recording.provenance import CaseProvenance, Provenance
 from kebpf.recording.times import Window
 
 HTTP = "http"
+UNHURRIED_NS = 2_000_000_000  # a call of no request may hold a time that was read so much before
 
 
 @dataclass(slots=True, eq=False)
@@ -131,9 +132,10 @@ class CaseMaker:
             return {}
         if call.generated is None:
             views = self._viewer.see(call)
-            window = Window(call.start_ns, call.end_ns)
+            window = Window(call.start_ns - UNHURRIED_NS, call.end_ns)
+            made = Window(call.start_ns, call.end_ns)
             call.generated = self._provenance.settle_call(
-                views.identity, views.response_intake, window
+                views.identity, views.response_intake, window, made=made
             )
         return call.generated
 

@@ -20,12 +20,14 @@ from kebpf.recording.values import SHORTEST_TOKEN, may_hold_tokens, text_of
 
 MOST_DEPTH = 4  # media within media
 MOST_UNPACKED = 1 << 20  # bytes of what was compressed
+MOST_NUMBERS = 64  # short ones, kept of a message
 MOST_RAW = 1 << 20  # bytes of a binary value in which raw ids and times are looked for
 
 _CACHED_SIZE = 64  # characters of a text whose forms are worth remembering
 _SHORTEST_BASE64 = 12
 _LONGEST_BASE64 = 1 << 20
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{8,}")
 _GZIP = b"\x1f\x8b"
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # RFC 1950 section 2.2
@@ -35,15 +37,17 @@ class Intake:
     """Of one message; ``size`` in characters.
 
     ``texts`` are all of its texts in lower case that are long enough for a token, ``telling``
-    those, as they were written, that may hold one, ``raws`` its binary data.
+    those, as they were written, that may hold one, ``raws`` its binary data, ``numbers`` some
+    of its short numbers: spans, perhaps.
     """
 
-    __slots__ = ("raws", "size", "telling", "texts")
+    __slots__ = ("numbers", "raws", "size", "telling", "texts")
 
     def __init__(self, view: Any) -> None:
         self.texts: list[str] = []
         self.telling: list[str] = []
         self.raws: list[bytes] = []
+        self.numbers: list[str] = []
         self._read(view, 0)
         self.size = sum(map(len, self.texts))
 
@@ -53,6 +57,8 @@ class Intake:
                 if type(value) is str:
                     if len(value) >= SHORTEST_TOKEN:
                         self._read_text(value, depth)
+                    elif value[:1].isdigit():
+                        self._take_number(value)
                 elif value is not None:
                     self._read(value, depth)
             return
@@ -62,6 +68,12 @@ class Intake:
         text = text_of(tree)
         if text is not None and len(text) >= SHORTEST_TOKEN:
             self._read_text(text, depth)
+        elif text:
+            self._take_number(text)
+
+    def _take_number(self, text: str) -> None:
+        if len(self.numbers) < MOST_NUMBERS and _NUMBER.fullmatch(text):
+            self.numbers.append(text)
 
     def _read_text(self, text: str, depth: int) -> None:
         lowered, found, inner = _forms_of(text) if len(text) <= _CACHED_SIZE else _find_forms(text)
@@ -83,6 +95,7 @@ class Intake:
             self._read_binary(data, depth)
             return
         if len(text) < SHORTEST_TOKEN:
+            self._take_number(text)
             return
         self._read_text(text, depth)
         if depth and text[:1] in ("{", "["):

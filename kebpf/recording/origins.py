@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from kebpf.recording import times
 from kebpf.recording.digests import EMPTY, find_digests, is_digest_size
-from kebpf.recording.intake import Intake
+from kebpf.recording.intake import MOST_NUMBERS, Intake
 from kebpf.recording.rawforms import raw_forms
 from kebpf.recording.templates import is_time_class
 from kebpf.recording.values import Token
@@ -66,6 +66,7 @@ class CaseOrigins:
         self._size = 0
         self._whole: str | None = None
         self._raws: list[bytes] = []
+        self._numbers: dict[str, None] = {}
         self._digested: list[str] = []
         self._digests: set[str] = set(EMPTY)
         self.keys: set[str] = set()
@@ -74,6 +75,8 @@ class CaseOrigins:
     def add(self, intake: Intake) -> None:
         self._whole = None
         self._raws += intake.raws
+        if len(self._numbers) < MOST_NUMBERS:
+            self._numbers.update(dict.fromkeys(intake.numbers))
         self._digested += intake.telling
         if self._size + intake.size <= MOST_CASE_TEXT:
             self._texts += intake.texts
@@ -104,6 +107,13 @@ class CaseOrigins:
             self._digests.update(find_digests(text))
         self._digested = []
         return digest in self._digests
+
+    def find_told_shift(self, value: times.PrintedTime, window: times.Window) -> float | None:
+        """Seconds by which a fine time lies beside the window, if so many came in."""
+        if value.resolution_ns >= times.SECOND_NS:
+            return None
+        shifts = (sign * float(number) for number in self._numbers for sign in (1, -1))
+        return next((one for one in shifts if times.is_in_shifted(value, one, window)), None)
 
     def _holds_raw(self, token: Token) -> bool:
         forms = raw_forms(token)

@@ -225,7 +225,10 @@ class Provenance:
         origins = message.origins
         is_here = origins.holds(token, keys) or origins.holds_second(token)
         if not token.is_candidate:
-            return self._settle_past(token, keys, earlier, is_here)
+            told = None if earlier or is_here else self._find_told(token, message)
+            if told is not None:
+                self._note_made(keys, told, message)
+            return told or self._settle_past(token, keys, earlier, is_here)
         is_coarse = _is_coarse(token)
         if is_here and is_coarse:
             return f"either:{token.class_name}"
@@ -236,6 +239,15 @@ class Provenance:
             return _seen_class(token.class_name)  # it came back from where it was put, or was kept
         self._note_made(keys, token.class_name, message)
         return token.class_name
+
+    def _find_told(self, token: Token, message: _Message) -> str | None:
+        """The class of a time that is as far from now as a number says that came in: a delay."""
+        if not is_time_class(token.class_name):
+            return None
+        format_ = split_time_class(token.class_name)[0]
+        value = times.parse_in_format(token.text, format_)
+        shift = message.origins.find_told_shift(value, message.window) if value else None
+        return f"time:{format_}@{shift:+.9g}" if shift else None
 
     def _is_kept(self, token: Token, key: str, message: _Message) -> bool:
         """Whether a time that was made before is that one, not another reading of the clock.

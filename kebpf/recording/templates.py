@@ -61,11 +61,11 @@ def is_time_class(class_name: str) -> bool:
     return instance_class(class_name).startswith("time:")
 
 
-def split_time_class(class_name: str) -> tuple[str, int]:
+def split_time_class(class_name: str) -> tuple[str, float]:
     """The format and the shift in seconds of a time class."""
     body = instance_class(class_name).removeprefix("time:")
-    match = re.fullmatch(r"(.*)@([+-]\d+)", body)
-    return (match.group(1), int(match.group(2))) if match else (body, 0)
+    match = re.fullmatch(r"(.*)@([+-]\d+(?:\.\d+)?)", body)
+    return (match.group(1), float(match.group(2))) if match else (body, 0)
 
 
 @lru_cache(maxsize=4096)

@@ -221,9 +221,9 @@ def _find_day_shift(value: PrintedTime, window: Window) -> int | None:
     return None
 
 
-def is_in_shifted(value: PrintedTime, shift_s: int, window: Window) -> bool:
+def is_in_shifted(value: PrintedTime, shift_s: float, window: Window) -> bool:
     """Whether the time, moved back by the shift, may lie in the window."""
-    time_ns = value.time_ns - shift_s * SECOND_NS
+    time_ns = value.time_ns - round(shift_s * SECOND_NS)
     return window.holds(time_ns, value.resolution_ns, value.format.startswith("%a, "))
 
 

@@ -108,6 +108,10 @@ class Caches:
         self._borrowed.setdefault(call.key(), (call, []))[1].append(case)
         self._revalidations.note_swapped(call, case)
 
+    def may_answer_plainly(self, item: Recorded, call: Call, plain: Call) -> bool:
+        """Whether a conditional call may have the plain answer of a case's own mock."""
+        return self._revalidations.may_answer_plainly(item, call, plain)
+
     def is_made_twice(self, call: Call, case: str) -> bool:
         """Whether a case made a read as recorded and in the form of another case too."""
         return self._revalidations.is_made_twice(call, case)

@@ -30,7 +30,8 @@ def keep_step(pairs: Iterable[tuple[str, str, str]], window: Window | None) -> b
         old, new = (times.parse_in_format(text, format_) for text in (recorded, actual))
         if old is None or new is None:
             continue
-        reading = old.time_ns - shift_s * SECOND_NS, new.time_ns - shift_s * SECOND_NS
+        shift_ns = round(shift_s * SECOND_NS)
+        reading = old.time_ns - shift_ns, new.time_ns - shift_ns
         if old.resolution_ns <= 1_000_000:
             fine[format_].append(reading)
         elif old.resolution_ns == SECOND_NS and not format_.startswith("%a, "):

@@ -147,6 +147,7 @@ class MockIndex:
         self.session = Group()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
         self._fact_keys: set[Key] = set()
+        self.confirming: set[Endpoint] = set()  # that answered a conditional HTTP request with 304
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
         self._operations = Table()
         # SQL by what is known of it: columns and types of parameters, columns, types, neither.
@@ -164,6 +165,8 @@ class MockIndex:
         mock, leaves = self._take_apart(mock, identity)
         counts = self.protocols[mock.destination]
         counts[mock.protocol] = counts.get(mock.protocol, 0) + 1
+        if mock.protocol == "http" and (mock.response or {}).get("status") == 304:
+            self.confirming.add(mock.destination)
         self._note_columns(ordinal, mock)
         key = key_of(mock, leaves)
         if mock.tier is Tier.SESSION:

@@ -29,6 +29,7 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
 from kebpf.replay.noise import Noise
 from kebpf.replay.pipelines import judge_order
+from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
@@ -262,6 +263,16 @@ class Matcher:
         self._caches.note_borrowed(stray.call, case)
         return True
 
+    def find_plain(self, call: Call) -> Recorded | None:
+        """The case's own due read, if the call is that in a conditional form nobody recorded."""
+        current, plain = self._current, without_conditions(call)
+        if plain is None:
+            return None
+        item = self._first(current.group, plain, lambda i: i in current.due, current.recorded)
+        if item is None or not self._caches.may_answer_plainly(item, call, plain):
+            return None
+        return item
+
     def _transactions_of(self, case: str) -> list[Transaction]:
         load = self.index.load
         own, session = self.index.own(case), self.index.session_of(case)
@@ -379,6 +390,12 @@ class Matcher:
         pairs = pair_call(item, call) or []
         if self.bindings.try_bind(pairs, self._current.window):
             self._current.note_times(call, pairs)
+        return self.respond(item)
+
+    def use(self, item: Recorded) -> Document | None:
+        """Uses a mock of the case up for a call in another form; gives its response."""
+        self._used[item.ordinal] = 1
+        self._current.due.pop(item.ordinal, None)
         return self.respond(item)
 
     def respond(self, item: Recorded) -> Document | None:

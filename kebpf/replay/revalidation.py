@@ -6,18 +6,21 @@ plain answers are equal, every condition names their tag, every conditional answ
 and within one route a later case asked conditionally what an earlier one had asked plainly.  Then a
 case that recorded one such read may make the other form of it instead, conditionally only if this
 start of the application was answered before, plainly no oftener than the whole recording did.
+
+Where all cases that read something ran at once, each plainly, no conditional answer was recorded.
+Then the recorded plain answer is given to a conditional request for it, as a server may that has
+something newer to say, if this destination did confirm conditions in the recording.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from kebpf.protocols.base import Document
-from kebpf.recording.model import Tier
+from kebpf.recording.model import Mock, Tier
 from kebpf.replay.assignment import answer_key
-from kebpf.replay.call import Call, Key, Leaves, hash_text
+from kebpf.replay.call import Call, Key, Leaves, hash_text, leaves_of
 from kebpf.replay.index import MockIndex, Recorded, key_of
 
 MOST_OF_OPERATION = 4000  # mocks of one method and path
@@ -65,6 +68,11 @@ class Revalidations:
         if key in family.plain:
             return self._made[key] < family.plain[key]
         return any(self._made[one] for one in family.plain)
+
+    def may_answer_plainly(self, item: Recorded, call: Call, plain: Call) -> bool:
+        """Whether a conditional call may have the plain answer of a case's own mock."""
+        is_known = self._made[plain.key()] > 0 and is_named_by(item, call)
+        return is_known and item.mock.destination in self._index.confirming
 
     def note_swapped(self, call: Call, case: str) -> None:
         """A case made a read that only others recorded, maybe in the other form of its own."""
@@ -147,6 +155,27 @@ class Revalidations:
         )
 
 
+def without_conditions(call: Call) -> Call | None:
+    """The same read in its plain form; ``None`` if it is no conditional one."""
+    if call.protocol != "http" or call.recorded.get("/method") not in _READS:
+        return None
+    if not _conditions(call.recorded):
+        return None
+    return replace(call, actual=_strip(call.actual), recorded=_strip(call.recorded), _key=None)
+
+
+def _strip(leaves: Leaves) -> Leaves:
+    kept = [pair for pair in _headers(leaves) if pair[0] not in _CONDITIONS]
+    rest = {path: value for path, value in leaves.items() if not path.startswith("/headers")}
+    return {**rest, **leaves_of({"headers": kept})}
+
+
+def is_named_by(item: Recorded, call: Call) -> bool:
+    """Whether a call's conditions all name the tag or the time of a recorded answer."""
+    told = _validators(item.mock)
+    return all((_CONDITIONS[name], value) in told for name, value in _conditions(call.recorded))
+
+
 def _form_key(leaves: Leaves) -> Key:
     """Equal for one read in both forms."""
     rest = sorted((p, repr(v)) for p, v in leaves.items() if not p.startswith("/headers"))
@@ -165,8 +194,12 @@ def _conditions(leaves: Leaves) -> list[tuple[str, str]]:
 
 def _is_confirmed(conditional: Recorded, plain: Recorded) -> bool:
     """Whether a request names the tag or time of a plain answer and was told it still holds."""
-    response: Document = conditional.mock.response or {}
-    told: Document = plain.mock.response or {}
-    pairs = {(str(name).lower(), str(value)) for name, value in told.get("headers") or ()}
-    is_named = all((_CONDITIONS[n], value) in pairs for n, value in _conditions(conditional.leaves))
-    return is_named and response.get("status") == 304
+    told = _validators(plain.mock)
+    pairs = _conditions(conditional.leaves)
+    status = (conditional.mock.response or {}).get("status")
+    return status == 304 and all((_CONDITIONS[name], value) in told for name, value in pairs)
+
+
+def _validators(mock: Mock) -> set[tuple[str, str]]:
+    headers = (mock.response or {}).get("headers") or ()
+    return {(str(name).lower(), str(value)) for name, value in headers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kebpf.recording.activity import Inbound, Outbound
 from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest, RecordingBuilder
 from kebpf.recording.model import Losses, RecordedExchange, Role, Tier
 from kebpf.recording.store import TestSet, TestSetWriter
+from kebpf.recording.times import SECOND_NS
 from tests.recording.builders import make_exchange, make_request, make_response
 from tests.recording.doubles import MemoryWriter, find_plain, make_builder, record
 
@@ -210,6 +212,19 @@ def test_a_generated_value_is_found_and_a_derived_one_is_not() -> None:
     assert list(writer.mocks[0].generated) == ["/args/0"]
     assert list(writer.case_of(f"/a/{given}").generated) == ["/id"]
     assert writer.cases[0].strength.by_class == 2
+
+
+def test_a_call_of_no_request_may_hold_a_time_that_was_read_well_before() -> None:
+    made = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
+    at = int(made.timestamp()) * SECOND_NS + 500_000_000
+
+    sql = f"DONE {made.isoformat()}"
+    writer, _ = record(
+        [call(sql, at, at + 1), call(f"LATER {sql}", at + 9 * SECOND_NS, at + 10 * SECOND_NS)]
+    )
+    template = "DONE {time:%Y-%m-%dT%H:%M:%S.%f%:z}"
+    assert writer.mocks[0].generated["/operation"] == template
+    assert "{time:" not in str(writer.mocks[1].generated)
 
 
 def test_an_open_call_is_generated_only_if_it_is_for_every_request() -> None:

@@ -18,6 +18,7 @@ import msgpack
 import pytest
 
 from kebpf.recording.provenance import Provenance
+from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
 
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
@@ -109,6 +110,16 @@ class TestGenerated:
         result = Provenance().settle({}, [call(late)], {"t": late}, WINDOW, [made])
         assert result.calls == [{"/args/0": f"{{{ISO}}}"}]
         assert Provenance().settle({}, [call(late)], {"t": late}, WINDOW).calls == [{}]
+
+    @pytest.mark.parametrize("told", [0.3, "0.3", b"0.3"])
+    def test_a_time_as_far_off_as_the_request_says(self, told: float | str | bytes) -> None:
+        due = datetime.fromtimestamp(NOW_NS / 1e9 + 0.3, UTC).isoformat()
+        result = Provenance().settle({"delay": told}, [call(due)], {"due": due}, WINDOW)
+        assert result.calls == [{"/args/0": f"{{{ISO}@+0.3}}"}]
+        assert result.response == {"/due": f"{{seen:{ISO}}}"}
+        assert Provenance().settle({"delay": 0.4}, [call(due)], {}, WINDOW).calls == [{}]
+        assert matches_class(due, f"{ISO}@+0.3", WINDOW)
+        assert not matches_class(due, ISO, WINDOW)
 
     def test_literal_braces_are_doubled(self) -> None:
         assert response_of({}, response=f"{{{ONE}}}") == {"": "{{{uuid4}}}"}

@@ -155,5 +155,24 @@ def test_a_case_that_reads_twice_is_judged_by_form() -> None:
     assert supplied.play(COLD, None, None) == ["repeated", "missing"]
 
 
+TEA = conditional(LAST, request=request(TAG, "/tea"))  # the supplier confirms what is known
+
+
+def test_a_conditional_read_that_nobody_recorded_has_the_plain_answer() -> None:
+    supplied = Supplied(*map(plain, CASES[:3]), TEA)
+    assert supplied.play(SECOND_COLD, None) == []
+    assert supplied.play(COLD, TAG) == []
+    findings, ledger = supplied.finish()
+    assert (findings, len(ledger.cached), ledger.misses) == ([], 1, 0)
+
+
+def test_that_needs_a_remembered_tag_and_a_server_that_confirms() -> None:
+    assert Supplied(*map(plain, CASES), TEA).play(COLD, TAG) == ["changed"]
+    for mocks, tag in (([], TAG), ([TEA], '"b2"')):
+        supplied = Supplied(*map(plain, CASES), *mocks)
+        assert supplied.play(COLD, None) == []
+        assert supplied.play(WARM, tag) == ["changed"]
+
+
 def tag_of(mock: Mock) -> str | None:
     return dict(mock.request["headers"]).get("if-none-match")
