@@ -253,11 +253,19 @@ class MockIndex:
     ) -> Mock | None:
         """The mock of the same SQL that tells most: the columns before all, then the types.
 
-        Those of the same database go first, then those of an unknown one, then any.
+        Of those that tell the columns, and of those that do not, the ones of the same database go
+        first, then those of an unknown one (a session's have none), then any.
         """
         places = dict.fromkeys((database, None, *self._databases.get(destination, ())))
         keys = [_sql_key(destination, sql, place) for place in places]
-        found = (one for key in keys for table in self._described for one in table.find(key))
+        with_columns, without = self._described[:2], self._described[2:]
+        found = (
+            one
+            for tables in (with_columns, without)
+            for key in keys
+            for table in tables
+            for one in table.find(key)
+        )
         return next((self.load(ordinal).mock for ordinal in found), None)
 
     def of_operation(self, destination: Endpoint, operation: str) -> Bucket:

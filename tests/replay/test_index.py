@@ -88,3 +88,11 @@ def test_a_statement_is_described_as_in_its_own_database() -> None:
     assert index.find_described(DATABASE, SELECT, "third") == mocks[0]
     assert index.find_described(DATABASE, "SELECT 3", "app") == mocks[2]
     assert index.find_described(DATABASE, "SELECT 4", "app") is None
+
+
+def test_columns_that_only_another_one_knows_describe_a_statement() -> None:
+    """A session matter has no database; a preparation of the same SQL has, but no columns."""
+    columns: Document = {"results": [{"columns": [["version", 25]]}]}
+    mocks = [ask("app", response={}), ask(None, response=columns)]
+    index = MockIndex(MemorySet([], mocks), get_plain_spec)
+    assert index.find_described(DATABASE, SELECT, "app") == mocks[1]
