@@ -120,12 +120,11 @@ class Trace:
         self._starts = {p: [one.begun_ns for one in found] for p, found in self._by_port.items()}
 
     def find(self, port: int, time_ns: int) -> list[Sending]:
-        """Those to a port that were under way at a time."""
+        """Those to a port that may have been under way at a time: two clocks were read."""
         sendings = self._by_port.get(port, [])
         at = bisect_right(self._starts.get(port, []), time_ns + SLACK_NS)
-        near = sendings[max(at - 8, 0) : at]
-        exact = [one for one in near if one.begun_ns <= time_ns <= one.ended_ns]
-        return exact or [one for one in near if one.ended_ns + SLACK_NS >= time_ns]
+        near = sendings[max(at - 16, 0) : at]
+        return [one for one in near if one.ended_ns + SLACK_NS >= time_ns]
 
 
 @dataclass
