@@ -221,7 +221,7 @@ class Provenance:
     def _settle_time(self, token: Token, keys: list[str], message: _Message) -> str | None:
         earlier = self._generated.get(keys[0])
         if earlier is None and len(keys) > 1 and keys[0].endswith("000"):
-            earlier = self._generated.get(keys[1])  # made in milliseconds, printed by another
+            earlier = _made_in_ms(self._generated.get(keys[1]))  # and printed by another
         origins = message.origins
         is_here = origins.holds(token, keys) or origins.holds_second(token)
         if not token.is_candidate:
@@ -316,6 +316,12 @@ def _seen_class(earlier: str) -> str:
     if earlier in FRESH_ONLY:
         return f"seen:{earlier}"
     return earlier
+
+
+def _made_in_ms(earlier: str | None) -> str | None:
+    """The class of a time made earlier, if it was made in milliseconds."""
+    is_ms = earlier is not None and ("%3f" in earlier or "epoch_ms" in earlier)
+    return earlier if is_ms else None
 
 
 def _is_coarse(token: Token) -> bool:

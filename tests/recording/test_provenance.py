@@ -10,7 +10,7 @@ import pickle
 import struct
 import uuid
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -310,3 +310,13 @@ class TestSlugs:
         assert made.response == {"/to": "/{lower:10}"}
         given = provenance.settle({"path": f"/{values[0]}"}, [call(values[0])], {}, LATER)
         assert given.calls == [{}]
+
+
+def test_expiries_of_one_millisecond_are_each_their_own() -> None:
+    """One of which happens to end in three zeros."""
+    provenance = Provenance()
+    form = f"{ISO}@+3600"
+    for micros in (123_456, 123_000):
+        expiry = (NOW.replace(microsecond=micros) + timedelta(hours=1)).isoformat()
+        result = provenance.settle({}, [], {"expires": expiry}, WINDOW)
+        assert result.response == {"/expires": f"{{{form}}}"}, expiry
