@@ -1,7 +1,7 @@
 """A service that makes equal calls for many requests at once, on one thread; a program, no test.
 
 ``python tasks_target.py PORT REDIS_PORT POSTGRES_PORT``: Starlette behind middleware that runs
-the application in a task of its own.  ``/work/N`` runs two statements that name the request in a
+the application in a task of its own.  ``/write/N`` runs two statements that name the request in a
 comment, N times the very same ``GET shared``, and two keys that name the request, each written by
 a task of its own; a task behind the response writes another.  ``/stream/N`` does it before a
 response that again another task writes.
@@ -83,7 +83,7 @@ async def stream(request: Request) -> Response:
 
 
 app = Starlette(
-    routes=[Route("/work/{times}", work), Route("/stream/{times}", stream)],
+    routes=[Route("/write/{times}", work), Route("/stream/{times}", stream)],
     middleware=[Middleware(Passing)],
     lifespan=open_pool,
 )

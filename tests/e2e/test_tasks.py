@@ -50,7 +50,7 @@ async def ask_many(url: str, count: int) -> dict[str, int]:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def ask(client: httpx.AsyncClient, name: str) -> None:
-        route = "stream" if int(name[4:]) % 3 == 0 else "work"
+        route = "stream" if int(name[4:]) % 3 == 0 else "write"
         async with places:
             answer = await client.get(
                 f"{url}/{route}/{times[name]}", headers={"X-Request-Id": name}
