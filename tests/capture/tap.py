@@ -179,13 +179,15 @@ class Tap:
         self._stdin.write("\n")
         self._stdin.flush()
 
-    def finish(self, status: int = 0) -> Capture:
+    def finish(self, status: int = 0, closed: int = 0) -> Capture:
         """Reads events until the program's end is among them; what it printed last is its report.
 
-        ``status`` is what it must end with, negative for a signal.
+        ``status`` is what it must end with, negative for a signal.  ``closed`` is how many of its
+        connections must be closed by then: the kernel does so once the peer has acknowledged all,
+        which may be after the program's end.
         """
         for _ in range(MOST_WAITS):
-            if self._has_ended():
+            if self._has_ended() and len(self._closes()) >= closed:
                 break
             self._probes.ring.wait(0.05)
             self.drain()
@@ -211,6 +213,11 @@ class Tap:
             and event.head.pid == self.pid
             for event in self._events
         )
+
+    def _closes(self) -> list[Close]:
+        """Of sockets of this program: another's may end meanwhile."""
+        ends = (event for event in self._events if isinstance(event, Close))
+        return [event for event in ends if event.head.generation >= self._begun_ns]
 
     def drain(self) -> None:
         """Takes what is in the ring."""

@@ -134,7 +134,7 @@ def test_the_buffers_of_another_call_are_not_looked_into(
         held.start()
         assert held.read_line() == "complete"
         is_complete.set()
-        capture = held.finish()
+        capture = held.finish(closed=1)
     assert capture.report == {"result": 11}
     assert capture.only.egress == peer.only == bytes(size) + b"by io_uring"
     assert capture.only.ingress == b""

@@ -101,7 +101,7 @@ class Customer:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_SIZE)
             slow.connect(("127.0.0.1", self._port))
             slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            nginx.wait_for(lambda line: "is buffered to a temporary file" in line)
+            nginx.wait_for(lambda line: "upstream response is buffered to a temporary file" in line)
             received = bytearray()
             while data := slow.recv(65536):
                 received += data
