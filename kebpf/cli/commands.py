@@ -17,6 +17,7 @@ from kebpf.cli.declaring import (
     check_seed,
     command_behind_dashes,
 )
+from kebpf.cli.diff import diff
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
     DEFAULT_BACKLOG,
@@ -330,6 +331,7 @@ def test(
 
 
 app.command()(verify)
+app.command()(diff)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")

@@ -21,6 +21,7 @@ from kebpf.replay.events import (
     ApplicationReady,
     CallFinding,
     Ledger,
+    MissKind,
     RunEvent,
     RunFailed,
     Verdict,
@@ -39,7 +40,7 @@ from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
 from kebpf.replay.spawn import Launch
-from kebpf.replay.stages import Comparing, Matching, Steering
+from kebpf.replay.stages import Comparing, Matching, Refusal, Steering
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class SetRun:
         self._matcher: Matcher | None = None
         self._responder: Responder | None = None
         self._clock: RecordedClock | None = None
+        self._steering: Steering | None = None
         self.selected = selected
         self._options = options
         self._environment = environment
@@ -140,7 +142,7 @@ class SetRun:
             self._environment.noise,
         )
         self._matcher = matcher
-        steering = self._environment.make_steering()
+        self._steering = steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
@@ -261,6 +263,8 @@ class SetRun:
             self.findings += findings
         if self._responder is not None:
             self._keep_problems(self._responder)
+        if self._steering is not None:
+            self.findings += map(describe_refusal, self._steering.take_refusals())
 
     def _keep_problems(self, responder: Responder) -> None:
         """Problems outside a case become findings of the run: it did not pass."""
@@ -270,6 +274,21 @@ class SetRun:
                     "errored", problem.protocol, problem.destination, describe_problems([problem])
                 )
             )
+
+
+def describe_refusal(refusal: Refusal) -> CallFinding:
+    """Packets that would have left the machine: no recording has them, and nobody got them."""
+    return CallFinding(
+        "extra",
+        refusal.protocol,
+        refusal.host,
+        f"{refusal.protocol} packet to {refusal.host}, refused: it would have left the machine",
+        MissKind.NEVER_RECORDED,
+        count=refusal.packets,
+        recorded=0,
+        made=refusal.packets,
+        operation=f"{refusal.protocol} packet",
+    )
 
 
 def _repeat(set_name: str, options: RunOptions, case: TestCase) -> str:
