@@ -72,6 +72,16 @@ class Steering(Redirect, Protocol):
         """Undoes all of it."""
 
 
+class Clock(Protocol):
+    """The time that the application lives in, where that is not this host's."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+
+    def extend(self, environment: dict[str, str], /) -> dict[str, str]:
+        """The application's environment with what gives it this time."""
+
+
 class Matching(Protocol):
     """Chooses the mocks of one test set's run."""
 
