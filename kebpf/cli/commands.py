@@ -26,6 +26,7 @@ from kebpf.cli.options import (
     LEAST_BACKLOG,
     MAX_PORT,
     MOST_BACKLOG,
+    MOST_JOBS,
     MOST_RUNS,
     RECORDINGS_FOLDER,
     ClockChoice,
@@ -249,6 +250,17 @@ def test(
         bool,
         typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=MOST_JOBS,
+            help="Run N instances side by side, each isolated.  [default: 1]",
+        ),
+    ] = None,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
@@ -316,6 +328,7 @@ def test(
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
             is_isolated=isolated or config.isolated,
+            jobs=jobs or config.jobs or 1,
             junit=junit,
             json=json,
             delay=delay if delay is not None else config.delay or 0.0,

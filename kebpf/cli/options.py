@@ -14,6 +14,7 @@ RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RUNS = 3
 MOST_RUNS = 100
+MOST_JOBS = 256
 DEFAULT_RING_SIZE = 4
 DEFAULT_BACKLOG = 64
 LEAST_BACKLOG = 4
@@ -73,7 +74,7 @@ class TestOptions:
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
     ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
-    for a network of the run's own.
+    for a network of the run's own, ``jobs`` for so many instances, each in one of its own.
     """
 
     __test__ = False
@@ -84,6 +85,7 @@ class TestOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_isolated: bool = False
+    jobs: int = 1
     junit: Path | None = None
     json: Path | None = None
     delay: float = 0.0

@@ -14,10 +14,12 @@ import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
 from kebpf.cli.options import RECORDINGS_FOLDER, ClockChoice, TestOptions
+from kebpf.kernel.errors import KernelError
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.store import TestSet
 from kebpf.replay.events import RunEvent, RunFailed, RunFinished
 from kebpf.replay.invoker import InvokerError, find_invoker
+from kebpf.replay.jobs import Instances, JobsRunner
 from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
@@ -33,14 +35,13 @@ def run_test(options: TestOptions, out: TextIO) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    if options.is_isolated:
+    if options.is_isolated and options.jobs == 1:
         isolate_run()
-    return run_in(make_environment(options.noise), options, out)
+    return run_in(make_environment(options.noise), options, out, make_instances(options))
 
 
 def isolate_run() -> None:
     """Gives this process, and all it will start, a network of its own.  Raises `KebpfError`."""
-    from kebpf.kernel.errors import KernelError
     from kebpf.kernel.namespaces import isolate
 
     try:
@@ -49,12 +50,27 @@ def isolate_run() -> None:
         raise KebpfError(str(error), hint=error.hint) from error
 
 
+def make_instances(options: TestOptions) -> Instances | None:
+    """Where several instances are asked for, each is isolated."""
+    if options.jobs == 1:
+        return None
+    from kebpf.kernel.cgroup import remove_cgroups_of
+    from kebpf.kernel.namespaces import isolate
+
+    return Instances(options.jobs, isolate, remove_cgroups_of)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Ends a run as Ctrl-C does: a CI job that is cancelled leaves nothing behind either."""
     signal.raise_signal(signal.SIGINT)
 
 
-def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
+def run_in(
+    environment: Environment,
+    options: TestOptions,
+    out: TextIO,
+    instances: Instances | None = None,
+) -> int:
     """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
     try:
         run_options = make_run_options(options)
@@ -64,8 +80,12 @@ def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
         runner = Runner(run_options, test_sets, environment)
     except (TestSetError, InvokerError) as error:
         raise KebpfError(str(error)) from error
+    run = runner if instances is None else JobsRunner(runner, instances)
     with open_reporters(options, out) as reporters:
-        return report_run(runner.run(), reporters)
+        try:
+            return report_run(run.run(), reporters)
+        except KernelError as error:
+            raise KebpfError(str(error), hint=error.hint) from error
 
 
 def check_cases(test_sets: Sequence[tuple[str, TestSet]]) -> None:

@@ -3,8 +3,7 @@
 A case depends on another one that made a value (its response or its calls generated it) if its own
 request carries that value: a log-in token, the id of what was created.  It does so too if its
 response or its calls carry it and nothing that came in with the case did: then the program kept it.
-What the answers to its own calls carry comes with the case wherever it runs.  Cases among which a
-call could not be attributed are one group as well, since it is asserted once over all of them.
+What the answers to its own calls carry comes with the case wherever it runs.
 """
 
 from __future__ import annotations
@@ -144,7 +143,7 @@ def group_cases(
     """
     makers = _learn_makers(cases, mocks, get_spec)
     groups = _Groups(case.name for case in cases)
-    values = _gather_values(cases, mocks, get_spec, makers, groups)
+    values = _gather_values(cases, mocks, get_spec, makers)
     for name, one in values.items():
         groups.join([name, *(value.partition("\0")[0] for value in one.needed())])
     found: dict[str, list[TestCase]] = defaultdict(list)
@@ -157,27 +156,28 @@ def _learn_makers(
     cases: Sequence[TestCase], mocks: Callable[[], Iterable[Mock]], get_spec: GetSpec
 ) -> _Makers:
     made: dict[str, list[Pair]] = {OF_NO_CASE: []}
+    perhaps: list[tuple[str, list[Pair]]] = []  # by one of several cases
     order = sorted(cases, key=lambda case: case.order)
     for case in order:
-        made[case.name] = list_generated(get_spec(case.protocol).view(case.response), case.generated)
+        made[case.name] = list_generated(
+            get_spec(case.protocol).view(case.response), case.generated
+        )
     for mock in mocks():
-        owner = _owner_of(mock)
-        if owner in made and mock.generated:
-            identity = get_spec(mock.protocol).identity(mock.request)
-            made[owner] += list_generated(identity, mock.generated)
+        if not mock.generated:
+            continue
+        pairs = list_generated(get_spec(mock.protocol).identity(mock.request), mock.generated)
+        if mock.tier is Tier.STARTUP:
+            made[OF_NO_CASE] += pairs
+        elif mock.case in made:
+            made[mock.case] += pairs
+        elif mock.case is None and mock.candidates:
+            perhaps.append((mock.candidates[0], pairs))
     makers = _Makers()
     for name in (OF_NO_CASE, *(case.name for case in order)):
         makers.learn(name, made[name])
+    for name, pairs in perhaps:
+        makers.learn(name, pairs)
     return makers
-
-
-def _owner_of(mock: Mock) -> str | None:
-    """Whose a call is; of several cases', the first's, with whom the others are anyway."""
-    if mock.tier is Tier.STARTUP:
-        return OF_NO_CASE
-    if mock.case is not None:
-        return mock.case
-    return mock.candidates[0] if mock.candidates else None
 
 
 def _gather_values(
@@ -185,7 +185,6 @@ def _gather_values(
     mocks: Callable[[], Iterable[Mock]],
     get_spec: GetSpec,
     makers: _Makers,
-    groups: _Groups,
 ) -> dict[str, _Values]:
     values: dict[str, _Values] = {}
     for case in cases:
@@ -194,7 +193,6 @@ def _gather_values(
         shown = makers.find_in(view).union(seen)
         values[case.name] = _Values(makers.find_in(case.request), set(), shown)
     for mock in mocks():
-        groups.join(mock.candidates)
         for name in [mock.case] if mock.case is not None else mock.candidates:
             if name in values:
                 one = values[name]

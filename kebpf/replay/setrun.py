@@ -39,8 +39,10 @@ from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
+from kebpf.replay.sharing import SharedCall
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Comparing, Matching, Refusal, Steering
+from kebpf.replay.tally import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ class RunOptions:
 
     ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
     from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
-    the run after the first case that does not pass; with ``is_clock_recorded`` the application
-    starts at the time at which the first case was recorded; ``delay_s`` is waited in addition once
-    the application listens; ``on_line`` gets the application's output line by line, ``on_note``
+    the run after the first case that does not pass; ``is_part`` says that other cases of the same
+    sets run elsewhere at the same time; with ``is_clock_recorded`` the application starts at the
+    time at which the first case was recorded; ``delay_s`` is waited in addition once the
+    application listens; ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
     """
 
@@ -61,6 +64,7 @@ class RunOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_failing_fast: bool = False
+    is_part: bool = False
     delay_s: float = 0.0
     ready_timeout_s: float = DEFAULT_READY_S
     request_timeout_s: float = DEFAULT_REQUEST_S
@@ -96,6 +100,7 @@ class SetRun:
         self.findings: list[CallFinding] = []
         self.ledger = Ledger()
         self.is_ready = False
+        self._shared: list[SharedCall] = []
         self._matcher: Matcher | None = None
         self._responder: Responder | None = None
         self._clock: RecordedClock | None = None
@@ -257,9 +262,17 @@ class SetRun:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
 
+    def sum_up(self) -> Part:
+        """What it came to, once its events are at an end."""
+        calls = frozenset(name for case in self.selected.cases for name in case.calls)
+        name, is_ready = self.selected.name, self.is_ready
+        return Part(name, is_ready, self.findings, self.ledger, calls, self._shared)
+
     def _finish(self) -> None:
         if self._matcher is not None:
             findings, self.ledger = self._matcher.finish()
+            if self._options.is_part:
+                self._shared = list(self._matcher.list_shared())
             self.findings += findings
         if self._responder is not None:
             self._keep_problems(self._responder)
