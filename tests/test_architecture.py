@@ -111,6 +111,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",
     "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
     "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
+    "tests/report/html/test_browser.py": "the HTML report as a browser shows it",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
 

@@ -23,7 +23,7 @@ def describe_result(
         return f"{cases}, from {count(causes, 'cause')}" if causes else cases
     if finished.findings:
         calls = count(len(finished.findings), "call")
-        return f"{calls} of no one case are not as recorded"
+        return f"{calls} not as recorded, of no one case"
     if not ran:
         return "No case ran"
     return f"All {count(ran, 'case')} passed" if ran > 1 else "The one case passed"

@@ -90,7 +90,7 @@ def _make_parts(content: Content) -> Iterator[Html]:
     yield from _make_findings(content.finished)
     if content.others:
         title = "Other cases" if content.groups else "Cases"
-        yield make("section", make("h2", title), make_list([], content.others))
+        yield make("section", make("h2", title), make_list([], content.others), id="cases")
     yield from _make_notes(content)
     yield _make_footer(content)
 

@@ -86,8 +86,8 @@ class HtmlReporter:
         if self._rooms[room] > 0:
             markup = self._fit(show_case(case, is_open=is_open, body=show_body(case)), room)
         if markup is None and self._rooms["brief"] > 0:
-            self._without_details += 1
             markup = self._fit(show_case(case, body=show_briefly(case, NO_ROOM)), "brief")
+            self._without_details += markup is not None
         self._not_listed += markup is None
         if markup is not None or room == "failing":
             cases.append(markup or Html(""))  # a group knows how many cases it has
