@@ -93,6 +93,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
     "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",
+    "kebpf/report/html/page.py": "tests/report/html/test_reporter.py",
 }
 # And those without any, and why.
 UNTESTED: dict[str, str] = {
