@@ -88,6 +88,7 @@ class TestOptions:
     jobs: int = 1
     junit: Path | None = None
     json: Path | None = None
+    html: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None

@@ -75,7 +75,7 @@ class JobsRunner:
     """The run that ``runner`` would make in one instance, in several."""
 
     def __init__(self, runner: Runner, instances: Instances) -> None:
-        self._runner = runner
+        self.runner = runner
         self._instances = instances
 
     def run(self) -> Iterator[RunEvent]:
@@ -83,7 +83,7 @@ class JobsRunner:
 
         Raises `KernelError` before the first event where there cannot be an instance.
         """
-        runner = self._runner
+        runner = self.runner
         divided = divide_sets(
             runner.sets,
             self._instances.number,
@@ -114,7 +114,7 @@ class JobsRunner:
             send(_Refused(str(error), error.hint))
             return
         send(_Entered())
-        asked, environment = self._runner.options, self._runner.environment
+        asked, environment = self.runner.options, self.runner.environment
         options = replace(
             asked,
             is_part=not asked.is_alone,
@@ -122,17 +122,17 @@ class JobsRunner:
             on_note=lambda text: send(_Note(text)),
         )
         tally = Tally()
-        for event in drive(
-            run_parts(split_sets(sets, options.is_alone), options, environment, tally)
-        ):
-            send(event)
+        parts = run_parts(split_sets(sets, options.is_alone), options, environment, tally)
+        with contextlib.closing(drive(parts)) as events:  # an interrupt may come between two
+            for event in events:
+                send(event)
         send(_Done(tally.parts, environment.noise.uses()))
 
     def _tell_division(self, number: int) -> None:
-        cases = sum(len(selected.cases) for selected in self._runner.sets)
+        cases = sum(len(selected.cases) for selected in self.runner.sets)
         if number < min(self._instances.number, cases):
             many = "one instance" if number == 1 else f"{number} instances"
-            self._runner.options.on_note(
+            self.runner.options.on_note(
                 f"the cases depend on one another, so that {many} can run them, "
                 f"not {self._instances.number}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -119,7 +119,7 @@ async def run_parts(
             return
 
 
-def drive(events: AsyncGenerator[RunEvent, None]) -> Iterator[RunEvent]:
+def drive(events: AsyncGenerator[RunEvent, None]) -> Generator[RunEvent, None, None]:
     """The same events without an event loop; an interrupt ends everything in order."""
     with asyncio.Runner() as loop:
         try:
