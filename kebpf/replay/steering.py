@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.redirect import Redirect, RedirectPorts
 from kebpf.replay.processes import Cgroup
 from kebpf.replay.stages import Listening, Refusal, ResponderPorts
@@ -28,7 +29,7 @@ class KernelSteering:
     def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
         """Starts redirecting.  Raises `kebpf.kernel.errors.KernelError`."""
         wanted = RedirectPorts(ports.tcp4, ports.udp4, ports.tcp6 or 0, ports.udp6 or 0)
-        self._redirect = Redirect(cgroup.path, wanted)
+        self._redirect = Redirect(cgroup.path, wanted, ProgramCache())
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""
