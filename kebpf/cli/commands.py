@@ -259,6 +259,9 @@ def test(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report for a pull request.")
+    ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
@@ -322,6 +325,7 @@ def test(
             junit=junit,
             json=json,
             html=html,
+            markdown=markdown,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
