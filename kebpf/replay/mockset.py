@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kebpf.protocols.base import Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
@@ -60,7 +60,19 @@ class FreeMocks:
 def _free(mock: Mock) -> Mock:
     if mock.tier is Tier.SESSION:
         return mock
-    return replace(mock, tier=Tier.BACKGROUND, case=None, candidates=[])
+    return Mock(
+        name=mock.name,
+        protocol=mock.protocol,
+        destination=mock.destination,
+        request=mock.request,
+        response=mock.response,
+        timing=mock.timing,
+        tier=Tier.BACKGROUND,
+        connection=mock.connection,
+        evidence=mock.evidence,
+        generated=mock.generated,
+        calls=mock.calls,
+    )
 
 
 class MockMatcher(Matcher):
