@@ -141,6 +141,7 @@ class MockIndex:
     def _fill(self, watch: Callable[[Mock], None] | None) -> None:
         """Reads the set through."""
         self._databases: dict[Endpoint, dict[str, None]] = defaultdict(dict)
+        self.has_generated = False  # some mock holds values that the program made
         self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
         self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
@@ -175,6 +176,7 @@ class MockIndex:
         if mock.protocol == "http" and (mock.response or {}).get("status") == 304:
             self.confirming.add(mock.destination)
         self._note_columns(ordinal, mock)
+        self.has_generated = self.has_generated or bool(mock.generated)
         key = key_of(mock, leaves)
         if mock.tier is Tier.SESSION:
             self._add_session(ordinal, mock, leaves, key)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from kebpf.protocols.postgres.lexing import Statement, Token, unquote_name
 
+_VERBS = ("listen", "unlisten", "notify", "select")  # of `Notifications.note`
+
 
 class Notifications:
     """The channels a connection listens on and what it sent to them in the open transaction."""
@@ -20,6 +22,8 @@ class Notifications:
 
     def note(self, statement: Statement, parameters: Sequence[object] = ()) -> None:
         """Takes a statement that succeeded."""
+        if statement.verb not in _VERBS:
+            return
         if statement.verb == "listen":
             self._to_listen.add(unquote_name(statement.tokens[1]))
         elif statement.verb == "unlisten":
@@ -41,6 +45,8 @@ class Notifications:
 
     def commit(self) -> list[tuple[str, str]]:
         """Channel and payload of what the connection is to be told now."""
+        if not self._to_listen and not self._pending:
+            return []
         self._channels |= self._to_listen
         found = [sent for sent in self._pending if sent[0] in self._channels]
         self.roll_back()
