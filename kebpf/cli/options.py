@@ -29,6 +29,13 @@ class Door(enum.StrEnum):
     AUTO = "auto"
 
 
+class ClockChoice(enum.StrEnum):
+    """In which time a tested application lives."""
+
+    REAL = "real"
+    RECORDED = "recorded"
+
+
 @dataclass(slots=True)
 class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
@@ -65,7 +72,8 @@ class TestOptions:
     """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens.
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
-    ``shuffle`` is the seed of the cases' order, if it is not the recorded one.
+    ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
+    for a network of the run's own.
     """
 
     __test__ = False
@@ -75,14 +83,17 @@ class TestOptions:
     cases: list[str] = field(default_factory=list)
     shuffle: int | None = None
     is_alone: bool = False
+    is_isolated: bool = False
     junit: Path | None = None
     json: Path | None = None
+    html: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
+    clock: ClockChoice = ClockChoice.REAL
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TextIO
 import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
-from kebpf.cli.options import RECORDINGS_FOLDER, TestOptions
+from kebpf.cli.options import RECORDINGS_FOLDER, ClockChoice, TestOptions
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.store import TestSet
 from kebpf.replay.events import RunEvent, RunFailed, RunFinished
@@ -33,7 +33,20 @@ def run_test(options: TestOptions, out: TextIO) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if options.is_isolated:
+        isolate_run()
     return run_in(make_environment(options.noise), options, out)
+
+
+def isolate_run() -> None:
+    """Gives this process, and all it will start, a network of its own.  Raises `KebpfError`."""
+    from kebpf.kernel.errors import KernelError
+    from kebpf.kernel.namespaces import isolate
+
+    try:
+        isolate()
+    except KernelError as error:
+        raise KebpfError(str(error), hint=error.hint) from error
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -83,6 +96,8 @@ def make_run_options(options: TestOptions) -> RunOptions:
         delay_s=options.delay,
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,
+        is_detailed=bool(options.html or options.json),
+        is_clock_recorded=options.clock is ClockChoice.RECORDED,
         on_line=_show_output if options.verbose else None,
         on_note=_show_note,
     )
@@ -127,6 +142,10 @@ def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]
             reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
         if options.json:
             reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        if options.html:
+            from kebpf.report.html.reporter import HtmlReporter
+
+            reporters.append(HtmlReporter(stack.enter_context(_open_report(options.html))))
         yield reporters
 
 

@@ -154,7 +154,8 @@ class MockIndex:
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
-        self._fact_keys: set[Key] = set()
+        # Of each session exchange the first, by which connection; all that one was pushed is kept.
+        self._fact_connections: dict[Key, tuple[int, int]] = {}
         self.confirming: set[Endpoint] = set()  # that answered a conditional HTTP request with 304
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
         self._operations = Table()
@@ -228,10 +229,11 @@ class MockIndex:
     def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         if mock.case is not None:
             self._endings.add(_name_key(mock.case), ordinal)
-        if key not in self._fact_keys:
-            self._fact_keys.add(key)
-            self.facts[mock.destination].append(ordinal)
+        first = self._fact_connections.setdefault(key, (ordinal, mock.connection))
+        if first[0] == ordinal:
             self.session.add(ordinal, mock, leaves, key)
+        if first[0] == ordinal or (mock.request.get("pushed") and first[1] == mock.connection):
+            self.facts[mock.destination].append(ordinal)
 
     def _note_columns(self, ordinal: int, mock: Mock) -> None:
         sql = mock.request.get("sql")

@@ -56,7 +56,8 @@ class Matcher:
 
     ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
-    set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
+    set, is shown every mock while the set is read; ``on_call`` is called after each answered call,
+    ``watch_call`` before, with the mock that answers it.
     ``routes`` are those of all recorded cases.
     """
 
@@ -73,6 +74,7 @@ class Matcher:
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
+        self.watch_call: Callable[[Call, Recorded | None], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
         self.noise = noise or Noise()
@@ -115,6 +117,15 @@ class Matcher:
         """Ends the case; gives what about its calls was not as recorded."""
         current, self._current = self._current, CaseCalls(None, _open_window(now_ns))
         return current.finish(now_ns, self)
+
+    def own_calls(self) -> Iterable[Recorded]:
+        """The calls that the current case alone was recorded to make."""
+        return self._current.recorded.values()
+
+    def note_call(self, call: Call, item: Recorded | None) -> None:
+        """A call came, which ``item`` answers if it is one of the case's."""
+        if self.watch_call is not None:
+            self.watch_call(call, item)
 
     def pending(self) -> list[str]:
         """Descriptions of the current case's asserted calls that were not made yet."""

@@ -14,7 +14,12 @@ from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, Serv
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
 from kebpf.protocols.postgres.opening import startup_request
 from kebpf.protocols.postgres.parser import parse_frontend, parse_untyped
-from kebpf.protocols.postgres.replies import error_bytes, parameter_bytes, response_bytes
+from kebpf.protocols.postgres.replies import (
+    error_bytes,
+    notification_bytes,
+    parameter_bytes,
+    response_bytes,
+)
 from kebpf.protocols.postgres.settings import DEFAULT_PARAMETERS, Settings
 from kebpf.protocols.postgres.statements import copies_in, is_binary_copy, split_sql
 from kebpf.protocols.postgres.synthesis import SessionError, SessionState, make_report
@@ -46,9 +51,11 @@ class PostgresServer:
         self._answerer = answerer
         self._facts = facts
         self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
+        self._answers: Answers | None = None
         self._served: _Served | None = None
         self._copy: _CopyIn | None = None
         self._is_skipping = False
+        self._is_busy = False  # with commands, or in a transaction
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the client sent and gives what to send back (maybe nothing yet)."""
@@ -69,9 +76,28 @@ class PostgresServer:
         self.is_closed = True
         return b""
 
+    def take_news(self) -> Sequence[Document]:
+        """Notifications that its client sent and committed."""
+        if self._answers is None:
+            return ()
+        state = self._answers.state
+        sent = state.notifications.take_sent()
+        return [{"database": state.database, "channel": c, "payload": p} for c, p in sent]
+
+    def hear(self, news: Document) -> bytes:
+        """Another client's notification: sent at once to a client that no command runs for."""
+        if self._answers is None or news["database"] != self._answers.state.database:
+            return b""
+        notifications = self._answers.state.notifications
+        notifications.hear(news["channel"], news["payload"])
+        if self._is_busy:
+            return b""
+        return notification_bytes(notifications.take_heard(), PROCESS_ID)
+
     def _on_frame(self, frame: Frame) -> bytes:
         if self._served is None:
             return self._on_untyped(frame)
+        self._is_busy = True
         return self._served.dispatch(parse_frontend(frame.kind, frame.payload))
 
     # --- start-up -------------------------------------------------------------------------
@@ -100,8 +126,8 @@ class PostgresServer:
         }
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
-        answers = Answers(self._answerer, state, index_descriptions(self._facts))
-        self._served = _Served(answers, ExtendedQuery(answers), self)
+        self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
+        self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
             _negotiate(message)
@@ -133,6 +159,10 @@ class PostgresServer:
     @property
     def is_skipping(self) -> bool:
         return self._is_skipping
+
+    def rest(self) -> None:
+        """All commands are done, and no transaction is open."""
+        self._is_busy = False
 
     def end_skipping(self) -> None:
         self._is_skipping = False
@@ -198,9 +228,9 @@ class _Served:
         if status != "I":
             return _READY[status]
         self._extended.end_transaction()
+        self._session.rest()
         told = self._answers.state.notifications.commit()
-        notices = (m.NotificationResponse(PROCESS_ID, *one) for one in told)
-        return b"".join(map(write, notices)) + _READY["I"]
+        return notification_bytes(told, PROCESS_ID) + _READY["I"]
 
     def _sync(self) -> bytes:
         out = b""
