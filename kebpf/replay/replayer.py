@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +23,23 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the application listens."""
+    """Where the application listens: host and port, or else the path of a Unix socket.
+
+    ``root`` is the folder below which the path is the application's own.
+    """
 
     host: str
-    port: int
+    port: int = 0
+    root: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.host.startswith(("/", "@"))
 
     def __str__(self) -> str:
+        if self.is_local:
+            return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -78,7 +90,7 @@ class Replayer:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
-            return await asyncio.open_connection(self._address.host, self._address.port)
+            return await _open_connection(self._address)
         except ConnectionRefusedError:
             raise ReplayError(
                 f"the application no longer accepts connections on {self._address}"
@@ -115,6 +127,21 @@ class Replayer:
     def _describe_timeout(self, watch: _Watch) -> str:
         got = f"only {watch.received_size} bytes of a" if watch.received_size else "no"
         return f"the application gave {got} response within {self._timeout_s:g} s"
+
+
+async def _open_connection(
+    address: Address,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if not address.is_local:
+        return await asyncio.open_connection(address.host, address.port)
+    if address.host.startswith("@"):
+        return await asyncio.open_unix_connection("\0" + address.host[1:])
+    # by a descriptor: with the root before it the path may be too long for a socket's address
+    pinned = os.open(address.root + address.host, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{pinned}")
+    finally:
+        os.close(pinned)
 
 
 class _Watch:
