@@ -11,6 +11,7 @@ import typer
 from kebpf.cli.declaring import (
     Invocation,
     OutputOption,
+    RootlessOption,
     UserOption,
     check_positive_seconds,
     check_seconds,
@@ -248,6 +249,7 @@ def test(
         bool,
         typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
     ] = False,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
@@ -307,6 +309,7 @@ def test(
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
             is_isolated=isolated or config.isolated,
+            is_rootless=rootless or config.rootless,
             junit=junit,
             json=json,
             delay=delay if delay is not None else config.delay or 0.0,

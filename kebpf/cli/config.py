@@ -35,6 +35,7 @@ class Config:
     shuffle: bool | int = False
     alone: bool = False
     isolated: bool = False
+    rootless: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     cgroup: Path | None = None
@@ -213,6 +214,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "shuffle": _read_shuffle,
     "alone": _read_truth,
     "isolated": _read_truth,
+    "rootless": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
     "cgroup": _read_path,

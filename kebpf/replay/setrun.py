@@ -29,7 +29,7 @@ from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.noise import Noise
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
 from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
 from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
@@ -71,12 +71,13 @@ class RunOptions:
 class Environment:
     """What a run is done with: the kernel's part and the judging part, handed in.
 
-    ``make_cgroup`` gives a new control group that is removed when its context ends.  Both may
-    raise `KernelError` or ``OSError``.
+    ``make_group`` gives what the application's processes are to have in common: a new control
+    group that is removed when its context ends, or a network of the run's own.  Both may raise
+    `KernelError` or ``OSError``.
     """
 
     make_steering: Callable[[], Steering]
-    make_cgroup: Callable[[], AbstractContextManager[Cgroup]]
+    make_group: Callable[[], AbstractContextManager[Group]]
     compare: Comparing = compare
     protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
     noise: Noise = field(default_factory=Noise)
@@ -136,26 +137,26 @@ class SetRun:
         self._matcher = matcher
         steering = self._environment.make_steering()
         stack.callback(steering.close)
-        cgroup = stack.enter_context(self._environment.make_cgroup())
+        group = stack.enter_context(self._environment.make_group())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
         stack.push_async_callback(responder.close)
-        steering.attach(cgroup, await responder.start())
+        steering.attach(group, await responder.start())
         called = asyncio.Event()
         matcher.on_call = called.set
         matcher.begin_case(None, time.time_ns())
-        application = await self._launch(stack, cgroup)
+        application = await self._launch(stack, group)
         readiness = await self._wait_ready(application, steering)
         self.findings += matcher.end_case(time.time_ns())
         self._keep_problems(responder)
         scene = self._make_scene(application, readiness, responder, matcher, bindings, called)
         return scene, readiness
 
-    async def _launch(self, stack: AsyncExitStack, cgroup: Cgroup) -> Application:
+    async def _launch(self, stack: AsyncExitStack, group: Group) -> Application:
         options = self._options
         launch = Launch(
             options.command,
             options.invoker,
-            cgroup,
+            group,
             log_file=options.log_file,
             on_line=options.on_line,
             dies_with_us=True,
