@@ -77,22 +77,23 @@ def entered() -> Iterator[Network]:
 
 def _leave() -> None:
     """Root needs no user namespace, but in a container whose root may not do this."""
-    if os.geteuid() != 0:
+    uid, gid = os.geteuid(), os.getegid()  # afterwards they are nobody's, until they are mapped
+    if uid != 0:
         unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS)
-        _map_own_ids()
+        _map_own_ids(uid, gid)
         return
     try:
         unshare(CLONE_NEWNET | CLONE_NEWNS)
     except PermissionError:
         if not _unshare_mapping_all(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS):
-            _map_own_ids()
+            _map_own_ids(uid, gid)
 
 
-def _map_own_ids() -> None:
+def _map_own_ids(uid: int, gid: int) -> None:
     folder = PROC / "self"
     (folder / "setgroups").write_text("deny")  # else gid_map is not for those without rights
-    for name, number in (("uid_map", os.geteuid()), ("gid_map", os.getegid())):
-        (folder / name).write_text(f"{number} {number} 1")
+    (folder / "uid_map").write_text(f"{uid} {uid} 1")
+    (folder / "gid_map").write_text(f"{gid} {gid} 1")
 
 
 def _unshare_mapping_all(flags: int) -> bool:
