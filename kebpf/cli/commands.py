@@ -338,6 +338,7 @@ def mock(
             show_default=False,
         ),
     ] = None,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     user: UserOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
@@ -360,6 +361,7 @@ def mock(
             test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
             command=command,
             user=user or config.user,
+            is_rootless=rootless or config.rootless,
             verbose=verbose,
         )
     )

@@ -110,4 +110,5 @@ class MockOptions:
     test_sets: list[Path]
     command: list[str]
     user: str | None = None
+    is_rootless: bool = False
     verbose: bool = False
