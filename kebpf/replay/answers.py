@@ -119,6 +119,8 @@ class DestinationAnswers:
         mock = self._book.index.find_described(self._endpoint, str(sql), database)
         if mock is None or mock.response is None:
             return None
+        if mock.request.get("kind") == "describe":
+            return mock.response
         results = mock.response.get("results") or [{}]
         types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
         columns, copy = results[0].get("columns"), results[0].get("copy")

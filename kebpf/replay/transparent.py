@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from kebpf.kernel.interception import OWN_MARK
@@ -18,7 +18,7 @@ from kebpf.replay.doors import (
     open_stream_door,
 )
 from kebpf.replay.processes import Group
-from kebpf.replay.stages import Listening, ResponderPorts
+from kebpf.replay.stages import Listening, Refusal, ResponderPorts
 
 POLL_S = 0.003  # nothing tells when a socket begins to listen
 _IPV6_LOOPBACK = Path("/proc/net/if_inet6")
@@ -79,6 +79,10 @@ class TransparentSteering:
                 await asyncio.sleep(POLL_S)
         finally:
             sockets.close()
+
+    def take_refusals(self) -> Sequence[Refusal]:
+        """None: there is no way out that a packet could be kept from."""
+        return ()
 
     def close(self) -> None:
         """The responder closes the sockets it was given; nothing else is held."""
