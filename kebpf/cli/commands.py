@@ -258,6 +258,9 @@ def test(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write run events as JSON lines.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
+    ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
@@ -321,6 +324,7 @@ def test(
             is_rootless=rootless or config.rootless,
             junit=junit,
             json=json,
+            html=html,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,

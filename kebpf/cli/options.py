@@ -87,6 +87,7 @@ class TestOptions:
     is_rootless: bool = False
     junit: Path | None = None
     json: Path | None = None
+    html: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
