@@ -261,6 +261,9 @@ def test(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report for a pull request.")
+    ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
@@ -325,6 +328,7 @@ def test(
             junit=junit,
             json=json,
             html=html,
+            markdown=markdown,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,

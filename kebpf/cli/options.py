@@ -88,6 +88,7 @@ class TestOptions:
     junit: Path | None = None
     json: Path | None = None
     html: Path | None = None
+    markdown: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None

@@ -22,6 +22,7 @@ from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
 from kebpf.report.junit import JUnitReporter
+from kebpf.report.markdown import MarkdownReporter
 from kebpf.report.reporter import Reporter
 from kebpf.report.terminal import TerminalReporter
 from kebpf.report.values import strip_colours
@@ -145,6 +146,8 @@ def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]
             reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
         if options.json:
             reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        if options.markdown:
+            reporters.append(MarkdownReporter(stack.enter_context(_open_report(options.markdown))))
         if options.html:
             from kebpf.report.html.reporter import HtmlReporter
 
