@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ class ReplayError(Exception):
 class Address:
     """Where the application listens: host and port, or else the path of a Unix socket.
 
-    ``root`` is the folder below which the path is the application's own.
+    ``mark`` is that of connections which are to get there; ``root`` the folder below which the
+    path is the application's own.
     """
 
     host: str
     port: int = 0
+    mark: int = 0
     root: str = ""
 
     @property
@@ -132,8 +135,23 @@ class Replayer:
 async def _open_connection(
     address: Address,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if not address.is_local:
+    if address.is_local:
+        return await _open_local(address)
+    if not address.mark:
         return await asyncio.open_connection(address.host, address.port)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, address.mark)
+        target = (address.host, address.port)
+        await asyncio.get_running_loop().sock_connect(connection, target)
+        return await asyncio.open_connection(sock=connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+async def _open_local(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if address.host.startswith("@"):
         return await asyncio.open_unix_connection("\0" + address.host[1:])
     # by a descriptor: with the root before it the path may be too long for a socket's address
