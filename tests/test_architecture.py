@@ -62,7 +62,6 @@ TESTED_IN: dict[str, str] = {
     "kebpf/protocols/redis/greetings.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/outstanding.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/parser.py": "tests/protocols/redis/test_replies.py",
-    "kebpf/protocols/redis/shapes.py": "tests/protocols/redis/test_convert.py",
     "kebpf/protocols/redis/stream.py": "tests/protocols/redis/test_replies.py",
     "kebpf/protocols/redis/subscriptions.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/writer.py": "tests/protocols/redis/test_replies.py",

@@ -37,6 +37,7 @@ class Config:
     clock: ClockChoice | None = None
     isolated: bool = False
     jobs: int | None = None
+    rootless: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     cgroup: Path | None = None
@@ -230,6 +231,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "clock": _read_clock,
     "isolated": _read_truth,
     "jobs": _read_jobs,
+    "rootless": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
     "cgroup": _read_path,

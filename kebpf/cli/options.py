@@ -74,7 +74,8 @@ class TestOptions:
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
     ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
-    for a network of the run's own, ``jobs`` for so many instances, each in one of its own.
+    for a network of the run's own, ``is_rootless`` for one that needs no rights, ``jobs`` for
+    so many instances, each in one of its own.
     """
 
     __test__ = False
@@ -86,9 +87,11 @@ class TestOptions:
     is_alone: bool = False
     is_isolated: bool = False
     jobs: int = 1
+    is_rootless: bool = False
     junit: Path | None = None
     json: Path | None = None
     html: Path | None = None
+    markdown: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
@@ -120,4 +123,5 @@ class MockOptions:
     test_sets: list[Path]
     command: list[str]
     user: str | None = None
+    is_rootless: bool = False
     verbose: bool = False

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -24,6 +25,7 @@ from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
 from kebpf.report.junit import JUnitReporter
+from kebpf.report.markdown import MarkdownReporter
 from kebpf.report.reporter import Reporter
 from kebpf.report.terminal import TerminalReporter
 from kebpf.report.values import strip_colours
@@ -31,13 +33,18 @@ from kebpf.report.values import strip_colours
 
 def run_test(options: TestOptions, out: TextIO) -> int:
     """Runs on this host.  Raises `KebpfError` if it cannot begin."""
-    from kebpf.cli.environment import make_environment
+    from kebpf.cli.environment import make_environment, rootless_environment
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    if options.is_isolated and options.jobs == 1:
+    if options.jobs > 1:
+        return run_in(make_environment(options.noise), options, out, make_instances(options))
+    if options.is_rootless:
+        with rootless_environment(options.noise) as environment:
+            return run_in(environment, options, out)
+    if options.is_isolated:
         isolate_run()
-    return run_in(make_environment(options.noise), options, out, make_instances(options))
+    return run_in(make_environment(options.noise), options, out)
 
 
 def isolate_run() -> None:
@@ -50,14 +57,15 @@ def isolate_run() -> None:
         raise KebpfError(str(error), hint=error.hint) from error
 
 
-def make_instances(options: TestOptions) -> Instances | None:
-    """Where several instances are asked for, each is isolated."""
-    if options.jobs == 1:
-        return None
+def make_instances(options: TestOptions) -> Instances:
+    """Several instances: each has a network of its own, with or without rights."""
+    from kebpf.cli.environment import isolated_environment, unprivileged_environment
     from kebpf.kernel.cgroup import remove_cgroups_of
-    from kebpf.kernel.namespaces import isolate
 
-    return Instances(options.jobs, isolate, remove_cgroups_of)
+    if options.is_rootless:
+        return Instances(options.jobs, partial(unprivileged_environment, options.noise))
+    enter = partial(isolated_environment, options.noise)
+    return Instances(options.jobs, enter, remove_cgroups_of)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -162,6 +170,8 @@ def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]
             reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
         if options.json:
             reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        if options.markdown:
+            reporters.append(MarkdownReporter(stack.enter_context(_open_report(options.markdown))))
         if options.html:
             from kebpf.report.html.reporter import HtmlReporter
 

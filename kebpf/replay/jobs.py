@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -26,6 +27,7 @@ from kebpf.replay.events import (
 from kebpf.replay.noise import NoiseRule, NoiseUse
 from kebpf.replay.runner import Runner, drive, run_parts, split_sets
 from kebpf.replay.selection import SelectedSet
+from kebpf.replay.setrun import Environment
 from kebpf.replay.sharing import SharedCall, judge_shared
 from kebpf.replay.tally import Part, Tally
 from kebpf.replay.workers import Crew, Ended, Send, Worker
@@ -35,13 +37,14 @@ from kebpf.replay.workers import Crew, Ended, Send, Worker
 class Instances:
     """How many at most, and what makes and clears away each one's surroundings.
 
-    ``enter`` moves the process that calls it into a network of its own; it raises `KernelError`
-    where there cannot be one.  ``clean_up`` removes what a process that was killed left behind.
+    ``enter`` moves the process that calls it into a network of its own, for good, and gives what
+    its part of the run is done with; it raises `KernelError` where there cannot be one.
+    ``clean_up`` removes what a process left behind that was killed.
     """
 
     number: int
-    enter: Callable[[], None]
-    clean_up: Callable[[int], None]
+    enter: Callable[[], AbstractContextManager[Environment]]
+    clean_up: Callable[[int], None] = lambda _pid: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +111,23 @@ class JobsRunner:
 
     def _work(self, sets: Sequence[SelectedSet], send: Send) -> None:
         """What a worker does."""
-        try:
-            self._instances.enter()
-        except KernelError as error:
-            send(_Refused(str(error), error.hint))
-            return
-        send(_Entered())
-        asked, environment = self.runner.options, self.runner.environment
+        with ExitStack() as stack:
+            try:
+                environment = stack.enter_context(self._instances.enter())
+            except KernelError as error:
+                send(_Refused(str(error), error.hint))
+                return
+            send(_Entered())
+            self._run_part(sets, environment, send)
+
+    def _run_part(self, sets: Sequence[SelectedSet], environment: Environment, send: Send) -> None:
+        asked, tally = self.runner.options, Tally()
         options = replace(
             asked,
             is_part=not asked.is_alone,
             on_line=None if asked.on_line is None else lambda text: send(_Line(text)),
             on_note=lambda text: send(_Note(text)),
         )
-        tally = Tally()
         parts = run_parts(split_sets(sets, options.is_alone), options, environment, tally)
         with contextlib.closing(drive(parts)) as events:  # an interrupt may come between two
             for event in events:

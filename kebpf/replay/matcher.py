@@ -395,7 +395,9 @@ class Matcher:
             for ordinal in islice(bucket.usable(is_usable), MOST_VERIFIED):
                 item = self._load(ordinal, loaded)
                 pairs = pair_call(item, call)
-                if pairs is not None and self.bindings.fits(pairs, self._current.window):
+                if pairs is None:
+                    continue
+                if not pairs or self.bindings.fits(pairs, self._current.window):
                     return item
         return None
 
@@ -422,13 +424,17 @@ class Matcher:
         self._current.served.append(item.ordinal)
         self._current.due.pop(item.ordinal, None)
         case = self.name_of_case()
-        self._caches.note_made(call, case)
+        self.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
-        pairs = pair_call(item, call) or []
-        if self.bindings.try_bind(pairs, self._current.window):
+        pairs = pair_call(item, call) if item.mock.generated else None
+        if pairs and self.bindings.try_bind(pairs, self._current.window):
             self._current.note_times(call, pairs)
         return self.respond(item)
+
+    def note_made(self, call: Call, case: str | None) -> None:
+        """A call was answered with a mock that was to be used: another may be left out for it."""
+        self._caches.note_made(call, case)
 
     def use(self, item: Recorded) -> Document | None:
         """Uses a mock of the case up for a call in another form; gives its response."""

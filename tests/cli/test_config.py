@@ -24,6 +24,7 @@ shuffle: 12
 alone: true
 isolated: true
 jobs: 4
+rootless: true
 duration: 60
 noise:
   - /body/updated_at
@@ -49,6 +50,7 @@ def test_every_key_is_read() -> None:
         alone=True,
         isolated=True,
         jobs=4,
+        rootless=True,
         duration=60.0,
         noise=[NoiseRule("/body/updated_at")],
         cgroup=Path("/shop.slice"),
@@ -101,7 +103,8 @@ noise:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, shuffle, alone, clock, isolated, jobs, duration, noise, cgroup, "
+            "timeout, delay, shuffle, alone, clock, isolated, jobs, rootless, duration, noise, "
+            "cgroup, "
             "unit, container, port, exclude-port, inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),

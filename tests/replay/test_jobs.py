@@ -9,16 +9,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from kebpf.cli.environment import make_environment
+from kebpf.cli.environment import isolated_environment, make_environment
 from kebpf.kernel.cgroup import find_cgroup2_mount, remove_cgroups_of
 from kebpf.kernel.errors import KernelError
-from kebpf.kernel.namespaces import isolate
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
 from kebpf.replay.events import (
     ApplicationReady,
@@ -31,7 +31,7 @@ from kebpf.replay.events import (
 from kebpf.replay.invoker import find_invoker
 from kebpf.replay.jobs import Instances, JobsRunner
 from kebpf.replay.runner import Runner
-from kebpf.replay.setrun import RunOptions
+from kebpf.replay.setrun import Environment, RunOptions
 
 from .sets import SetInMemory, make_case, make_mock
 
@@ -103,18 +103,20 @@ class Stand:
         cases = [self.make_case(name, order) for order, name in enumerate(NAMES, 1)]
         return SetInMemory(cases, [self.make_mock(name) for name in NAMES], [PORT])
 
-    def enter(self) -> None:
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[Environment]:
         """Isolates, and leaves word of who is the worker of this network."""
-        isolate()
-        network = Path("/proc/self/ns/net").readlink()
-        (self.folder / f"worker-{network}").write_text(str(os.getpid()))
+        with isolated_environment([]) as environment:
+            network = Path("/proc/self/ns/net").readlink()
+            (self.folder / f"worker-{network}").write_text(str(os.getpid()))
+            yield environment
 
     def make_runner(
         self,
         mode: str,
         jobs: int,
         recorded: SetInMemory | None = None,
-        enter: Callable[[], None] | None = None,
+        enter: Callable[[], AbstractContextManager[Environment]] | None = None,
         **changes: Any,
     ) -> JobsRunner:
         command = [sys.executable, str(self.folder / "app.py"), mode, str(self.folder)]
@@ -261,7 +263,7 @@ def test_a_shuffled_order_holds_within_each_instance(stand: Stand) -> None:
 
 
 def test_where_there_can_be_no_network_nothing_is_said_but_that(stand: Stand) -> None:
-    def refuse() -> None:
+    def refuse() -> AbstractContextManager[Environment]:
         raise KernelError("a network namespace cannot be made: no", "do without")
 
     run = stand.make_runner("same", 2, enter=refuse).run()

@@ -65,7 +65,7 @@ def test_a_call_shared_by_cases_has_no_place_in_one_of_them() -> None:
 
 
 def test_only_calls_between_begin_and_finish_count() -> None:
-    call = Call(DATABASE, "plain", {}, {}, "SELECT")
+    call = Call(DATABASE, get_plain_spec(""), {"sql": "SELECT"}, {}, {})
     _, timeline, case = start()
     assert timeline.finish(case) == []
     timeline.note(call, None)

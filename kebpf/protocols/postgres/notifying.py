@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from kebpf.protocols.postgres.lexing import Statement, Token, unquote_name
 
+_VERBS = ("listen", "unlisten", "notify", "select")  # of `Notifications.note`
+
 
 class Notifications:
     """The channels a connection listens on and what it sent to them in the open transaction."""
@@ -24,6 +26,8 @@ class Notifications:
 
     def note(self, statement: Statement, parameters: Sequence[object] = ()) -> None:
         """Takes a statement that succeeded."""
+        if statement.verb not in _VERBS:
+            return
         if statement.verb == "listen":
             self._to_listen.add(unquote_name(statement.tokens[1]))
         elif statement.verb == "unlisten":
@@ -45,6 +49,8 @@ class Notifications:
 
     def commit(self) -> list[tuple[str, str]]:
         """Channel and payload of what the connection is to be told now."""
+        if not (self._to_listen or self._pending or self._heard):
+            return []
         self._channels |= self._to_listen
         self._sent += self._pending
         heard = self.take_heard()

@@ -30,6 +30,7 @@ MAX_COPY_SIZE = 64 * 1024 * 1024
 # There is no process behind a served connection; cancel requests name this one.
 PROCESS_ID = 1
 _SECRET_KEY = b"\0\0\0\1"
+_READY = {status: write(m.ReadyForQuery(status)) for status in "ITE"}
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class PostgresServer:
         self._facts = facts
         self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
         self._answers: Answers | None = None
-        self._extended: ExtendedQuery | None = None
+        self._served: _Served | None = None
         self._copy: _CopyIn | None = None
         self._is_skipping = False
         self._is_busy = False  # with commands, or in a transaction
@@ -94,12 +95,10 @@ class PostgresServer:
         return notification_bytes(notifications.take_heard(), PROCESS_ID)
 
     def _on_frame(self, frame: Frame) -> bytes:
-        if self._answers is None or self._extended is None:
+        if self._served is None:
             return self._on_untyped(frame)
         self._is_busy = True
-        message = parse_frontend(frame.kind, frame.payload)
-        connection = _Served(self._answers, self._extended, self)
-        return connection.dispatch(message)
+        return self._served.dispatch(parse_frontend(frame.kind, frame.payload))
 
     # --- start-up -------------------------------------------------------------------------
 
@@ -128,14 +127,14 @@ class PostgresServer:
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
         self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
-        self._extended = ExtendedQuery(self._answers)
+        self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
             _negotiate(message)
             + write(m.Authentication(0))
             + parameter_bytes(reported)
             + write(m.BackendKeyData(PROCESS_ID, _SECRET_KEY))
-            + write(m.ReadyForQuery("I"))
+            + _READY["I"]
         )
 
     def _find_fact(self, request: Document) -> Document | None:
@@ -183,6 +182,16 @@ class _Served:
         self._answers = answers
         self._extended = extended
         self._session = session
+        self._handlers: dict[type, Callable[[Any], bytes]] = {
+            m.Parse: extended.parse,
+            m.Bind: extended.bind,
+            m.Describe: extended.describe,
+            m.Close: extended.close,
+            m.Execute: self._execute,
+            m.Flush: lambda _: extended.settle(),
+            m.Query: self._query,
+            m.FunctionCall: self._call_function,
+        }
 
     def dispatch(self, message: m.FrontendMessage) -> bytes:
         if isinstance(message, m.Terminate):
@@ -197,17 +206,7 @@ class _Served:
         return self._run(message)
 
     def _run(self, message: m.FrontendMessage) -> bytes:
-        handlers: dict[type, Callable[[Any], bytes]] = {
-            m.Parse: self._extended.parse,
-            m.Bind: self._extended.bind,
-            m.Describe: self._extended.describe,
-            m.Close: self._extended.close,
-            m.Execute: self._execute,
-            m.Flush: lambda _: self._extended.settle(),
-            m.Query: self._query,
-            m.FunctionCall: self._call_function,
-        }
-        handler = handlers.get(type(message))
+        handler = self._handlers.get(type(message))
         if handler is None:  # what is left of a COPY that failed, or an unasked password
             return b""
         try:
@@ -227,11 +226,11 @@ class _Served:
         self._extended.forget_statements()
         status = self._answers.state.block.status
         if status != "I":
-            return write(m.ReadyForQuery(status))
+            return _READY[status]
         self._extended.end_transaction()
         self._session.rest()
         told = self._answers.state.notifications.commit()
-        return notification_bytes(told, PROCESS_ID) + write(m.ReadyForQuery("I"))
+        return notification_bytes(told, PROCESS_ID) + _READY["I"]
 
     def _sync(self) -> bytes:
         out = b""
