@@ -94,7 +94,7 @@ class JobsRunner:
             runner.environment.protocols().__getitem__,
         )
         crew = Crew([partial(self._work, sets) for sets in divided])
-        merger = _Merger(runner, len(divided), self._instances.clean_up)
+        merger = _Merger(runner, len(divided))
         try:
             messages = crew.messages()
             early = _await_entered(messages, len(divided))
@@ -106,7 +106,7 @@ class JobsRunner:
                 if merger.is_over:
                     break
         finally:
-            crew.stop()
+            self._clean_up(crew.stop())
         yield runner.make_finish(*merger.finish())
 
     def _work(self, sets: Sequence[SelectedSet], send: Send) -> None:
@@ -133,6 +133,11 @@ class JobsRunner:
             for event in events:
                 send(event)
         send(_Done(tally.parts, environment.noise.uses()))
+
+    def _clean_up(self, killed: Sequence[int]) -> None:
+        for pid in killed:
+            with contextlib.suppress(KernelError, OSError):  # told was that it was killed
+                self._instances.clean_up(pid)
 
     def _tell_division(self, number: int) -> None:
         cases = sum(len(selected.cases) for selected in self.runner.sets)
@@ -163,11 +168,10 @@ def _await_entered(
 class _Merger:
     """Makes one run's events and sums of what all instances tell."""
 
-    def __init__(self, runner: Runner, number: int, clean_up: Callable[[int], None]) -> None:
+    def __init__(self, runner: Runner, number: int) -> None:
         self.is_over = False
         self._options = runner.options
         self._number = number
-        self._clean_up = clean_up
         self._tally = Tally()
         self._parts: list[Part] = []
         self._noise: Counter[NoiseRule] = Counter()
@@ -218,8 +222,6 @@ class _Merger:
         """A worker that did not come to its end: its other cases count as skipped."""
         if worker.number in self._done:
             return
-        with contextlib.suppress(KernelError, OSError):  # the reason is the news, not what is left
-            self._clean_up(worker.pid)
         yield RunFailed(
             f"kebpf's process for instance {worker.number} of {self._number} "
             f"{how or 'was interrupted'}: "

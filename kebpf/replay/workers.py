@@ -52,6 +52,7 @@ class Worker:
     pid: int
     pipe: int
     has_ended: bool = False
+    was_killed: bool = False
     _buffer: bytearray = field(default_factory=bytearray)
     _crash: str | None = None
 
@@ -81,6 +82,7 @@ class Worker:
         os.close(self.pipe)
         self.has_ended = True
         code = os.waitstatus_to_exitcode(status)
+        self.was_killed = code < 0
         return Ended(self._crash or (describe_status(code) if code else None))
 
 
@@ -115,8 +117,11 @@ class Crew:
             for message in messages:
                 yield worker, message
 
-    def stop(self, wait_s: float = STOP_S) -> None:
-        """Interrupts those that still work and waits until they have undone what they did."""
+    def stop(self, wait_s: float = STOP_S) -> list[int]:
+        """Interrupts those that still work and waits until they have undone what they did.
+
+        Gives the process numbers of all that were killed before they had.
+        """
         self._signal(signal.SIGINT)
         deadline = time.monotonic() + wait_s
         while self._selector.get_map() and time.monotonic() < deadline:
@@ -126,6 +131,7 @@ class Crew:
         for _ in self.messages():
             pass
         self._selector.close()
+        return [worker.pid for worker in self._workers if worker.was_killed]
 
     def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers:

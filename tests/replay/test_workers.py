@@ -97,7 +97,7 @@ def test_one_that_does_not_care_is_killed() -> None:
 
     crew = Crew([ignore])
     next(crew.messages())
-    crew.stop(wait_s=0.1)
+    assert len(crew.stop(wait_s=0.1)) == 1
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
