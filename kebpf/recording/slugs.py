@@ -178,7 +178,8 @@ def _find_runs(text: str) -> Iterator[re.Match[str]]:
     if len(text) >= LEAST_SIZE:
         yield from _SHORT.finditer(text)
         yield from _LONG.finditer(text)
-        yield from _CODED.finditer(text)
+        if "+" in text or "/" in text:
+            yield from _CODED.finditer(text)
 
 
 def _span_of(match: re.Match[str]) -> tuple[int, int]:
