@@ -57,7 +57,7 @@ class Matcher:
     ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
     set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
-    ``routes`` are those of all recorded cases.
+    ``routes`` are those of all recorded cases; ``index`` is the test set's, if it is made already.
     """
 
     def __init__(
@@ -70,13 +70,16 @@ class Matcher:
         set_apart: Collection[str] = (),
         routes: Mapping[str, str] | None = None,
         noise: Noise | None = None,
+        index: MockIndex | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
         self.noise = noise or Noise()
-        self.index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        if index is None:
+            index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        self.index = index
         self._assignments = Assignments(self.index.load)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
