@@ -243,6 +243,10 @@ def test(
     alone: Annotated[
         bool, typer.Option("--alone", help="Start the application anew for each case: slow.")
     ] = False,
+    isolated: Annotated[
+        bool,
+        typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
+    ] = False,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
@@ -301,6 +305,7 @@ def test(
             cases=case or [],
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
+            is_isolated=isolated or config.isolated,
             junit=junit,
             json=json,
             delay=delay if delay is not None else config.delay or 0.0,

@@ -34,6 +34,7 @@ class Config:
     delay: float | None = None
     shuffle: bool | int = False
     alone: bool = False
+    isolated: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     cgroup: Path | None = None
@@ -211,6 +212,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "delay": _read_seconds,
     "shuffle": _read_shuffle,
     "alone": _read_truth,
+    "isolated": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
     "cgroup": _read_path,

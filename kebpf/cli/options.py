@@ -65,7 +65,8 @@ class TestOptions:
     """``timeout`` is seconds a request may take, ``delay`` seconds to wait once it listens.
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
-    ``shuffle`` is the seed of the cases' order, if it is not the recorded one.
+    ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
+    for a network of the run's own.
     """
 
     __test__ = False
@@ -75,6 +76,7 @@ class TestOptions:
     cases: list[str] = field(default_factory=list)
     shuffle: int | None = None
     is_alone: bool = False
+    is_isolated: bool = False
     junit: Path | None = None
     json: Path | None = None
     delay: float = 0.0

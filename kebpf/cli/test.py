@@ -33,7 +33,20 @@ def run_test(options: TestOptions, out: TextIO) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if options.is_isolated:
+        isolate_run()
     return run_in(make_environment(options.noise), options, out)
+
+
+def isolate_run() -> None:
+    """Gives this process, and all it will start, a network of its own.  Raises `KebpfError`."""
+    from kebpf.kernel.errors import KernelError
+    from kebpf.kernel.namespaces import isolate
+
+    try:
+        isolate()
+    except KernelError as error:
+        raise KebpfError(str(error), hint=error.hint) from error
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

@@ -109,7 +109,18 @@ def test_test_sets_and_command_are_told_apart(
 
 def test_test_takes_all_its_options(calls: Calls) -> None:
     words = "test shop-1 --case a --case b --junit j.xml --json e.jsonl --delay 1 --timeout 3"
-    more = ["--shuffle", "7", "--alone", "--user", "app", "--verbose", "-x", "-c", "serve"]
+    more = [
+        "--shuffle",
+        "7",
+        "--alone",
+        "--isolated",
+        "--user",
+        "app",
+        "--verbose",
+        "-x",
+        "-c",
+        "serve",
+    ]
     assert cli.main([*words.split(), *more]) == 0
     assert calls.asked[0][0] == TestOptions(
         test_sets=[Path("kebpf/shop-1")],
@@ -117,6 +128,7 @@ def test_test_takes_all_its_options(calls: Calls) -> None:
         cases=["a", "b"],
         shuffle=7,
         is_alone=True,
+        is_isolated=True,
         junit=Path("j.xml"),
         json=Path("e.jsonl"),
         delay=1.0,

@@ -22,6 +22,7 @@ timeout: 5
 delay: 0.5
 shuffle: 12
 alone: true
+isolated: true
 duration: 60
 noise:
   - /body/updated_at
@@ -45,6 +46,7 @@ def test_every_key_is_read() -> None:
         delay=0.5,
         shuffle=12,
         alone=True,
+        isolated=True,
         duration=60.0,
         noise=[NoiseRule("/body/updated_at")],
         cgroup=Path("/shop.slice"),
@@ -97,8 +99,8 @@ noise:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, shuffle, alone, duration, noise, cgroup, unit, container, port, "
-            "exclude-port, inbound-only, backlog)",
+            "timeout, delay, shuffle, alone, isolated, duration, noise, cgroup, unit, container, "
+            "port, exclude-port, inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
         ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
