@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from kebpf.protocols.base import Detection, ProtocolSpec, ServerSession
 from kebpf.replay.routing import OPAQUE, Route
-from kebpf.replay.stages import Matching
+from kebpf.replay.stages import Answering
 
 HEAD_SIZE_LIMIT = 16 * 1024  # who has not shown a protocol by then speaks none we know
 
@@ -19,7 +19,7 @@ class Conversation:
     """
 
     def __init__(
-        self, route: Route, matcher: Matching, protocols: Mapping[str, ProtocolSpec]
+        self, route: Route, matcher: Answering, protocols: Mapping[str, ProtocolSpec]
     ) -> None:
         self.route = route
         self.protocol: str | None = None

@@ -164,7 +164,12 @@ class Scopes:
         return max(len(self._stack) - 1, 0)
 
     def replace_base(self, make_base: Callable[[], Scope]) -> None:
-        """From now on something else answers while no scope is open."""
+        """From now on something else answers while no scope is open.
+
+        What answered before counts only if it was called.
+        """
+        if len(self._stack) == 1 and not self._stack[0].matcher.calls:
+            self._stack.clear()
         self.close()
         self._make_base = make_base
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from kebpf.protocols.base import Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
@@ -206,4 +207,4 @@ class MockMatcher(Matcher):
     def list_unused(self, most: int) -> list[str]:
         """The first of those that were not served, in recorded order, as one line each."""
         unused = (one for one in self._asked_for() if not self._used[one])
-        return [self.index.load(one).description for one, _ in zip(unused, range(most))]
+        return [self.index.load(one).description for one in islice(unused, most)]

@@ -14,7 +14,7 @@ from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.replay.conversation import Conversation
 from kebpf.replay.routing import OPAQUE, Route, Routes
-from kebpf.replay.stages import Matching, Redirect, ResponderPorts
+from kebpf.replay.stages import Answering, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
@@ -44,7 +44,7 @@ class Responder:
     def __init__(
         self,
         redirect: Redirect,
-        matcher: Matching,
+        matcher: Answering,
         routes: Routes,
         protocols: Mapping[str, ProtocolSpec] | None = None,
         silence_s: float = SILENCE_S,

@@ -1,0 +1,56 @@
+"""A control group whose processes are answered from mocks, with a responder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from kebpf.protocols.base import ProtocolSpec
+from kebpf.replay.mockscope import Scopes
+from kebpf.replay.mockset import MissedCall
+from kebpf.replay.processes import Cgroup
+from kebpf.replay.responder import Responder
+from kebpf.replay.setrun import Environment
+
+
+@dataclass(slots=True)
+class Lane:
+    """What processes in ``cgroup`` call is answered in the current one of ``scopes``."""
+
+    cgroup: Cgroup
+    responder: Responder
+    scopes: Scopes
+
+    async def settle(self, timeout_s: float = 0.0) -> None:
+        """Waits until what was sent by now is answered, and with a timeout until clients are gone.
+
+        Connections that could not be served count as misses.
+        """
+        await self.responder.settle(timeout_s)
+        for problem in self.responder.take_problems():
+            reason = f"the connection could not be served: {problem.text}"
+            missed = MissedCall(problem.destination, problem.protocol, reason)
+            self.scopes.current.matcher.note_miss(missed)
+
+    def adopt(self, pid: int) -> None:
+        """Moves a process here, with all its threads.  Raises ``OSError``."""
+        (self.cgroup.path / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
+
+
+@contextlib.asynccontextmanager
+async def open_lane(
+    environment: Environment, scopes: Scopes, protocols: Mapping[str, ProtocolSpec]
+) -> AsyncIterator[Lane]:
+    """A lane for as long as the block lasts; who is still in it then is ended.
+
+    Raises `kebpf.kernel.errors.KernelError` and ``OSError``.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        steering = environment.make_steering()
+        stack.callback(steering.close)
+        cgroup = stack.enter_context(environment.make_cgroup())
+        responder = Responder(steering, scopes, scopes.routes, protocols)
+        stack.push_async_callback(responder.close)
+        steering.attach(cgroup, await responder.start())
+        yield Lane(cgroup, responder, scopes)
