@@ -13,11 +13,22 @@ PACKAGE = ROOT / "kebpf"
 TESTS = ROOT / "tests"
 
 # A stage imports those behind it only.
-STAGES = ("cli", "report", "replay", "recording", "protocols", "reassembly", "capture", "kernel")
+STAGES = (
+    "pytest_plugin",
+    "cli",
+    "report",
+    "replay",
+    "recording",
+    "protocols",
+    "reassembly",
+    "capture",
+    "kernel",
+)
 KNOWS_ONLY = {"protocols": {"protocols"}}  # stricter than the order
 ONLY_IN = {
     "bcc": ("kebpf/kernel/loader",),
     "rich": ("kebpf/report/", "kebpf/cli/"),
+    "pytest": ("kebpf/pytest_plugin/",),
 }
 SANS_IO = (
     "kebpf/protocols/",

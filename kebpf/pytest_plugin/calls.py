@@ -82,10 +82,10 @@ def _make_miss(message: dict[str, Any]) -> Miss:
 
 
 def describe_misses(misses: Sequence[Miss], source: str) -> str:
-    """The failure of a test."""
+    """The failure of a test; ``source`` follows the words ``no mock``."""
     count = sum(one.count for one in misses)
-    what = "1 call of the test found" if count == 1 else f"{count:,} calls of the test found"
-    lines = [f"{what} no mock in {source}"]
+    what = "1 call found" if count == 1 else f"{count:,} calls found"
+    lines = [f"{what} no mock{source}"]
     return "\n".join([*lines, *_list_some([f"  {one}" for one in misses], "misses")])
 
 

@@ -23,6 +23,7 @@ class Channel:
     """Asks, and waits for the answer.  For the process that opened it only."""
 
     def __init__(self, path: str) -> None:
+        self.named_sets: list[str] = []  # that answer where a test is not marked
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_S)
         try:
@@ -35,7 +36,8 @@ class Channel:
 
     def hello(self, is_worker: bool) -> None:
         """Asks for mocks of this process alone."""
-        self._ask({"op": "hello", "worker": is_worker})
+        answer = self._ask({"op": "hello", "worker": is_worker})
+        self.named_sets = [str(name) for name in answer["sets"]]
 
     def begin(self, sets: Sequence[str], cases: Sequence[str], is_lenient: bool) -> Message:
         """From now on only these mocks answer; gives what came of those before."""

@@ -12,8 +12,8 @@ from kebpf.pytest_plugin.channel import Channel, ChannelError
 from kebpf.pytest_plugin.marks import MarkError, Wanted, make_wanted, read_mark
 
 SECTION = "kebpf"
-UNMARKED = "its test, which is not marked with @pytest.mark.kebpf(SET)"
-OUTSIDE = "anything: it was made outside of every test"
+UNMARKED = ": the test is not marked with @pytest.mark.kebpf(SET)"
+OUTSIDE = ", made outside of every test"
 _IS_OVER = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 
 
@@ -26,8 +26,15 @@ class TestMocks:
         self.wanted = wanted
         self._channel = channel
         self._item = item
-        self._source = UNMARKED if wanted is None else str(wanted)
+        self._has_failed = False
         self.calls = Calls()
+
+    @property
+    def _source(self) -> str:
+        if self.wanted is not None:
+            return f" in {self.wanted}"
+        named = ", ".join(self._channel.named_sets)
+        return f" in {named}" if named else UNMARKED
 
     def look(self) -> list[Miss]:
         """The misses that are no one's yet."""
@@ -41,7 +48,12 @@ class TestMocks:
         if self.wanted is not None and self.wanted.tolerates_misses:
             self._item.add_report_section(when, SECTION, text)
             return None
+        self._has_failed = True
         return text
+
+    def note_failure(self) -> None:
+        """The test has failed: what it left unused says nothing any more."""
+        self._has_failed = True
 
     @contextmanager
     def open(self, wanted: Wanted) -> Iterator[Calls]:
@@ -54,6 +66,9 @@ class TestMocks:
         inner = TestMocks(self._channel, self._item, wanted)
         try:
             yield inner.calls
+        except BaseException:
+            inner.note_failure()
+            raise
         finally:
             fresh = inner.calls.take(self._channel.end())
             problem = self.judge(before, when) or inner.judge(fresh, when)
@@ -65,7 +80,7 @@ class TestMocks:
 
     def judge_unused(self, when: str) -> str | None:
         """Why the test fails because of unused mocks, if it does; else the report mentions them."""
-        if self.wanted is None or self.calls.used == self.calls.mocks:
+        if self.wanted is None or self._has_failed or self.calls.used == self.calls.mocks:
             return None
         text = describe_unused(self.calls, str(self.wanted))
         if self.wanted.unused == "error":
@@ -124,20 +139,25 @@ class MockGuard:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Opens the test's scope before anything of the test runs."""
+        """A call without an answer makes an error of the test's setup."""
         self._running = None
-        try:
-            self._running = self._begin(item)
-        except (MarkError, ChannelError) as error:
-            pytest.fail(f"kebpf: {error}", pytrace=False)
         return (yield from self._guard(item, "setup"))
 
-    def _begin(self, item: pytest.Item) -> TestMocks:
-        wanted = read_mark(item)
-        mocks = TestMocks(self._channel, item, wanted)
-        said = self._channel.look() if wanted is None else self._channel.begin(*_arguments(wanted))
+    @pytest.hookimpl(specname="pytest_runtest_setup")
+    def pytest_kebpf_begin(self, item: pytest.Item) -> None:
+        """Opens the test's scope, before its fixtures are set up and unless it is skipped."""
+        problem = None
+        try:
+            wanted = read_mark(item)
+            mocks = TestMocks(self._channel, item, wanted)
+            begin = self._channel.begin
+            said = self._channel.look() if wanted is None else begin(*_arguments(wanted))
+        except (MarkError, ChannelError) as error:
+            problem = f"kebpf: {error}"
+        if problem is not None:
+            pytest.fail(problem, pytrace=False)
         self.outside += Calls().take(said)
-        return mocks
+        self._running = mocks
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -153,26 +173,27 @@ class MockGuard:
             self._running = None
 
     def _guard(self, item: pytest.Item, when: str) -> Generator[None, object, object]:
-        mocks = self._running
         try:
             result = yield
         except _IS_OVER:
             raise
         except BaseException as error:
-            problem = self._judge(mocks, when)
+            problem = self._judge(when)
             if problem is not None:
                 item.add_report_section(when, SECTION, problem)
                 if isinstance(error, pytest.skip.Exception):  # a test that gives up is not excused
                     pytest.fail(problem, pytrace=False)
+            if self._running is not None:
+                self._running.note_failure()
             raise
-        problem = self._judge(mocks, when)
+        problem = self._judge(when)
         if problem is not None:
             pytest.fail(problem, pytrace=False)
         return result
 
-    @staticmethod
-    def _judge(mocks: TestMocks | None, when: str) -> str | None:
+    def _judge(self, when: str) -> str | None:
         """Why the test has failed by now."""
+        mocks = self._running
         if mocks is None:
             return None
         try:

@@ -16,7 +16,7 @@ import socket
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,15 @@ OpenLane = Callable[[], contextlib.AbstractAsyncContextManager[Lane]]
 
 
 class MockControl:
-    """The server's side.  ``open_lane`` makes a lane where no mock answers outside of scopes."""
+    """The server side.
 
-    def __init__(self, main: Lane, open_lane: OpenLane, library: MockLibrary) -> None:
+    ``open_lane`` makes a lane like ``main``; outside of scopes the ``named_sets`` answer in each.
+    """
+
+    def __init__(
+        self, main: Lane, open_lane: OpenLane, library: MockLibrary, named_sets: Sequence[str] = ()
+    ) -> None:
+        self._named_sets = list(named_sets)
         self.on_hello: Callable[[], None] | None = None  # the first test runner is there
         self._main = main
         self._open_lane = open_lane
@@ -83,7 +89,7 @@ class MockControl:
         except (KernelError, OSError) as error:
             _write(writer, {"error": f"mocks for this process alone cannot be had: {error}"})
             return None
-        _write(writer, {"pid": pid})
+        _write(writer, {"sets": self._named_sets})
         return lane
 
     async def _find_lane(self, stack: contextlib.AsyncExitStack, pid: int, is_worker: bool) -> Lane:

@@ -101,7 +101,8 @@ class MockRun:
     async def _run(self, command: str | Sequence[str], invoker: Invoker) -> MockRunResult:
         async with contextlib.AsyncExitStack() as stack:
             lane = await stack.enter_async_context(self._open_main())
-            control = MockControl(lane, self._open_further, self._library)
+            named = [] if self._is_default else [one.manifest.name for one in self._sets]
+            control = MockControl(lane, self._open_further, self._library, named)
             if self._is_default:
                 control.on_hello = lambda: lane.scopes.replace_base(self._make_empty)
             path = await stack.enter_async_context(listen(control, invoker.uid, invoker.gid))
