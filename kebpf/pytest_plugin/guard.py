@@ -238,8 +238,7 @@ class NoMocks:
         """Mocks for a part of a test: ``with kebpf.mocks("set", cases=…) as calls: …``."""
         pytest.fail(self.SENTENCE, pytrace=False)
 
-    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Never runs a marked test without its mocks."""
+        """Never runs a marked test without its mocks (nor one that is skipped anyway)."""
         if item.get_closest_marker("kebpf") is not None:
             pytest.fail(self.SENTENCE, pytrace=False)

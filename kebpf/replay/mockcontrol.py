@@ -67,6 +67,7 @@ class MockControl:
                 if lane is None:
                     return
                 await _Caller(lane, self._library).serve(reader, writer)
+                writer.close()
                 if lane is not self._main:
                     await wait_gone([pid], GONE_S)
         except ConnectionError:

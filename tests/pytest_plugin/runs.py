@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 100.0
 _ENTRY_POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
 _LINE = re.compile(r"^(?:\[gw\d+\] \[ *\d+%\] )?(\S+) (\S+::.*?\S)(?: +\[ *\d+%\])?$")
-_SWAPPED = re.compile(r"^(\S+::.*?\S) ([A-Z]+)(?: +\[ *\d+%\])?$")
+_SWAPPED = re.compile(r"^(\S+::.*?\S) ([A-Z]+)(?: \(.*\))?(?: +\[ *\d+%\])?$")
 
 
 @dataclass(frozen=True)
