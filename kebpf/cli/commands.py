@@ -17,6 +17,7 @@ from kebpf.cli.declaring import (
     check_seed,
     command_behind_dashes,
 )
+from kebpf.cli.diff import diff
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
     DEFAULT_BACKLOG,
@@ -27,6 +28,7 @@ from kebpf.cli.options import (
     MOST_BACKLOG,
     MOST_RUNS,
     RECORDINGS_FOLDER,
+    ClockChoice,
     Door,
     MockOptions,
     RecordOptions,
@@ -254,6 +256,9 @@ def test(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write run events as JSON lines.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
+    ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
@@ -268,6 +273,14 @@ def test(
             metavar="S",
             callback=check_positive_seconds,
             help=f"What one request may take, in seconds.  [default: {DEFAULT_TIMEOUT:g}]",
+        ),
+    ] = None,
+    clock: Annotated[
+        ClockChoice | None,
+        typer.Option(
+            metavar="real|recorded",
+            help="In which time the application lives: today, or that of the recording.  "
+            "[default: real]",
         ),
     ] = None,
     user: UserOption = None,
@@ -308,18 +321,21 @@ def test(
             is_isolated=isolated or config.isolated,
             junit=junit,
             json=json,
+            html=html,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
             noise=config.noise,
             verbose=verbose,
             is_failing_fast=fail_fast,
+            clock=clock or config.clock or ClockChoice.REAL,
         ),
         sys.stdout,
     )
 
 
 app.command()(verify)
+app.command()(diff)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")

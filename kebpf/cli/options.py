@@ -29,6 +29,13 @@ class Door(enum.StrEnum):
     AUTO = "auto"
 
 
+class ClockChoice(enum.StrEnum):
+    """In which time a tested application lives."""
+
+    REAL = "real"
+    RECORDED = "recorded"
+
+
 @dataclass(slots=True)
 class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
@@ -79,12 +86,14 @@ class TestOptions:
     is_isolated: bool = False
     junit: Path | None = None
     json: Path | None = None
+    html: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
+    clock: ClockChoice = ClockChoice.REAL
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
 from kebpf.replay.stages import Comparing, Matching
+from kebpf.replay.timeline import Timeline
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 LOOK_S = 0.03  # between two looks at what the application does
@@ -28,7 +29,7 @@ EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a case of one test set runs against."""
+    """What a case of one test set runs against; with a ``timeline`` its events tell more."""
 
     test_set: str
     application: Application
@@ -42,20 +43,23 @@ class Scene:
     request_timeout_s: float
     calls_wait_s: float = CALLS_WAIT_S
     called: asyncio.Event = field(default_factory=asyncio.Event)
+    timeline: Timeline | None = None
+    now_ns: Callable[[], int] = time.time_ns  # by the application's clock
 
 
 async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     """Runs ``case``; whatever happens ends in a verdict."""
     started = time.monotonic()
-    scene.matcher.begin_case(case, time.time_ns())
+    scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
-    calls = scene.matcher.end_case(time.time_ns())
+    timings = scene.timeline.finish(case) if scene.timeline else []
+    calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
     if problems:
         error = "; ".join(filter(None, [error, describe_problems(problems)]))
     seconds = time.monotonic() - started
-    return _judge(replace(finished, calls=calls, error=error, seconds=seconds))
+    return _judge(replace(finished, calls=calls, timings=timings, error=error, seconds=seconds))
 
 
 def skip_case(scene: Scene, case: TestCase, error: str) -> CaseFinished:
@@ -71,14 +75,18 @@ def describe_problems(problems: Sequence[ConnectionProblem]) -> str:
 
 def _make_event(scene: Scene, case: TestCase) -> CaseFinished:
     """The event of a case of which only the request is known yet."""
+    spec = scene.find_protocol(case.protocol)
     return CaseFinished(
         test_set=scene.test_set,
         case=case.name,
-        request=scene.find_protocol(case.protocol).describe(case.request),
+        request=spec.describe(case.request),
         verdict=Verdict.ERRORED,
         seconds=0.0,
         curl=_write_curl(scene, case),
         repeat=scene.repeat(case),
+        classes=case.generated,
+        recorded_seconds=(case.timing.end_ns - case.timing.start_ns) / 1e9,
+        sent=spec.view(scene.bindings.to_actual(case.request)) if scene.timeline else None,
     )
 
 
@@ -91,12 +99,14 @@ def _judge(finished: CaseFinished) -> CaseFinished:
 
 
 async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFinished:
-    start_ns = time.time_ns()
+    start_ns = scene.now_ns()
+    if scene.timeline:
+        scene.timeline.begin()
     try:
         exchange = await _send(scene, case)
     except ReplayError as error:
         return replace(finished, error=str(error))
-    finished = _compare(scene, case, exchange, Window(start_ns, time.time_ns()), finished)
+    finished = _compare(scene, case, exchange, Window(start_ns, scene.now_ns()), finished)
     await _await_calls(scene, start_ns)
     return finished
 
@@ -144,6 +154,7 @@ def _compare(
         not_compared=strength.not_compared,
         expected=expected,
         actual=actual,
+        answered_seconds=(window.end_ns - window.start_ns) / 1e9,
     )
 
 
@@ -174,7 +185,7 @@ async def _is_active(scene: Scene) -> bool:
 def _is_due(scene: Scene, start_ns: int) -> bool:
     delay_ns = scene.matcher.pending_delay_ns()
     quiet_ns = int(QUIET_LOOKS * LOOK_S * 1e9)
-    return delay_ns is not None and time.time_ns() - quiet_ns >= start_ns + delay_ns
+    return delay_ns is not None and scene.now_ns() - quiet_ns >= start_ns + delay_ns
 
 
 def _write_curl(scene: Scene, case: TestCase) -> str:

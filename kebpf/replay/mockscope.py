@@ -233,6 +233,10 @@ class _ScopedAnswers:
         """The recorded response to a call."""
         return self._find().answer(request)
 
+    def peek(self, request: Document) -> bool:
+        """Whether a mock could be served for exactly this call; changes nothing."""
+        return self._find().peek(request)
+
     def session(self, request: Document) -> Document | None:
         """The recorded response to a session call, any number of times."""
         return self._find().session(request)

@@ -98,7 +98,19 @@ class FreeMocks:
         if mock.tier is Tier.SESSION:
             return mock
         tier = Tier.STARTUP if self._is_optional(mock) else Tier.BACKGROUND
-        return replace(mock, tier=tier, case=None, candidates=[])
+        return Mock(
+            name=mock.name,
+            protocol=mock.protocol,
+            destination=mock.destination,
+            request=mock.request,
+            response=mock.response,
+            timing=mock.timing,
+            tier=tier,
+            connection=mock.connection,
+            evidence=mock.evidence,
+            generated=mock.generated,
+            calls=mock.calls,
+        )
 
 
 def is_named(name: str, patterns: Sequence[str]) -> bool:
@@ -122,6 +134,7 @@ class MockMatcher(Matcher):
         index: MockIndex | None = None,
     ) -> None:
         super().__init__(mocks, Bindings(), get_spec, watch=watch, noise=noise, index=index)
+        self.bindings.has_ids = self.index.has_generated
         self._optional = mocks.optional
         self._one_answer: dict[Key, bool] = {}
         self._stray: Stray | None = None  # of the call now being answered
@@ -160,6 +173,9 @@ class MockMatcher(Matcher):
         if key not in self._one_answer:
             self._one_answer[key] = are_equal(self._known_anywhere(call, most=None))
         return self._one_answer[key]
+
+    def note_made(self, call: Call, case: str | None) -> None:
+        """Nothing: no call is asserted, so none is ever left out for one that was made."""
 
     def note_answer(self) -> None:
         """A call was answered, if only with a miss."""
