@@ -88,7 +88,8 @@ class MockControl:
         try:
             lane = await self._find_lane(stack, pid, bool(message.get("worker")))
         except (KernelError, OSError) as error:
-            _write(writer, {"error": f"mocks for this process alone cannot be had: {error}"})
+            hint = f" ({error.hint})" if isinstance(error, KernelError) and error.hint else ""
+            _write(writer, {"error": f"mocks for this process alone cannot be had: {error}{hint}"})
             return None
         _write(writer, {"sets": self._named_sets})
         return lane
@@ -99,6 +100,7 @@ class MockControl:
             if self.on_hello is not None:
                 self.on_hello()
             return self._main
+        self._main.check_further()
         lane = await stack.enter_async_context(self._open_lane())
         lane.adopt(pid)
         return lane

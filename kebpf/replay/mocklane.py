@@ -1,4 +1,4 @@
-"""A control group whose processes are answered from mocks, with a responder of its own."""
+"""A group of processes that are answered from mocks, with a responder of their own."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from kebpf.kernel.errors import KernelError
+from kebpf.kernel.members import Network
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.replay.mockscope import Scopes
 from kebpf.replay.mockset import MissedCall
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.responder import Responder
 from kebpf.replay.setrun import Environment
+
+WORKERS_HINT = (
+    "with xdist give each worker its own kebpf: pytest --dist load "
+    '--tx "4*popen//python=kebpf mock --rootless -- python"'
+)
 
 
 @dataclass(slots=True)
 class Lane:
-    """What processes in ``cgroup`` call is answered in the current one of ``scopes``."""
+    """What processes in ``group`` call is answered in the current one of ``scopes``."""
 
-    cgroup: Cgroup
+    group: Group
     responder: Responder
     scopes: Scopes
 
@@ -33,9 +40,15 @@ class Lane:
             missed = MissedCall(problem.destination, problem.protocol, reason)
             self.scopes.current.matcher.note_miss(missed)
 
+    def check_further(self) -> None:
+        """Raises `KernelError` where there cannot be another lane beside this one."""
+        if isinstance(self.group, Network):
+            raise KernelError("under --rootless one test process can have mocks", WORKERS_HINT)
+
     def adopt(self, pid: int) -> None:
         """Moves a process here, with all its threads.  Raises ``OSError``."""
-        (self.cgroup.path / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
+        assert not isinstance(self.group, Network)
+        (self.group.path / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
 
 
 @contextlib.asynccontextmanager
@@ -49,8 +62,8 @@ async def open_lane(
     async with contextlib.AsyncExitStack() as stack:
         steering = environment.make_steering()
         stack.callback(steering.close)
-        cgroup = stack.enter_context(environment.make_cgroup())
+        group = stack.enter_context(environment.make_group())
         responder = Responder(steering, scopes, scopes.routes, protocols)
         stack.push_async_callback(responder.close)
-        steering.attach(cgroup, await responder.start())
-        yield Lane(cgroup, responder, scopes)
+        steering.attach(group, await responder.start())
+        yield Lane(group, responder, scopes)

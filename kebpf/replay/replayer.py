@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the application listens."""
+    """Where the application listens, and the mark of connections that are to get there."""
 
     host: str
     port: int
+    mark: int = 0
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -78,7 +80,7 @@ class Replayer:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
-            return await asyncio.open_connection(self._address.host, self._address.port)
+            return await _open_connection(self._address)
         except ConnectionRefusedError:
             raise ReplayError(
                 f"the application no longer accepts connections on {self._address}"
@@ -115,6 +117,23 @@ class Replayer:
     def _describe_timeout(self, watch: _Watch) -> str:
         got = f"only {watch.received_size} bytes of a" if watch.received_size else "no"
         return f"the application gave {got} response within {self._timeout_s:g} s"
+
+
+async def _open_connection(
+    address: Address,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if not address.mark:
+        return await asyncio.open_connection(address.host, address.port)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, address.mark)
+        target = (address.host, address.port)
+        await asyncio.get_running_loop().sock_connect(connection, target)
+        return await asyncio.open_connection(sock=connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 class _Watch:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+from kebpf.kernel.interception import HOOK_PORT
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.replay.conversation import Conversation
+from kebpf.replay.doors import Doors
 from kebpf.replay.routing import OPAQUE, Route, Routes
 from kebpf.replay.stages import Answering, Redirect, ResponderPorts
 
@@ -64,6 +66,8 @@ class Responder:
 
     async def start(self) -> ResponderPorts:
         """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
+        if isinstance(self._redirect, Doors):
+            return await self._listen_at(self._redirect)
         tcp4, udp4 = await self._listen(LOOPBACK4)
         try:
             tcp6, udp6 = await self._listen(LOOPBACK6)
@@ -82,6 +86,14 @@ class Responder:
         )
         self._datagrams.append(datagrams)
         return server.sockets[0].getsockname()[1], datagrams.get_extra_info("sockname")[1]
+
+    async def _listen_at(self, doors: Doors) -> ResponderPorts:
+        """The same where the sockets are made for us."""
+        loop = asyncio.get_running_loop()
+        for door in doors.listen():
+            self._servers.append(await loop.create_server(lambda: _Stream(self), sock=door))
+        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self))
+        return ResponderPorts(HOOK_PORT, HOOK_PORT)
 
     async def close(self) -> None:
         """Stops listening and drops every connection."""
@@ -114,13 +126,19 @@ class Responder:
         problems, self._problems = self._problems, []
         return problems
 
-    def open_conversation(self, transport: str, peer: tuple[str, int]) -> Conversation | None:
-        """The conversation for a socket whose own end is ``peer``; ``None`` if it has none."""
+    def open_conversation(
+        self, transport: str, peer: tuple[str, int], own: tuple[str, int] | None = None
+    ) -> Conversation | None:
+        """The conversation for a socket whose own end is ``peer``; ``None`` if it has none.
+
+        ``own`` is this end of it, which at a door is the destination.
+        """
         protocols = self._protocols
         if transport == "udp":
             protocols = {name: protocols[name] for name in DATAGRAM_PROTOCOLS if name in protocols}
         with self.boundary(None, peer):
-            meant = self._redirect.original_destination(transport, *peer)
+            is_at_door = own is not None and isinstance(self._redirect, Doors)
+            meant = own if is_at_door else self._redirect.original_destination(transport, *peer)
             if meant is None:
                 raise LookupError("it was not redirected here, so its destination is not known")
             route = self._routes.find(transport, *meant)
@@ -188,7 +206,8 @@ class _Stream(asyncio.Protocol):
         self._transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")[:2]
-        self._conversation = self._responder.open_conversation("tcp", peer)
+        own = transport.get_extra_info("sockname")[:2]
+        self._conversation = self._responder.open_conversation("tcp", peer, own)
         self._responder.track(transport, self._conversation)
         if self._conversation is None:
             transport.abort()

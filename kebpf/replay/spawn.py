@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from kebpf.kernel.members import Network
 from kebpf.kernel.timens import shifted_monotonic
 from kebpf.replay import exec_child
 from kebpf.replay.invoker import Invoker
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.stages import Clock
 
 STATUS_SIZE_LIMIT = 4096
@@ -44,7 +45,7 @@ class Launch:
 
     command: str | Sequence[str]
     invoker: Invoker
-    cgroup: Cgroup | None = None
+    group: Group | None = None
     captures_output: bool = True
     keeps_stdout: bool = False
     log_file: Path | None = None
@@ -107,13 +108,20 @@ def _close_all(*descriptors: int | None) -> None:
             os.close(descriptor)
 
 
+def _name_procs(group: Group | None) -> str | None:
+    """The file by which a process joins its group; a network it is in already."""
+    if group is None or isinstance(group, Network):
+        return None
+    return str(group.path / "cgroup.procs")
+
+
 def _write_spec(launch: Launch, pipes: Pipes) -> int:
     """What `exec_child` reads, in a file that exists in memory only."""
     invoker = launch.invoker
     spec = {
         "argv": launch.arguments,
         "environment": launch.environment,
-        "cgroup_procs": str(launch.cgroup.path / "cgroup.procs") if launch.cgroup else None,
+        "cgroup_procs": _name_procs(launch.group),
         "switches": invoker.switches,
         "uid": invoker.uid,
         "gid": invoker.gid,

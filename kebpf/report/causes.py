@@ -88,9 +88,11 @@ def _key_of(case: CaseFinished) -> Key:
 
 
 def _key_of_call(call: CallFinding) -> Key:
-    paths = (_generalise(field.path) for field in call.fields)
+    """A changed call and an extra one that is nearly a recorded one are the same change."""
+    paths = dict.fromkeys(_generalise(field.path) for field in call.fields)
     operation = call.operation or _generalise(call.call)
-    return call.kind, call.destination, operation, *paths
+    is_other = call.kind in ("changed", "extra") and bool(paths)
+    return "other" if is_other else call.kind, call.destination, operation, *paths
 
 
 def _generalise(text: str) -> str:

@@ -226,7 +226,7 @@ def test_the_first_has_the_commands_lane_and_every_other_its_own(stand: Stand) -
             assert "sets" in await greet(first)
             second = await start_caller(path, False)
             assert "sets" in await greet(second)
-            pids = [(lane.cgroup.path / "cgroup.procs").read_text() for lane in stand.lanes]
+            pids = [(stand.folder / f"lane{n}/cgroup.procs").read_text() for n in (0, 1)]
             assert pids == [f"{worker.pid}\n", f"{second.pid}\n"]
             assert stand.closed == []
             for caller in (worker, first, second):
