@@ -164,7 +164,14 @@ class MockRun:
         invoker: Invoker,
         lane: Lane,
     ) -> Application:
-        launch = Launch(command, invoker, lane.group, captures_output=False, dies_with_us=True)
+        launch = Launch(
+            command,
+            invoker,
+            lane.group,
+            captures_output=False,
+            dies_with_us=True,
+            files=lane.responder.files,
+        )
         application = await launch_application(launch)
         stack.push_async_callback(application.stop, GRACE_S)
         return application

@@ -64,7 +64,7 @@ class Scope:
 
     def place_of(self, asked: Endpoint) -> Endpoint:
         """What these mocks call a destination that a connection was opened to, maybe long ago."""
-        if asked.transport == "unix":
+        if asked.is_local:
             return asked
         return self.routes.find(asked.transport, asked.host, asked.port).destination
 
@@ -209,6 +209,11 @@ class ScopedRoutes(Routes):
     def find(self, transport: str, host: str, port: int) -> Route:
         """The route for what the application asked for."""
         return self._scopes.current.routes.find(transport, host, port)
+
+    @property
+    def local(self) -> list[Route]:
+        """Those to Unix sockets, which are in their places before the program starts."""
+        return self._scopes.current.routes.local
 
 
 class _ScopedAnswers:
