@@ -127,11 +127,15 @@ class Responder:
             return Conversation(route, self._matcher, protocols)
         return None
 
-    def serve(self, conversation: Conversation, call: Callable[[], bytes]) -> bytes | None:
-        """What ``call`` answers; ``None`` after a failure."""
-        with self.boundary(conversation):
-            return call()
-        return None
+    def serve(
+        self, conversation: Conversation, call: Callable[..., bytes], *arguments: object
+    ) -> bytes | None:
+        """What ``call`` answers; ``None`` after a failure, which is kept as by `boundary`."""
+        try:
+            return call(*arguments)
+        except Exception as error:  # noqa: BLE001 - any failure of one connection stops here
+            self._note(error, conversation, None)
+            return None
 
     @contextlib.contextmanager
     def boundary(
@@ -201,8 +205,8 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         conversation = self._conversation
         if conversation is not None:
-            self._answer(conversation, lambda: conversation.receive_data(data))
-            if conversation.protocol is not None:
+            self._answer(conversation, conversation.receive_data, data)
+            if self._silence is not None and conversation.protocol is not None:
                 self._cancel_silence()
 
     def eof_received(self) -> bool:
@@ -216,11 +220,13 @@ class _Stream(asyncio.Protocol):
         if conversation is not None:
             self._answer(conversation, conversation.give_up)
 
-    def _answer(self, conversation: Conversation, call: Callable[[], bytes]) -> None:
+    def _answer(
+        self, conversation: Conversation, call: Callable[..., bytes], *arguments: object
+    ) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        answer = self._responder.serve(conversation, call)
+        answer = self._responder.serve(conversation, call, *arguments)
         if answer is None:
             transport.abort()
             return
