@@ -43,6 +43,11 @@ class Conversation:
         """Whether the recording knows the destination."""
         return bool(self.route.protocols)
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it matters how the bytes come cut: they show no protocol, or not yet."""
+        return self.protocol in (None, OPAQUE)
+
     def open(self) -> bytes:
         """The connection is there; gives the greeting of a server that speaks first.
 
