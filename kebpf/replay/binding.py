@@ -69,6 +69,7 @@ class Bindings:
         self._backward = Substitution()
         self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
+        self.shift_ns: int | None = None  # from the last recorded time that was bound to its own
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
         """Binds one value; False when either side is already bound to something else."""
@@ -202,6 +203,8 @@ class Bindings:
         old_time = times.parse_in_format(recorded, format_)
         new_time = times.parse_in_format(actual, format_)
         if old_time is not None and new_time is not None:
+            if old_time.resolution_ns <= 1_000_000:
+                self.shift_ns = new_time.time_ns - old_time.time_ns
             self._forward.add_instant(old_time, new_time.time_ns)
 
     def hand_over(self, tree: Any) -> Any:

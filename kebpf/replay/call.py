@@ -54,7 +54,10 @@ class Perhaps(str):
 
 @dataclass(slots=True)
 class Call:
-    """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings."""
+    """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings.
+
+    ``request`` is the whole call after the bindings.
+    """
 
     destination: Endpoint
     protocol: str
@@ -62,6 +65,7 @@ class Call:
     recorded: Leaves
     description: str
     operation: str = ""
+    request: Any = None
     _key: Key | None = None
 
     def key(self) -> Key:
@@ -91,7 +95,9 @@ def make_call(
     if is_vague and recorded.get(DATABASE) is not None:  # session matters have none
         recorded = loosen(recorded)
     operation = str(recorded.get("/operation", ""))
-    return Call(destination, spec.name, actual, recorded, spec.describe(request), operation)
+    return Call(
+        destination, spec.name, actual, recorded, spec.describe(request), operation, translated
+    )
 
 
 def leaves_of(tree: Any) -> Leaves:

@@ -8,7 +8,8 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TextIO
 
-from kebpf.replay.events import CaseFinished, RunEvent, RunFinished, Verdict
+from kebpf.recording.exact import pack_exact
+from kebpf.replay.events import CaseFinished, Exact, RunEvent, RunFinished, Verdict
 from kebpf.report.causes import describe_cause, group_failures
 from kebpf.report.values import to_json
 
@@ -30,7 +31,7 @@ class JsonLinesReporter:
         document = event_to_json(event)
         if isinstance(event, CaseFinished) and event.verdict in FAILING:
             document["cause"] = describe_cause(event)
-            self._failures.append(replace(event, expected=None, actual=None))
+            self._failures.append(replace(event, expected=None, actual=None, revision=None))
         elif isinstance(event, RunFinished):
             document["causes"] = [
                 {"cause": group.cause, "cases": [case.case for case in group.cases]}
@@ -60,6 +61,8 @@ def _fields_to_json(value: Any) -> dict[str, Any]:
 def _convert(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, Exact):
+        return pack_exact(value.tree)
     if is_dataclass(value):
         return _fields_to_json(value)
     if isinstance(value, list):
