@@ -1,9 +1,12 @@
 /* Test mode: what the application's cgroup connects or sends to goes to the responder.
  *
- * The application sees the address it asked for.  Its own listening ports are left alone. */
+ * The application sees the address it asked for.  Its own listening ports are left alone.  What
+ * cannot be sent there is refused and counted. */
 #include <uapi/linux/ptrace.h>
 
-enum { FAMILY_INET = 2, FAMILY_INET6 = 10, TYPE_STREAM = 1 };
+#include "egress.h"
+
+enum { TYPE_STREAM = 1 };
 enum { TCP_STATE_LISTEN = 10 };
 
 /* A destination as the application named it; the port in network order. */
@@ -188,31 +191,23 @@ int on_sock_ops(struct bpf_sock_ops *ctx) {
 
 /* A datagram's source port is known once it is sent: post_bind knows no automatic one. */
 int on_egress(struct __sk_buff *skb) {
-    u32 protocol_offset, port_offset, family;
-    u8 protocol = 0;
+    struct packet packet = {};
     u16 port = 0;
-    if (skb->protocol == bpf_htons(0x0800)) {
-        u8 first = 0;
-        bpf_skb_load_bytes(skb, 0, &first, 1);
-        family = FAMILY_INET;
-        protocol_offset = 9;
-        port_offset = 4 * (first & 0xf); /* behind the header's options */
-    } else if (skb->protocol == bpf_htons(0x86dd)) {
-        family = FAMILY_INET6;
-        protocol_offset = 6;
-        port_offset = 40;
-    } else {
+    if (!read_packet(skb, &packet))
         return 1;
+    if (!is_let_out(skb, &packet)) {
+        if (is_own_call(skb, &packet))
+            count_refusal(&packet.to);
+        return 0;
     }
-    bpf_skb_load_bytes(skb, protocol_offset, &protocol, 1);
-    if (protocol != 17)
+    if (packet.to.protocol != PROTOCOL_UDP)
         return 1;
     u64 cookie = bpf_get_socket_cookie(skb);
     struct destination *to = wanted.lookup(&cookie);
     if (!to)
         return 1;
-    bpf_skb_load_bytes(skb, port_offset, &port, 2);
-    struct source from = {.family = family, .port = bpf_ntohs(port)};
+    bpf_skb_load_bytes(skb, packet.payload_offset, &port, 2);
+    struct source from = {.family = packet.to.family, .port = bpf_ntohs(port)};
     struct destination copy = *to;
     datagrams.update(&from, &copy);
     return 1;

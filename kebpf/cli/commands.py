@@ -28,6 +28,7 @@ from kebpf.cli.options import (
     MOST_BACKLOG,
     MOST_RUNS,
     RECORDINGS_FOLDER,
+    ClockChoice,
     Door,
     MockOptions,
     RecordOptions,
@@ -271,6 +272,14 @@ def test(
             help=f"What one request may take, in seconds.  [default: {DEFAULT_TIMEOUT:g}]",
         ),
     ] = None,
+    clock: Annotated[
+        ClockChoice | None,
+        typer.Option(
+            metavar="real|recorded",
+            help="In which time the application lives: today, or that of the recording.  "
+            "[default: real]",
+        ),
+    ] = None,
     user: UserOption = None,
     fail_fast: Annotated[
         bool,
@@ -315,6 +324,7 @@ def test(
             noise=config.noise,
             verbose=verbose,
             is_failing_fast=fail_fast,
+            clock=clock or config.clock or ClockChoice.REAL,
         ),
         sys.stdout,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kebpf.cli.errors import CommandUsageError
-from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG
+from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG, ClockChoice
 from kebpf.replay.noise import NoiseRule
 
 CONFIG_NAME = "kebpf.yml"
@@ -34,6 +34,7 @@ class Config:
     delay: float | None = None
     shuffle: bool | int = False
     alone: bool = False
+    clock: ClockChoice | None = None
     isolated: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
@@ -187,6 +188,13 @@ def _read_truth(value: Any) -> bool:
     return value
 
 
+def _read_clock(value: Any) -> ClockChoice:
+    try:
+        return ClockChoice(value)
+    except ValueError:
+        raise _WrongValueError("real or recorded") from None
+
+
 def _read_shuffle(value: Any) -> bool | int:
     if not isinstance(value, bool) and not _is_number(value, 0, MAX_SEED):
         raise _WrongValueError("true, false or a seed, a whole number")
@@ -212,6 +220,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "delay": _read_seconds,
     "shuffle": _read_shuffle,
     "alone": _read_truth,
+    "clock": _read_clock,
     "isolated": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,

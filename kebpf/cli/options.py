@@ -29,6 +29,13 @@ class Door(enum.StrEnum):
     AUTO = "auto"
 
 
+class ClockChoice(enum.StrEnum):
+    """In which time a tested application lives."""
+
+    REAL = "real"
+    RECORDED = "recorded"
+
+
 @dataclass(slots=True)
 class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
@@ -85,6 +92,7 @@ class TestOptions:
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
+    clock: ClockChoice = ClockChoice.REAL
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TextIO
 import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
-from kebpf.cli.options import RECORDINGS_FOLDER, TestOptions
+from kebpf.cli.options import RECORDINGS_FOLDER, ClockChoice, TestOptions
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.store import TestSet
 from kebpf.replay.events import RunEvent, RunFailed, RunFinished
@@ -96,6 +96,7 @@ def make_run_options(options: TestOptions) -> RunOptions:
         delay_s=options.delay,
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,
+        is_clock_recorded=options.clock is ClockChoice.RECORDED,
         on_line=_show_output if options.verbose else None,
         on_note=_show_note,
     )

@@ -1,7 +1,8 @@
 """Sends what a cgroup connects to elsewhere, and remembers where it meant to go.
 
 cgroup/connect4|6, sendmsg4|6, recvmsg4|6 and getpeername4|6 programs, linked so that they end
-with this process.  Nothing outside the cgroup is touched.
+with this process.  Nothing outside the cgroup is touched.  Packets that cannot be sent there (raw
+sockets, ICMP) are refused and counted.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ _LISTENS_SIZE = 16 * os.sysconf("SC_PAGESIZE")
 _SOURCE = struct.Struct("=II")
 _DESTINATION = struct.Struct("=16sII")
 _LISTENING = struct.Struct("=IIII16s")
+_REFUSAL = struct.Struct("=16sII")
+_COUNT = struct.Struct("=Q")
 _INET, _INET6 = 2, 10
 
 
@@ -66,6 +69,15 @@ class ListeningSocket:
     pid: int
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Packets of the cgroup that were not let out; ``protocol`` is a number of IANA's."""
+
+    protocol: int
+    host: str
+    packets: int
 
 
 def _make_address(family: int, raw: bytes) -> str:
@@ -93,11 +105,12 @@ class Redirect:
         programs["on_sock_ops"] = Program(SOCK_OPS)
         programs["on_egress"] = Program(CGROUP_SKB)
         programs["on_inet_sock_set_state"] = Program(RAW_TRACEPOINT)
-        maps = ("wanted", "streams", "datagrams", "own_ports", "listens")
+        maps = ("wanted", "streams", "datagrams", "own_ports", "listens", "refused")
         self._loaded = load_programs("redirect.c", programs, maps, flags)
         self._links: list[int] = []
         self._streams = Map(self._loaded.maps["streams"], _SOURCE.size, _DESTINATION.size)
         self._datagrams = Map(self._loaded.maps["datagrams"], _SOURCE.size, _DESTINATION.size)
+        self._refused = Map(self._loaded.maps["refused"], _REFUSAL.size, _COUNT.size)
         self._listens = RingBuffer(self._loaded.maps["listens"], _LISTENS_SIZE)
         self._attach(cgroup)
         self._loaded.close_programs()
@@ -152,6 +165,15 @@ class Redirect:
             found.append(ListeningSocket(pid, _make_address(family, raw), port))
             at += record_span(int.from_bytes(run[at : at + 4], "little"))
         return found
+
+    def take_refusals(self) -> list[Refusal]:
+        """What was not let out since the last call."""
+        found = []
+        for key, value in list(self._refused.items()):
+            raw, family, protocol = _REFUSAL.unpack(key)
+            found.append(Refusal(protocol, _make_address(family, raw), *_COUNT.unpack(value)))
+            del self._refused[key]
+        return sorted(found, key=lambda one: (one.protocol, one.host))
 
     def close(self) -> None:
         """Detaches everything; may be called twice."""

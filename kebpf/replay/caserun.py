@@ -43,14 +43,15 @@ class Scene:
     request_timeout_s: float
     calls_wait_s: float = CALLS_WAIT_S
     called: asyncio.Event = field(default_factory=asyncio.Event)
+    now_ns: Callable[[], int] = time.time_ns  # by the application's clock
 
 
 async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     """Runs ``case``; whatever happens ends in a verdict."""
     started = time.monotonic()
-    scene.matcher.begin_case(case, time.time_ns())
+    scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
-    calls = scene.matcher.end_case(time.time_ns())
+    calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
     if problems:
@@ -95,12 +96,12 @@ def _judge(finished: CaseFinished) -> CaseFinished:
 
 
 async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFinished:
-    start_ns = time.time_ns()
+    start_ns = scene.now_ns()
     try:
         exchange = await _send(scene, case)
     except ReplayError as error:
         return replace(finished, error=str(error))
-    window = Window(start_ns, time.time_ns())
+    window = Window(start_ns, scene.now_ns())
     finished = _compare(scene, case, exchange, window, finished)
     response = (exchange.response or {}) if finished.mismatches else None
     finished = replace(finished, revision=_revise(scene, case, response, window))
@@ -189,7 +190,7 @@ async def _is_active(scene: Scene) -> bool:
 def _is_due(scene: Scene, start_ns: int) -> bool:
     delay_ns = scene.matcher.pending_delay_ns()
     quiet_ns = int(QUIET_LOOKS * LOOK_S * 1e9)
-    return delay_ns is not None and time.time_ns() - quiet_ns >= start_ns + delay_ns
+    return delay_ns is not None and scene.now_ns() - quiet_ns >= start_ns + delay_ns
 
 
 def _write_curl(scene: Scene, case: TestCase) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
+from kebpf.kernel.errors import KernelError
 from kebpf.replay.output import OutputTail, open_log
 from kebpf.replay.processes import Family
 from kebpf.replay.spawn import Launch, Pipes, explain_failure, read_status, start_child
@@ -127,9 +128,11 @@ async def launch_application(launch: Launch) -> Application:
     pipes = Pipes.open(launch)
     try:
         process = start_child(launch, pipes)
-    except OSError as error:
+    except (OSError, KernelError) as error:
         pipes.close_ours()
         tail.close()
+        if isinstance(error, KernelError):
+            raise
         raise LaunchError(f"no process could be started: {error.strerror}") from error
     finally:
         pipes.close_theirs()

@@ -17,10 +17,14 @@ SETTLE_S = 2.0  # how long after it listens elsewhere the recorded port may stil
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """For each recorded port, where to send its requests; ``note`` says if it is not that port."""
+    """For each recorded port, where to send its requests; ``note`` says if it is not that port.
+
+    ``pids`` are the processes that made these sockets listen.
+    """
 
     addresses: dict[int, Address]
     note: str | None = None
+    pids: tuple[int, ...] = ()
 
 
 class _Board:
@@ -53,7 +57,8 @@ class _Board:
             [port] = self.missing
             seen[port] = substitute
             note = f"the application listens on port {substitute.port} instead of {port}"
-        return Readiness({port: _address(one) for port, one in seen.items()}, note)
+        pids = dict.fromkeys(one.pid for one in seen.values())
+        return Readiness({port: _address(one) for port, one in seen.items()}, note, tuple(pids))
 
     def describe(self) -> str:
         text = f"the application did not listen on {_name_ports(self.missing)}"

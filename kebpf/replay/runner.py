@@ -28,6 +28,7 @@ from kebpf.replay.selection import (
 )
 from kebpf.replay.setrun import Environment, RunOptions, SetRun
 from kebpf.replay.stages import Recorded
+from kebpf.replay.tokens import describe_expired, find_expired
 
 PASSED, CASE_FAILED, ENVIRONMENT_FAILED, NOTHING_RAN = 0, 1, 3, 4
 
@@ -99,8 +100,17 @@ class Runner:
     def _tell_notes(self) -> None:
         if self._options.invoker.note is not None:
             self._options.on_note(self._options.invoker.note)
+        self._tell_expired()
         for pattern in find_idle_patterns(self._sets, self._options.cases):
             self._options.on_note(f"no case is called {pattern}")
+
+    def _tell_expired(self) -> None:
+        if self._options.is_clock_recorded:
+            return
+        now_ns = time.time_ns()
+        found = [one for each in self._sets for one in find_expired(each.cases, now_ns)]
+        if found:
+            self._options.on_note(describe_expired(found, now_ns))
 
 
 def exit_status(event: RunFinished | RunFailed) -> int:

@@ -21,10 +21,12 @@ from kebpf.replay.events import (
     ApplicationReady,
     CallFinding,
     Ledger,
+    MissKind,
     RunEvent,
     RunFailed,
     Verdict,
 )
+from kebpf.replay.executables import find_executable
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
 from kebpf.replay.matcher import Matcher
@@ -32,12 +34,13 @@ from kebpf.replay.noise import Noise
 from kebpf.replay.processes import Cgroup
 from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
 from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
+from kebpf.replay.recordedclock import RecordedClock, make_recorded_clock
 from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
 from kebpf.replay.spawn import Launch
-from kebpf.replay.stages import Comparing, Matching, Steering
+from kebpf.replay.stages import Comparing, Matching, Refusal, Steering
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ class RunOptions:
 
     ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
     from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
-    the run after the first case that does not pass; ``delay_s`` is waited in addition once the
-    application listens; ``on_line`` gets the application's output line by line, ``on_note``
+    the run after the first case that does not pass; with ``is_clock_recorded`` the application
+    starts at the time at which the first case was recorded; ``delay_s`` is waited in addition once
+    the application listens; ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
     """
 
@@ -63,6 +67,7 @@ class RunOptions:
     calls_wait_s: float = CALLS_WAIT_S
     grace_s: float = DEFAULT_GRACE_S
     log_file: Path | None = None
+    is_clock_recorded: bool = False
     on_line: Callable[[str], None] | None = None
     on_note: Callable[[str], None] = field(default=lambda _: None)
 
@@ -93,6 +98,8 @@ class SetRun:
         self.is_ready = False
         self._matcher: Matcher | None = None
         self._responder: Responder | None = None
+        self._clock: RecordedClock | None = None
+        self._steering: Steering | None = None
         self.selected = selected
         self._options = options
         self._environment = environment
@@ -120,6 +127,7 @@ class SetRun:
             self._finish()
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
+        self._clock = self._make_clock()
         bindings = Bindings()
         protocols = self._environment.protocols()
         routes = Routes()
@@ -134,7 +142,7 @@ class SetRun:
             self._environment.noise,
         )
         self._matcher = matcher
-        steering = self._environment.make_steering()
+        self._steering = steering = self._environment.make_steering()
         stack.callback(steering.close)
         cgroup = stack.enter_context(self._environment.make_cgroup())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
@@ -142,13 +150,28 @@ class SetRun:
         steering.attach(cgroup, await responder.start())
         called = asyncio.Event()
         matcher.on_call = called.set
-        matcher.begin_case(None, time.time_ns())
+        matcher.begin_case(None, self._now_ns())
         application = await self._launch(stack, cgroup)
         readiness = await self._wait_ready(application, steering)
-        self.findings += matcher.end_case(time.time_ns())
+        if self._clock is not None:
+            self._clock.check(readiness.pids)
+        self.findings += matcher.end_case(self._now_ns())
         self._keep_problems(responder)
         scene = self._make_scene(application, readiness, responder, matcher, bindings, called)
         return scene, readiness
+
+    def _make_clock(self) -> RecordedClock | None:
+        """Raises `LaunchError`."""
+        options = self._options
+        if not options.is_clock_recorded:
+            return None
+        start_ns = min(case.timing.start_ns for case in self.selected.cases)
+        executable = find_executable(options.command, options.invoker.environment)
+        return make_recorded_clock(start_ns, executable)
+
+    def _now_ns(self) -> int:
+        """By the application's clock."""
+        return time.time_ns() if self._clock is None else self._clock.now_ns()
 
     async def _launch(self, stack: AsyncExitStack, cgroup: Cgroup) -> Application:
         options = self._options
@@ -159,6 +182,7 @@ class SetRun:
             log_file=options.log_file,
             on_line=options.on_line,
             dies_with_us=True,
+            clock=self._clock,
         )
         application = await launch_application(launch)
         stack.push_async_callback(self._stop, application)
@@ -215,6 +239,7 @@ class SetRun:
             request_timeout_s=self._options.request_timeout_s,
             calls_wait_s=self._options.calls_wait_s,
             called=called,
+            now_ns=self._now_ns,
         )
 
     async def _run_cases(self, scene: Scene) -> AsyncGenerator[RunEvent, None]:
@@ -238,6 +263,8 @@ class SetRun:
             self.findings += findings
         if self._responder is not None:
             self._keep_problems(self._responder)
+        if self._steering is not None:
+            self.findings += map(describe_refusal, self._steering.take_refusals())
 
     def _keep_problems(self, responder: Responder) -> None:
         """Problems outside a case become findings of the run: it did not pass."""
@@ -247,6 +274,21 @@ class SetRun:
                     "errored", problem.protocol, problem.destination, describe_problems([problem])
                 )
             )
+
+
+def describe_refusal(refusal: Refusal) -> CallFinding:
+    """Packets that would have left the machine: no recording has them, and nobody got them."""
+    return CallFinding(
+        "extra",
+        refusal.protocol,
+        refusal.host,
+        f"{refusal.protocol} packet to {refusal.host}, refused: it would have left the machine",
+        MissKind.NEVER_RECORDED,
+        count=refusal.packets,
+        recorded=0,
+        made=refusal.packets,
+        operation=f"{refusal.protocol} packet",
+    )
 
 
 def _repeat(set_name: str, options: RunOptions, case: TestCase) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from kebpf.kernel.timens import shifted_monotonic
 from kebpf.replay import exec_child
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.processes import Cgroup
+from kebpf.replay.stages import Clock
 
 STATUS_SIZE_LIMIT = 4096
 
@@ -36,7 +39,7 @@ class Launch:
     writes, and with ``keeps_stdout`` all of it to standard error.  ``dies_with_us`` has the kernel
     end the application's main process when this one dies, however it dies: wanted for a test,
     never for a recording.  ``before_exec`` is awaited with the process's number while it stands
-    just before its exec (for probes to be attached).
+    just before its exec (for probes to be attached).  With ``clock`` it lives in another time.
     """
 
     command: str | Sequence[str]
@@ -48,6 +51,13 @@ class Launch:
     on_line: Callable[[str], None] | None = None
     dies_with_us: bool = False
     before_exec: Callable[[int], Awaitable[None]] | None = None
+    clock: Clock | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The application's."""
+        own = self.invoker.environment
+        return own if self.clock is None else self.clock.extend(own)
 
     @property
     def arguments(self) -> list[str]:
@@ -102,7 +112,7 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
     invoker = launch.invoker
     spec = {
         "argv": launch.arguments,
-        "environment": invoker.environment,
+        "environment": launch.environment,
         "cgroup_procs": str(launch.cgroup.path / "cgroup.procs") if launch.cgroup else None,
         "switches": invoker.switches,
         "uid": invoker.uid,
@@ -119,21 +129,26 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
 
 
 def start_child(launch: Launch, pipes: Pipes) -> subprocess.Popen[bytes]:
-    """Starts the child as the leader of a session of its own.  Raises ``OSError``."""
+    """Starts the child as the leader of a session of its own.
+
+    Raises ``OSError``, and `KernelError` where its clock cannot be another one.
+    """
     spec = _write_spec(launch, pipes)
     wanted = (spec, pipes.status_write, pipes.ready_write, pipes.go_read)
     inherited = [descriptor for descriptor in wanted if descriptor is not None]
     child = [exec_child.__file__, str(spec), str(pipes.status_write)]
+    clock = launch.clock
     try:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", *child],
-            stdin=subprocess.DEVNULL if launch.captures_output else None,
-            stdout=sys.stderr.fileno() if launch.keeps_stdout else pipes.output_write,
-            stderr=pipes.output_write,
-            env={"LC_ALL": "C.UTF-8"},
-            pass_fds=inherited,
-            start_new_session=True,
-        )
+        with shifted_monotonic(clock.now_ns()) if clock else contextlib.nullcontext():
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", *child],
+                stdin=subprocess.DEVNULL if launch.captures_output else None,
+                stdout=sys.stderr.fileno() if launch.keeps_stdout else pipes.output_write,
+                stderr=pipes.output_write,
+                env={"LC_ALL": "C.UTF-8"},
+                pass_fds=inherited,
+                start_new_session=True,
+            )
     finally:
         os.close(spec)
 

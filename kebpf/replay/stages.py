@@ -28,6 +28,18 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Packets that were not let out: neither TCP nor UDP, or past the redirection.
+
+    ``protocol`` is its name in small letters, or ``ip-`` and its number.
+    """
+
+    protocol: str
+    host: str
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResponderPorts:
     """Where the responder is: ports on 127.0.0.1 and on ::1 (``None``: the host has no IPv6)."""
 
@@ -53,8 +65,21 @@ class Steering(Redirect, Protocol):
     def watch_listening(self) -> AsyncIterator[Listening]:
         """Each socket of the cgroup that begins to listen, from `attach` on."""
 
+    def take_refusals(self) -> Sequence[Refusal]:
+        """The packets that could not be answered and were not let out, since the last call."""
+
     def close(self) -> None:
         """Undoes all of it."""
+
+
+class Clock(Protocol):
+    """The time that the application lives in, where that is not this host's."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+
+    def extend(self, environment: dict[str, str], /) -> dict[str, str]:
+        """The application's environment with what gives it this time."""
 
 
 class Matching(Protocol):

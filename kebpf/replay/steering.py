@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 
 from kebpf.kernel.redirect import Redirect, RedirectPorts
 from kebpf.replay.processes import Cgroup
-from kebpf.replay.stages import Listening, ResponderPorts
+from kebpf.replay.stages import Listening, Refusal, ResponderPorts
+
+_PROTOCOLS = {
+    socket.IPPROTO_ICMP: "icmp",
+    socket.IPPROTO_ICMPV6: "icmpv6",
+    socket.IPPROTO_TCP: "tcp",
+    socket.IPPROTO_UDP: "udp",
+    socket.IPPROTO_SCTP: "sctp",
+}
 
 
 class KernelSteering:
@@ -42,6 +51,12 @@ class KernelSteering:
                 await readable.wait()
         finally:
             loop.remove_reader(redirect.fileno())
+
+    def take_refusals(self) -> list[Refusal]:
+        """The packets that could not be answered and were not let out, since the last call."""
+        found = [] if self._redirect is None else self._redirect.take_refusals()
+        names = ((one, _PROTOCOLS.get(one.protocol, f"ip-{one.protocol}")) for one in found)
+        return [Refusal(name, one.host, one.packets) for one, name in names]
 
     def close(self) -> None:
         """Undoes all of it."""

@@ -99,8 +99,8 @@ noise:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, shuffle, alone, isolated, duration, noise, cgroup, unit, container, "
-            "port, exclude-port, inbound-only, backlog)",
+            "timeout, delay, shuffle, alone, clock, isolated, duration, noise, cgroup, unit, "
+            "container, port, exclude-port, inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
         ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),

@@ -16,6 +16,11 @@ from typing import Any
 Report = Any
 
 
+_ECHO, _ECHO6 = b"\x08\0\xf7\xff\0\0\0\0", b"\x80\0\0\0\0\0\0\0"  # RFC 792, RFC 4443
+_SYN = bytes((0x30, 0x39, 0, 80, *bytes(8), 0x50, 2, 0x20, 0, *bytes(4)))  # RFC 9293 section 3.1
+_DATAGRAM = bytes((0x30, 0x39, 0, 53, 0, 8, 0, 0))  # RFC 768
+
+
 def call_streams(*destinations: str) -> Report:
     """Connects to each ``host port``, asks who that is, and exchanges a line."""
     reports = []
@@ -75,12 +80,29 @@ def listen(*hosts: str) -> Report:
     return {"ports": ports, "child": child, "child_port": int(os.read(reading, 100))}
 
 
+def send_raw(*hosts: str) -> Report:
+    """A packet of each protocol to each host past connect and sendto; gives the errors' numbers."""
+    reports = []
+    for host in hosts:
+        icmp = socket.IPPROTO_ICMPV6 if ":" in host else socket.IPPROTO_ICMP
+        packets = {icmp: _ECHO6 if ":" in host else _ECHO, socket.IPPROTO_TCP: _SYN, 17: _DATAGRAM}
+        for protocol, packet in packets.items():
+            with socket.socket(_family(host), socket.SOCK_RAW, protocol) as sock:
+                try:
+                    sock.sendto(packet, (host, 0))
+                    reports.append(0)
+                except OSError as error:
+                    reports.append(error.errno or -1)
+    return reports
+
+
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 CALLERS: dict[str, Callable[..., Report]] = {
-    caller.__name__: caller for caller in (call_streams, call_datagrams, listen_and_call, listen)
+    caller.__name__: caller
+    for caller in (call_streams, call_datagrams, listen_and_call, listen, send_raw)
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -216,6 +217,25 @@ def test_who_listens_is_told(bench: Bench) -> None:
     assert found[4].pid == report["child"]
     assert len({one.pid for one in found[:4]}) == 1
     assert bench.redirect.take_listening() == []
+
+
+def test_nothing_leaves() -> None:
+    """In a network with a way out, at whose other end every frame is counted."""
+    command = ["unshare", "--net", sys.executable, "-m", "tests.kernel.leaving"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["outside"] == [0] * 6 and seen["frames"] == 6, seen
+    assert seen["inside"] == [errno.EPERM] * 6
+    assert seen["answered"] == [["198.51.100.7", 80], ["2001:db8:1::7", 80]]
+    assert sorted(map(tuple, seen["refused"])) == [
+        (1, "198.51.100.7", 1),
+        (6, "198.51.100.7", 1),
+        (6, "2001:db8:1::7", 1),
+        (17, "198.51.100.7", 1),
+        (17, "2001:db8:1::7", 1),
+        (58, "2001:db8:1::7", 1),
+    ]
 
 
 def list_programs() -> set[int]:

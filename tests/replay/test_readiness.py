@@ -43,7 +43,7 @@ def wait_for(
 class TestReady:
     def test_when_the_recorded_port_listens_whatever_else_does(self) -> None:
         ready = wait_for([8000], ("127.0.0.1", 9000), ("0.0.0.0", 8000))
-        assert ready == Readiness({8000: Address("127.0.0.1", 8000)})
+        assert ready == Readiness({8000: Address("127.0.0.1", 8000)}, pids=(1,))
 
     def test_only_when_all_needed_ports_listen(self) -> None:
         ready = wait_for([1, 2], ("::", 2), ("10.0.0.5", 3), ("10.0.0.5", 1), settle_s=60)

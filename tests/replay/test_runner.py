@@ -29,7 +29,7 @@ from kebpf.replay.invoker import find_invoker
 from kebpf.replay.processes import Cgroup
 from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
-from kebpf.replay.stages import Listening, ResponderPorts
+from kebpf.replay.stages import Listening, Refusal, ResponderPorts
 from tests.replay.sets import PROTOCOLS, SetInMemory, make_case, make_mock
 from tests.replay.test_launch import is_alive
 
@@ -113,6 +113,9 @@ class FakeSteering:
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         return DEPENDENCY
+
+    def take_refusals(self) -> list[Refusal]:
+        return []
 
     def close(self) -> None:
         self.is_closed = True
