@@ -43,6 +43,7 @@ class Item:
     request: str
     mismatches: list[Mismatch] = field(default_factory=list)
     finding: CallFinding | None = None
+    operation: str = ""  # of the call, whole
     problem: str | None = None
     note: str | None = None
     revision: Revision | None = None
@@ -106,6 +107,9 @@ class Review:
         self, item: Item, finding: CallFinding, problem: str | None, is_lost: bool
     ) -> None:
         call = _to_found(finding)
+        if call.request is not None:
+            identity = self._get_spec(finding.protocol).identity(call.request)
+            item.operation = str(identity.get("operation", ""))
         item.problem = problem or why_not(self._world, call)
         if item.problem is None and is_lost and not finding.is_unanswered:
             item.problem = _FOLLOWS  # perhaps it was not made because of the error
