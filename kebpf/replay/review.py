@@ -178,8 +178,23 @@ def _group(case: TestCase | None, mismatches: Sequence[Mismatch]) -> list[list[M
         return [list(mismatches)] if mismatches else []
     whole = any(is_of_whole_body(case, one) for one in mismatches)
     body = [one for one in mismatches if whole and _is_about_body(case, one)]
-    rest = [[one] for one in mismatches if not any(one is other for other in body)]
-    return sorted([*rest, *([body] if body else [])], key=lambda unit: unit[0].path != "/status")
+    units: dict[str, list[Mismatch]] = {}
+    for one in mismatches:
+        if not any(one is other for other in body):
+            units.setdefault(_name_unit(one), []).append(one)
+    return sorted(
+        [*units.values(), *([body] if body else [])], key=lambda unit: unit[0].path != "/status"
+    )
+
+
+def _name_unit(mismatch: Mismatch) -> str:
+    """Equal for what cannot be decided apart: items that an array has more or less, one header."""
+    path = mismatch.path
+    if path.startswith(("/headers/", "/trailers/")):
+        return "/".join(path.split("/")[:3])
+    parent, _, last = path.rpartition("/")
+    is_item = mismatch.kind in ("missing", "extra") and last.isdigit()
+    return f"{parent} {mismatch.kind}" if is_item else path
 
 
 def _is_about_body(case: TestCase, mismatch: Mismatch) -> bool:
