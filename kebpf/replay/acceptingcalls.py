@@ -65,7 +65,7 @@ def find_echo(world: World, call: FoundCall) -> str | None:
     if mock is None or call.request is None or mock.response is None:
         return None
     old, new = _leaves(world, mock, mock.request), _leaves(world, mock, call.request)
-    texts = Intake(world.get_spec(mock.protocol).view(mock.response))
+    texts = Intake(world.view_answer(mock))
     said = {*texts.texts, *texts.numbers}
     for path, value in old.items():
         text = text_of(value)

@@ -48,13 +48,18 @@ class World:
         """The recorded response as it is compared."""
         return self.get_spec(case.protocol).view(case.response)
 
+    def view_answer(self, mock: Mock) -> Any:
+        """What a call was answered with; ``None`` if nothing was recorded."""
+        answer = mock.response
+        return None if answer is None else self.get_spec(mock.protocol).view(answer)
+
     def inputs_of(self, case: TestCase) -> list[str]:
         """The texts, in lower case, that came in with a case and that its calls were made of."""
         spec = self.get_spec(case.protocol)
         trees: list[Any] = [spec.view(case.request), self.view(case)]
         for mock in self._mocks_of(case):
             of_mock = self.get_spec(mock.protocol)
-            trees += [of_mock.identity(mock.request), of_mock.view(mock.response or {})]
+            trees += [of_mock.identity(mock.request), self.view_answer(mock)]
         return [text for tree in trees for text in Intake(tree).texts]
 
     def settle_response(self, case: TestCase, view: Any, made: Window) -> dict[str, str]:
@@ -66,11 +71,11 @@ class World:
     def settle_call(self, mock: Mock, request: Document, made: Window) -> dict[str, str]:
         """The templates for the call of a mock that is made with other values now."""
         spec = self.get_spec(mock.protocol)
-        identity, answer = spec.identity(request), spec.view(mock.response or {})
+        identity, answer = spec.identity(request), self.view_answer(mock)
         owner = self.amended.find_case(mock.case) if mock.case else None
         views = [] if owner is None else [self.get_spec(owner.protocol).view(owner.request)]
         views += [
-            self.get_spec(one.protocol).view(one.response or {})
+            self.view_answer(one)
             for one in (self._mocks_of(owner) if owner else ())
             if one.timing.end_ns <= mock.timing.start_ns
         ]
@@ -90,7 +95,7 @@ class World:
         calls, windows = [], []
         for mock in self._mocks_of(case):
             spec = self.get_spec(mock.protocol)
-            calls.append((spec.identity(mock.request), spec.view(mock.response or {})))
+            calls.append((spec.identity(mock.request), self.view_answer(mock)))
             windows.append(_window_of(mock.timing))
         request = self.get_spec(case.protocol).view(case.request)
         return provenance.settle(request, calls, view, window, windows).response

@@ -15,7 +15,7 @@ from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
 from kebpf.replay.comparison import compare
 from kebpf.replay.events import CallFinding, CaseFinished, Exact, Mismatch, Revision, Verdict
-from kebpf.replay.review import Review
+from kebpf.replay.review import Item, Review
 from kebpf.report.jsonl import event_to_json
 from tests.recording.builders import make_manifest
 from tests.replay.sets import PROTOCOLS, WHEN, make_case
@@ -106,7 +106,7 @@ def make_review(
 
 def accept_all(test_set: MemorySet, *runs: CaseFinished) -> AmendedSet:
     review = make_review(test_set, *runs)
-    accepted = []
+    accepted: list[Item] = []
     for item in review.items:
         review.check(item, accepted)
         accepted.append(item)

@@ -138,7 +138,7 @@ def test_what_was_accepted_passes_and_what_was_recorded_fails(name: str) -> None
         ("a new time", changed(updated=lambda days: make_time(days - 1))),
         ("a renamed id", changed(order_id="7", id=None)),
         ("an id within text", changed(link=lambda days: f"/orders/{make_id(5)}?by={make_id(9)}")),
-        ("a known id and a known time", changed(both=lambda day: f"{make_id(8)} at {make_time(day)}")),
+        ("a known id and a known time", changed(both=lambda n: f"{make_id(8)} at {make_time(n)}")),
         ("everything one level deeper", changed()),
     ],
 )  # fmt: skip
