@@ -8,6 +8,7 @@ from typing import Any
 
 from kebpf.protocols.base import Document
 from kebpf.recording.body import body_of_form, form_of_body
+from kebpf.recording.casefields import check_fields
 from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
 from kebpf.recording.yamlemit import emit_yaml
 from kebpf.recording.yamltext import BodyForm, YamlError, dump_yaml, load_yaml
@@ -67,7 +68,18 @@ def write_tail(case: TestCase) -> str:
 
 def read_case(text: str | bytes) -> TestCase:
     """The case in a file.  Raises ``YamlError`` for the syntax, ``ValueError`` for the rest."""
+    return _read_tree(load_yaml(text))
+
+
+def read_edited_case(text: str | bytes) -> TestCase:
+    """The same of a file that a person may have edited.  Raises ``FieldError`` too."""
     tree = load_yaml(text)
+    if isinstance(tree, dict):
+        check_fields(tree, text)
+    return _read_tree(tree)
+
+
+def _read_tree(tree: Any) -> TestCase:
     if not isinstance(tree, dict):
         raise ValueError("it does not hold a test case")
     try:

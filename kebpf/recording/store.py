@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from kebpf.recording.casefile import read_case
+from kebpf.recording.casefields import FieldError
+from kebpf.recording.casefile import read_edited_case
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.manifestfile import NewerVersionError, read_manifest
 from kebpf.recording.mockfile import MockFileError, iter_offsets, read_mock
@@ -56,7 +57,7 @@ class TestSet:
         cases: dict[str, tuple[Path, TestCase]] = {}
         for path in [*self._case_paths(), *self._case_paths(APART_NAME)]:
             with _reading(path):
-                case = read_case(path.read_bytes())
+                case = read_edited_case(path.read_bytes())
             if case.name in cases:
                 raise TestSetError(
                     f"{path}: another file of the set has the name {case.name!r} too; "
@@ -150,6 +151,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise TestSetError(
             f"{where}: not valid YAML ({error.problem}); mend it or record again"
         ) from error
+    except FieldError as error:
+        where = f"{path}, line {error.line}" if error.line else str(path)
+        raise TestSetError(f"{where}: {error.problem}; mend it or record again") from error
     except MockFileError as error:
         raise TestSetError(f"{path}, byte {error.offset}: {error}; record again") from error
     except ValueError as error:
