@@ -7,10 +7,10 @@ PYTEST_ARGS ?=
 MUTANTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test runtimes strangers mutants lint format bench docs install uninstall clean fidelity
+.PHONY: help setup packages demo test runtimes strangers conformance mutants lint format bench docs install uninstall clean fidelity
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: packages $(READY) ## Install what is missing and make .venv, ready to use
 
@@ -35,6 +35,9 @@ runtimes: setup ## Record and replay real programs of all runtimes (KEBPF_RUNTIM
 strangers: setup ## Record, replay and change services kebpf does not know (KEBPF_STRANGERS="name …" for some)
 	$(SUDO) KEBPF_STRANGERS="$(or $(KEBPF_STRANGERS),all)" $(BIN)/python -m pytest tests/e2e/test_strangers.py $(PYTEST_ARGS)
 
+conformance: setup ## Run client libraries on real servers and on mocks (CONFORMANCE="name …" for some)
+	$(SUDO) CONFORMANCE="$(CONFORMANCE)" $(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+
 fidelity: setup ## Record every application in a crowd, replay it in all orders (FIDELITY="name … --runs N")
 	$(SUDO) $(BIN)/python -m tests.e2e.fidelity $(FIDELITY)
 
@@ -42,7 +45,7 @@ lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples benchmarks docs/make_reference.py
+	$(BIN)/mypy examples benchmarks docs/make_reference.py docs/make_pictures.py
 	clang-format --dry-run -Werror bpf/*.[ch]
 
 format: setup ## Format Python and C
@@ -55,8 +58,9 @@ bench: setup ## Measure what recording costs; writes benchmarks/RESULTS.md
 	packaging/setup/install-packages bench
 	$(SUDO) $(BIN)/python -m benchmarks.bench
 
-docs: setup ## Write the command-line reference from the commands' declarations
+docs: setup ## Write the command-line reference and make the pictures of the reports
 	$(BIN)/python docs/make_reference.py
+	$(SUDO) $(BIN)/python -m docs.make_pictures
 
 install: ## Install kebpf into /opt/kebpf, with a link in /usr/local/bin
 	packaging/setup/install-packages runtime

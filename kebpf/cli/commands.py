@@ -11,6 +11,7 @@ import typer
 from kebpf.cli.declaring import (
     Invocation,
     OutputOption,
+    RootlessOption,
     UserOption,
     check_positive_seconds,
     check_seconds,
@@ -250,12 +251,19 @@ def test(
         bool,
         typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
     ] = False,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
     ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write run events as JSON lines.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report for a pull request.")
     ] = None,
     delay: Annotated[
         float | None,
@@ -317,8 +325,11 @@ def test(
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
             is_isolated=isolated or config.isolated,
+            is_rootless=rootless or config.rootless,
             junit=junit,
             json=json,
+            html=html,
+            markdown=markdown,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
@@ -347,6 +358,7 @@ def mock(
             show_default=False,
         ),
     ] = None,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     user: UserOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
@@ -369,6 +381,7 @@ def mock(
             test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
             command=command,
             user=user or config.user,
+            is_rootless=rootless or config.rootless,
             verbose=verbose,
         )
     )

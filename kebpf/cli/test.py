@@ -22,6 +22,7 @@ from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
 from kebpf.report.junit import JUnitReporter
+from kebpf.report.markdown import MarkdownReporter
 from kebpf.report.reporter import Reporter
 from kebpf.report.terminal import TerminalReporter
 from kebpf.report.values import strip_colours
@@ -29,10 +30,13 @@ from kebpf.report.values import strip_colours
 
 def run_test(options: TestOptions, out: TextIO) -> int:
     """Runs on this host.  Raises `KebpfError` if it cannot begin."""
-    from kebpf.cli.environment import make_environment
+    from kebpf.cli.environment import make_environment, rootless_environment
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if options.is_rootless:
+        with rootless_environment(options.noise) as environment:
+            return run_in(environment, options, out)
     if options.is_isolated:
         isolate_run()
     return run_in(make_environment(options.noise), options, out)
@@ -96,6 +100,7 @@ def make_run_options(options: TestOptions) -> RunOptions:
         delay_s=options.delay,
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,
+        is_detailed=bool(options.html or options.json),
         is_clock_recorded=options.clock is ClockChoice.RECORDED,
         on_line=_show_output if options.verbose else None,
         on_note=_show_note,
@@ -141,6 +146,12 @@ def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]
             reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
         if options.json:
             reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        if options.markdown:
+            reporters.append(MarkdownReporter(stack.enter_context(_open_report(options.markdown))))
+        if options.html:
+            from kebpf.report.html.reporter import HtmlReporter
+
+            reporters.append(HtmlReporter(stack.enter_context(_open_report(options.html))))
         yield reporters
 
 

@@ -48,6 +48,7 @@ class Book(Protocol):
     def note_ending(
         self, ending: Ending, served: list[int], has_strays: bool, steps: list[str], /
     ) -> None: ...
+    def note_call(self, call: Call, item: Recorded | None) -> None: ...
     def note_answer(self) -> None: ...
     def count_miss(self, call: Call, miss: Miss) -> None: ...
     def name_of_case(self) -> str | None: ...
@@ -68,6 +69,7 @@ class DestinationAnswers:
         """The recorded response to a call; what is not as recorded becomes a finding."""
         call = self._make_call(request)
         item = self._book.find(call)
+        self._book.note_call(call, item)
         if item is None:
             response = self._answer_stray(call)
         else:
@@ -119,6 +121,8 @@ class DestinationAnswers:
         mock = self._book.index.find_described(self._endpoint, str(sql), database)
         if mock is None or mock.response is None:
             return None
+        if mock.request.get("kind") == "describe":
+            return mock.response
         results = mock.response.get("results") or [{}]
         types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
         columns, copy = results[0].get("columns"), results[0].get("copy")
@@ -158,6 +162,7 @@ class DestinationAnswers:
         self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
     ) -> Stray:
         stray = Stray(call, kind, miss, call.key(), note=note, is_read=_is_read(call))
+        stray.request = self._book.bindings.to_recorded(call.request)
         stray.is_unanswered = kind == "extra" and miss is not None
         return stray
 

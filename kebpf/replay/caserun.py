@@ -20,6 +20,7 @@ from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
 from kebpf.replay.stages import Comparing, Matching
+from kebpf.replay.timeline import Timeline
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 LOOK_S = 0.03  # between two looks at what the application does
@@ -29,7 +30,7 @@ EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a case of one test set runs against."""
+    """What a case of one test set runs against; with a ``timeline`` its events tell more."""
 
     test_set: str
     application: Application
@@ -43,6 +44,7 @@ class Scene:
     request_timeout_s: float
     calls_wait_s: float = CALLS_WAIT_S
     called: asyncio.Event = field(default_factory=asyncio.Event)
+    timeline: Timeline | None = None
     now_ns: Callable[[], int] = time.time_ns  # by the application's clock
 
 
@@ -51,13 +53,15 @@ async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     started = time.monotonic()
     scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
+    timings = scene.timeline.finish(case) if scene.timeline else []
     calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
     if problems:
         error = "; ".join(filter(None, [error, describe_problems(problems)]))
     seconds = time.monotonic() - started
-    finished = _judge(replace(finished, calls=calls, error=error, seconds=seconds))
+    finished = replace(finished, calls=calls, timings=timings, error=error, seconds=seconds)
+    finished = _judge(finished)
     if finished.verdict is not Verdict.FAILED:
         return replace(finished, revision=None)
     return replace(finished, recorded=fingerprint_case(case))
@@ -76,14 +80,18 @@ def describe_problems(problems: Sequence[ConnectionProblem]) -> str:
 
 def _make_event(scene: Scene, case: TestCase) -> CaseFinished:
     """The event of a case of which only the request is known yet."""
+    spec = scene.find_protocol(case.protocol)
     return CaseFinished(
         test_set=scene.test_set,
         case=case.name,
-        request=scene.find_protocol(case.protocol).describe(case.request),
+        request=spec.describe(case.request),
         verdict=Verdict.ERRORED,
         seconds=0.0,
         curl=_write_curl(scene, case),
         repeat=scene.repeat(case),
+        classes=case.generated,
+        recorded_seconds=(case.timing.end_ns - case.timing.start_ns) / 1e9,
+        sent=spec.view(scene.bindings.to_actual(case.request)) if scene.timeline else None,
     )
 
 
@@ -97,6 +105,8 @@ def _judge(finished: CaseFinished) -> CaseFinished:
 
 async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFinished:
     start_ns = scene.now_ns()
+    if scene.timeline:
+        scene.timeline.begin()
     try:
         exchange = await _send(scene, case)
     except ReplayError as error:
@@ -119,8 +129,8 @@ def _revise(scene: Scene, case: TestCase, response: Document | None, window: Win
 
 async def _send(scene: Scene, case: TestCase) -> Exchange:
     """The exchange, or `ReplayError`, at once also if the application ends meanwhile."""
-    address = scene.addresses.get(case.endpoint.port)
-    if address is None or case.endpoint.transport != "tcp":
+    address = _find_address(scene, case)
+    if address is None:
         raise ReplayError(f"it was served on {case.endpoint}, where nothing listens now")
     replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
     sending = asyncio.ensure_future(replayer.send(case, scene.bindings))
@@ -136,6 +146,14 @@ async def _send(scene: Scene, case: TestCase) -> Exchange:
         sending.cancel()
         exit_.cancel()
         await asyncio.gather(sending, exit_, return_exceptions=True)
+
+
+def _find_address(scene: Scene, case: TestCase) -> Address | None:
+    """Where to send a case's request, if the application listens there."""
+    endpoint = case.endpoint
+    if endpoint.transport == "unix":
+        return Address(endpoint.host, root=f"/proc/{scene.application.pid}/root")
+    return scene.addresses.get(endpoint.port) if endpoint.transport == "tcp" else None
 
 
 def _has_succeeded(sending: asyncio.Future[Exchange]) -> bool:
@@ -160,6 +178,7 @@ def _compare(
         not_compared=strength.not_compared,
         expected=expected,
         actual=actual,
+        answered_seconds=(window.end_ns - window.start_ns) / 1e9,
     )
 
 
@@ -194,7 +213,10 @@ def _is_due(scene: Scene, start_ns: int) -> bool:
 
 
 def _write_curl(scene: Scene, case: TestCase) -> str:
-    address = scene.addresses.get(case.endpoint.port)
+    address = _find_address(scene, case)
     if case.protocol != HTTP1.name or address is None:
         return ""
-    return curl_line(scene.bindings.to_actual(case.request), f"http://{address}")
+    request = scene.bindings.to_actual(case.request)
+    if not address.is_local:
+        return curl_line(request, f"http://{address}")
+    return curl_line(request, "http://localhost", address.host)

@@ -117,10 +117,37 @@ class ApplicationReady:
     pid: int
     ports: list[int]
     seconds: float
+    paths: list[str] = field(default_factory=list)  # of Unix sockets
+
+
+@dataclass(frozen=True, slots=True)
+class CallTiming:
+    """An outgoing call of a case beside its recording; times in seconds after the request.
+
+    ``at`` is when it came, ``recorded_at`` when it was recorded to begin, ``recorded_seconds`` how
+    long the recorded server took: each ``None`` where there is nothing to tell.  Without ``at`` the
+    call was not made, without ``mock``, the name of the recorded call, it is not the case's own.
+    """
+
+    call: str
+    protocol: str
+    destination: str
+    mock: str | None = None
+    at: float | None = None
+    recorded_at: float | None = None
+    recorded_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFinished:
+    """One case's end.
+
+    ``classes`` are the values compared by class: path in the recorded response, class.
+    ``recorded_seconds`` and ``answered_seconds`` are how long the response took, then and now;
+    ``seconds`` is all of the case.  ``sent``, the request, and ``timings`` are there only when a
+    report asks for them, ``timings`` up to a cap.
+    """
+
     test_set: str
     case: str
     request: str
@@ -138,6 +165,11 @@ class CaseFinished:
     actual: Any = None
     revision: Revision | None = None
     recorded: str = ""  # of a case that failed: `fingerprint_case` of what it was compared with
+    classes: dict[str, str] = field(default_factory=dict)
+    recorded_seconds: float | None = None
+    answered_seconds: float | None = None
+    sent: Any = None
+    timings: list[CallTiming] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

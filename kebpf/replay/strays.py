@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from kebpf.recording.model import Mock
 from kebpf.replay.call import DATABASE, Call, Key, find_differences, shape_operation
@@ -20,6 +21,7 @@ SAME_OPERATION = 1000  # what an equal operation adds to the likeness of two cal
 class Stray:
     """A call that was not served as one of the case's own; ``count`` times by now.
 
+    ``request`` is the call in the recording's terms.
     ``identity`` is equal for calls that one mock could answer; ``answer`` is the mock whose answer
     it got, ``is_unanswered`` says that it got an error; ``recorded`` is how often the call
     was recorded for the case to make, ``made`` how often the case made it as recorded.
@@ -39,6 +41,7 @@ class Stray:
     is_read: bool = False
     is_unanswered: bool = False
     answer: str | None = None
+    request: Any = None
 
 
 class Strays:
@@ -94,7 +97,7 @@ def _pair(stray: Stray, due: dict[int, Recorded], least: int) -> Iterator[CallFi
             list_differences(nearest, call),
             mock=nearest.mock.name,
             operation=shape_operation(call.operation),
-            request=Exact(call.request),
+            request=Exact(stray.request),
             is_unanswered=stray.is_unanswered,
             answer=stray.answer,
         )
@@ -117,7 +120,7 @@ def _describe(stray: Stray) -> CallFinding:
         is_read=stray.is_read,
         mock=stray.mock,
         operation=shape_operation(call.operation),
-        request=Exact(call.request),
+        request=Exact(stray.request),
         is_unanswered=stray.is_unanswered,
         answer=stray.answer,
     )
@@ -156,7 +159,7 @@ def _describe_group(group: list[Stray], recorded: Collection[Recorded]) -> CallF
         is_read=first.is_read,
         mock=first.mock,
         operation=shape_operation(call.operation),
-        request=Exact(call.request) if is_one else None,
+        request=Exact(first.request) if is_one else None,
         is_unanswered=any(stray.is_unanswered for stray in group),
         answer=first.answer if is_one else None,
     )

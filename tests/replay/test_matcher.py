@@ -354,6 +354,13 @@ class TestSession:
         assert described is not None
         assert described["parameter_types"] == [25]
 
+    def test_describe_gives_a_recorded_description_as_it_is(self) -> None:
+        """A cursor made by DECLARE is described, and its query never called."""
+        response = {"columns": [{"name": "n"}], "parameter_types": [23], "error": None}
+        request = {"kind": "describe", "sql": "SELECT n"}
+        described = make_mock("", request=request, response=response, tier=Tier.SESSION)
+        assert Run(described).session(kind="describe", sql="SELECT n") == response
+
     def test_describe_says_that_data_is_to_come(self) -> None:
         copy = {"direction": "in", "format": 0, "column_formats": [0]}
         results = [{"columns": None, "rows": list[object](), "copy": copy}]

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from kebpf.replay.events import Mismatch, Verdict
-from kebpf.report.causes import describe_cause, group_failures
+from collections.abc import Sequence
+
+from kebpf.replay.events import CaseFinished, Mismatch, Verdict
+from kebpf.report.causes import FailureGroup, Grouping, describe_cause, title_cause
 from tests.report.builders import ORDERS, make_extra_call, make_failed
+
+
+def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup[CaseFinished]]:
+    grouping = Grouping[CaseFinished]()
+    for case in cases:
+        grouping.group_of(case).cases.append(case)
+    return grouping.ranked()
+
+
+def test_a_title_is_the_cause_in_few_words() -> None:
+    assert title_cause(make_failed(calls=[make_extra_call()])) == f"extra call: {ORDERS} AND open"
+    assert title_cause(make_failed()) == "500 instead of 200, in the response to POST /orders"
+    assert title_cause(make_failed(error="no answer\nmore")) == "no answer"
+    assert title_cause(make_failed(mismatches=[])) == "no reason was given"
 
 
 def test_an_error_outranks_calls_and_calls_outrank_the_response() -> None:
@@ -58,3 +74,15 @@ def test_ids_and_numbers_make_no_other_cause() -> None:
         "ab",
         "c",
     ]
+
+
+def test_one_change_of_a_call_is_one_cause_however_it_shows() -> None:
+    key, other = Mismatch("/arguments/0", "changed", "a", "b"), Mismatch("/arguments/1", "changed")
+    cases = [
+        make_failed("a", calls=[make_extra_call(kind="changed", operation="DEL", fields=[key])]),
+        make_failed("b", calls=[make_extra_call(operation="DEL", fields=[key, other])]),
+        make_failed("c", calls=[make_extra_call(operation="DEL", fields=[])]),
+        make_failed("d", calls=[make_extra_call(operation="GET", fields=[key])]),
+    ]
+    groups = group_failures(cases)
+    assert ["".join(case.case for case in group.cases) for group in groups] == ["ab", "c", "d"]

@@ -14,23 +14,36 @@ MAX_ARGUMENT_SIZE = 64 * 1024  # Linux refuses one argument over 128 KiB
 MAX_PRINTF_SIZE = 256  # binary bodies above this are written as base64
 
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?\[\]{}|]*")
-_PRINTABLE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")
 _ADDED_BY_CURL = ("User-Agent", "Accept")
 _MADE_BY_CURL = frozenset({"content-length"})
 
 
-def curl_line(request: Document, base_url: str) -> str:
+def curl_line(request: Document, base_url: str, path: str = "") -> str:
     """A shell line that sends ``request`` to ``base_url`` (``http://host:port``) with curl.
 
+    With ``path`` it goes to that Unix socket (abstract if it begins with ``@``).
     Method, target, headers and body are those of the request; headers of curl's own are
     suppressed.  Only trailers are left out, which curl cannot send; the line ends with a comment
     that says so.
     """
     feed, data = _make_data(request)
-    words = ["curl", "-i", *_make_method(request, bool(data)), *_make_url(request, base_url)]
+    words = [
+        "curl",
+        "-i",
+        *_make_socket(path),
+        *_make_method(request, bool(data)),
+        *_make_url(request, base_url),
+    ]
     words += _make_headers(request, base_url, bool(data)) + data
     note = "  # without its trailers" if request["trailers"] else ""
     return f"{feed}{' '.join(words)}{note}"
+
+
+def _make_socket(path: str) -> list[str]:
+    if not path:
+        return []
+    option = "--abstract-unix-socket" if path.startswith("@") else "--unix-socket"
+    return [option, shlex.quote(path.removeprefix("@"))]
 
 
 def _make_method(request: Document, has_data: bool) -> list[str]:
@@ -102,8 +115,9 @@ def _quote(data: bytes) -> str:
 
 
 def _is_printable(data: bytes) -> bool:
+    """Whether a person sees every character: what is copied must be what is shown."""
     try:
-        return _PRINTABLE.fullmatch(data.decode()) is not None
+        return data.decode().replace("\n", "").isprintable()
     except UnicodeDecodeError:
         return False
 

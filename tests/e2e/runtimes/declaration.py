@@ -84,7 +84,7 @@ def install(runtime: Runtime) -> Path:
     """
     folder = runtime.installed
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         shutil.copytree(runtime.sources, folder, dirs_exist_ok=True)
         done = folder / ".installed"
         if not done.exists():
@@ -95,7 +95,7 @@ def install(runtime: Runtime) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One process at a time."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
