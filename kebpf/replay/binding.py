@@ -69,6 +69,7 @@ class Bindings:
         self._backward = Substitution()
         self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
+        self._told = Substitution()  # actual instants → recorded ones, in any format
         self.shift_ns: int | None = None  # from the last recorded time that was bound to its own
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
@@ -206,6 +207,7 @@ class Bindings:
             if old_time.resolution_ns <= 1_000_000:
                 self.shift_ns = new_time.time_ns - old_time.time_ns
             self._forward.add_instant(old_time, new_time.time_ns)
+            self._told.add_instant(new_time, old_time.time_ns)
 
     def hand_over(self, tree: Any) -> Any:
         """`to_actual` of what the application is about to get: nothing in it is of its making."""
@@ -223,6 +225,10 @@ class Bindings:
     def to_recorded(self, tree: Any) -> Any:
         """The tree with actual values replaced by the recorded ones they are bound to."""
         return rewrite_tree(tree, self._backward.apply)
+
+    def tell(self, tree: Any) -> Any:
+        """`to_recorded`, with times in other formats too: for people, not for matching."""
+        return rewrite_tree(self.to_recorded(tree), self._told.apply)
 
 
 _STAMP_SIGNS = {"time:epoch_b64": ".", "time:epoch_b62": ":"}  # itsdangerous', Django's
