@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from kebpf.protocols.base import Document
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Evidence, Mock, TestCase, Tier, Timing
+from kebpf.recording.templates import instance_class
 from kebpf.recording.times import Window
 from kebpf.recording.values import text_of
 from kebpf.replay.accepting import CannotAcceptError
@@ -95,8 +96,10 @@ def _accept_changed(world: World, call: FoundCall, made: Window) -> None:
     bindings, kept = Bindings(), {}
     for path, template in mock.generated.items():
         pairs = pair_tokens(template, old[path], new[path]) if path in old and path in new else None
-        if pairs is not None and bindings.try_bind(pairs, None):
+        if pairs is not None:
             kept[path] = template
+            for name, recorded, came in pairs:  # whatever binds them in a run
+                bindings.bind(recorded, came, instance_class(name))
     request = bindings.to_recorded(request)
     settled = world.settle_call(mock, request, made)
     changed = {path for path, value in _leaves(world, mock, request).items()

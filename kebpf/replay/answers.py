@@ -135,6 +135,7 @@ class DestinationAnswers:
         return make_call(place, spec, request, book.bindings, book.noise, is_vague)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
+        call.request = self._book.bindings.tell(call.request)
         known = self._book.find_known(call)
         if known:
             return self._answer_repeated(call, known)

@@ -123,7 +123,7 @@ def _revise(scene: Scene, case: TestCase, response: Document | None, window: Win
     shift_ns = scene.bindings.shift_ns
     if shift_ns is None:
         shift_ns = window.start_ns - case.timing.start_ns
-    told = None if response is None else Exact(scene.bindings.to_recorded(response))
+    told = None if response is None else Exact(scene.bindings.tell(response))
     return Revision(told, window.start_ns, window.end_ns, shift_ns)
 
 

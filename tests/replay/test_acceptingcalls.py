@@ -105,6 +105,18 @@ def test_a_changed_call_keeps_its_answer_and_its_generated_values() -> None:
     assert OLD in str(new.request) and NEW not in str(new.request)
 
 
+def test_a_time_that_an_earlier_case_made_is_no_literal() -> None:
+    """Its class, that it was made before, does not let it be bound to another by itself."""
+    template = '{{"at": "{seen:time:%Y-%m-%dT%H:%M:%S.%f%:z}"}}'
+    recorded, came = (f'{{"at": "2026-11-2{day}T02:58:59.897588+00:00"}}' for day in (3, 4))
+    mock = make_mock("a", "SET", "k", recorded, generated={"/arguments/1": template})
+    test_set = make_set(mock)
+    finding = make_finding("changed", "SET", "other", came, mock="a", is_unanswered=True)
+    review = make_review(test_set, make_run(test_set, finding))
+    [new] = review.amend(review.items).iter_mocks()
+    assert recorded in str(new.request) and new.generated == {"/arguments/1": template}
+
+
 def test_a_fresh_id_in_a_changed_argument_is_no_literal() -> None:
     test_set = make_set(make_mock("a", "SET", "k", "7"))
     finding = make_finding("changed", "SET", "k", NEW, mock="a", is_unanswered=True)
