@@ -20,6 +20,7 @@ from kebpf.recording.model import TestCase
 from kebpf.recording.rewriting import rewrite_set
 from kebpf.recording.store import TestSet
 from kebpf.replay.invoker import InvokerError
+from kebpf.replay.ports import find_held_port
 from kebpf.replay.selection import select_cases
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.replay.verifier import RunDone, Verified, Verifier, VerifyError
@@ -152,20 +153,6 @@ def explain_failure(error: VerifyError, name: str, test_set: TestSet) -> KebpfEr
     text = f"{error}; {name} was left as it is{last}"
     held = find_held_port(select_cases(name, test_set, []).needed_ports)
     return KebpfError(text, hint=None if held is None else say_port_is_held(held))
-
-
-def find_held_port(ports: Sequence[int]) -> int | None:
-    """The first of the ports on which something of this host listens."""
-    import socket
-
-    for port in ports:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("", port))
-            except OSError:
-                return port
-    return None
 
 
 def say_port_is_held(port: int) -> str:

@@ -15,6 +15,7 @@ from kebpf.recording.yamltext import BodyForm, compose_yaml
 
 Step = str | int
 _SCALARS = {"int": "a whole number", "str": "a text", "list": "a list", "map": "a mapping"}
+_TYPES = {"int": int, "str": str, "list": list, "map": dict}
 
 
 class FieldError(ValueError):
@@ -101,14 +102,8 @@ def _check_map(
 
 
 def _check_kind(steps: Sequence[Step], value: Any, kind: str) -> None:
-    is_right = {
-        "": lambda: True,
-        "int": lambda: isinstance(value, int) and not isinstance(value, bool),
-        "str": lambda: isinstance(value, str),
-        "list": lambda: isinstance(value, list),
-        "map": lambda: isinstance(value, dict),
-    }[kind]
-    if not is_right():
+    types = _TYPES.get(kind)
+    if types is not None and (not isinstance(value, types) or isinstance(value, bool)):
         hint = ": put it in quotes" if kind == "str" and not isinstance(value, list | dict) else ""
         shown = repr(value) if isinstance(value, str | int | float) else _name_kind(value)
         raise _WrongFieldError(steps, f"{_SCALARS[kind]} is expected, not {shown[:60]}{hint}")

@@ -135,7 +135,6 @@ class DestinationAnswers:
         return make_call(place, spec, request, book.bindings, book.noise, is_vague)
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
-        call.request = self._book.bindings.tell(call.request)
         known = self._book.find_known(call)
         if known:
             return self._answer_repeated(call, known)
@@ -163,7 +162,7 @@ class DestinationAnswers:
         self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
     ) -> Stray:
         stray = Stray(call, kind, miss, call.key(), note=note, is_read=_is_read(call))
-        stray.request = self._book.bindings.to_recorded(call.request)
+        stray.request = self._book.bindings.tell(call.request)
         stray.is_unanswered = kind == "extra" and miss is not None
         return stray
 

@@ -6,7 +6,7 @@ from kebpf.replay.review import Item
 from kebpf.report.calls import show_call, title_call
 from kebpf.report.differences import describe_mismatch, show_mismatch
 from kebpf.report.lines import Line, Tone, indent, wrap
-from kebpf.report.terminal import show_request
+from kebpf.report.requests import show_request
 from kebpf.report.values import cut, escape_controls
 
 WIDTH = 80  # columns

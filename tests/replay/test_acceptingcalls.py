@@ -77,7 +77,7 @@ def fits(mock: Mock, *words: str) -> bool:
     spec, noise = PROTOCOLS["redis"], Noise()
     call = make_call(REDIS, spec, make_request(*words), Bindings(), noise)
     leaves = make_call(REDIS, spec, mock.request, Bindings(), noise).actual
-    return pair_call(Recorded(0, mock, leaves, mock.name), call) is not None
+    return pair_call(Recorded(0, mock, leaves, spec.describe), call) is not None
 
 
 def test_a_missing_call_goes_with_its_mock() -> None:
