@@ -15,7 +15,7 @@ from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.lines import print_lines
 from kebpf.cli.noisefile import add_noise
 from kebpf.cli.options import ReviewOptions, TestOptions
-from kebpf.cli.test import check_cases, interrupt, make_run_options, name_set, report_run
+from kebpf.cli.test import check_cases, interrupt, make_run_options, name_set, open_sets, report_run
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.amendment import AmendedSet
 from kebpf.recording.errors import TestSetError
@@ -100,7 +100,7 @@ class _Session:
         """One run of all sets, shown as ``kebpf test`` shows it."""
         options = self._options
         try:
-            sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+            sets = open_sets(options.test_sets)
             check_cases(sets)
             asked = TestOptions(
                 options.test_sets,

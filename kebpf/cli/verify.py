@@ -14,7 +14,7 @@ from rich.text import Text
 
 from kebpf.cli.errors import ExitStatus, KebpfError
 from kebpf.cli.options import DEFAULT_RUNS, RecordOptions, TestOptions, VerifyOptions
-from kebpf.cli.test import check_cases, make_run_options, name_set
+from kebpf.cli.test import check_cases, make_run_options, name_set, open_sets
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.model import TestCase
 from kebpf.recording.rewriting import rewrite_set
@@ -90,7 +90,7 @@ def _read_command(options: RecordOptions, path: Path, folder: Path | None) -> li
 def verify_in(environment: Environment, options: VerifyOptions, out: TextIO) -> int:
     """Verifies in ``environment``; the exit status.  Raises `KebpfError`."""
     try:
-        test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        test_sets = open_sets(options.test_sets)
         check_cases(test_sets)
         run_options = make_run_options(_as_test_options(options))
         display = _Display(out, options.as_json)

@@ -284,3 +284,17 @@ def test_mocks_are_streamed(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 64
     assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("more", [[], ["m2"], ["m2", "m3"]])
+def test_a_case_that_names_a_mock_that_is_not_there(more: list[str], tmp_path: Path) -> None:
+    writer = TestSetWriter(tmp_path / "set", None)
+    for name in ("m" * 200, "m2", "m3"):
+        writer.add_mock(make_mock(name))
+    writer.add_case(make_case(calls=["m" * 200, *more]))
+    writer.commit(make_manifest())
+    TestSet.open(tmp_path / "set").check_calls()
+    [path] = (tmp_path / "set" / "tests").iterdir()
+    path.write_text(path.read_text().replace("m" * 200, "gone"))
+    with pytest.raises(TestSetError, match=r"the call 'gone', which mocks\.msgpack does not hold"):
+        TestSet.open(tmp_path / "set").check_calls()
