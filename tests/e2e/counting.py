@@ -1,4 +1,4 @@
-"""Counts in Redis and tells a new id and the time: what ``recorded_by_earlier/shop`` was made of."""
+"""Counts in Redis, tells a new id and the time: ``recorded_by_earlier/shop`` was made of it."""
 
 from __future__ import annotations
 
