@@ -72,6 +72,7 @@ class Bindings:
         self._told = Substitution()  # actual instants → recorded ones, in any format
         self.shift_ns: int | None = None  # from the last recorded time that was bound to its own
         self._input_size = 0
+        self.version = 0  # another one whenever something was bound
         self.has_ids = True  # whether the run can come to ask if a value is the program's making
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
@@ -87,6 +88,7 @@ class Bindings:
         opened = self._open(pairs)
         if opened is None or not self._fit(opened, window):
             return False
+        self.version += 1
         for class_name, recorded, actual in opened:
             self._take(class_name, recorded, actual)
         for stamp, signature in pairwise(opened):
