@@ -6,12 +6,13 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TextIO
 
 from kebpf.cli.lines import print_lines
 from kebpf.cli.noisefile import escape_glob, suggest_path
 from kebpf.replay.accepting import CannotAcceptError
-from kebpf.replay.noise import NoiseRule
+from kebpf.replay.noise import NoiseRule, matches_steps
 from kebpf.replay.review import Item
 from kebpf.report.lines import Line, Tone, count
 from kebpf.report.review import show_item
@@ -166,8 +167,16 @@ class Asking:
         if not reason:
             self._say("noise needs a reason (nothing was declared)", Tone.WARNING)
             return
-        self._decisions.rules[place] = [_with(rule, reason=reason) for rule in rules]
-        self._note([place], Decision.NOISE)
+        rules = [_with(rule, reason=reason) for rule in rules]
+        self._decisions.rules[place] = rules
+        alike = [
+            other
+            for other, one in enumerate(self._decisions.items)
+            if other != place and other not in self._decisions.made and is_noise(one, rules)
+        ]
+        self._note([place, *alike], Decision.NOISE)
+        if alike:
+            self._say(f"that covers {count(len(alike), 'more difference')}")
 
     def _note(self, places: list[int], decision: Decision) -> None:
         for place in places:
@@ -198,6 +207,21 @@ def suggest_rules(item: Item) -> list[NoiseRule]:
         return []
     call = escape_glob(" ".join(item.operation.split()))
     return [NoiseRule(suggest_path(one.path), call=call) for one in fields] if call else []
+
+
+def is_noise(item: Item, rules: Sequence[NoiseRule]) -> bool:
+    """Whether the rules leave nothing of the difference to be compared."""
+    of_call = item.finding is not None
+    paths = [one.path for one in (item.finding.fields if item.finding else item.mismatches)]
+    operation = " ".join(item.operation.split())
+    fitting = [
+        rule.path.split("/")
+        for rule in rules
+        if bool(rule.call) is of_call and (not of_call or fnmatchcase(operation, rule.call))
+    ]
+    return bool(paths) and all(
+        any(matches_steps(path.split("/"), steps) for steps in fitting) for path in paths
+    )
 
 
 def _with(rule: NoiseRule, path: str | None = None, reason: str | None = None) -> NoiseRule:

@@ -65,6 +65,7 @@ class _Session:
         self._noise = list(options.noise)
         self._known: dict[tuple[str, ...], Decision] = {}  # what is not asked again
         self._has_quit = False
+        self._has_reviewed = False
 
     def review_file(self, path: Path) -> int:
         """Reviews one run, once."""
@@ -143,8 +144,9 @@ class _Session:
             left += len(items) - len(done.accepted) - len(done.decided.of(Decision.NOISE))
             if self._has_quit:
                 break
-        if not accepted and not left:
+        if not accepted and not left and not self._has_reviewed:
             self._say("there is no difference to review")
+        self._has_reviewed = True
         return accepted, left
 
     def _review_set(self, test_set: TestSet, review: Review) -> _Round:
