@@ -36,7 +36,7 @@ def describe_call(call: CallFinding) -> str:
     reasons = []
     if call.kind == "reordered":
         reasons.append(f"came before {escape_controls(call.nearest or '')}")
-    elif call.nearest:
+    elif call.nearest and call.nearest != call.call:
         reasons.append(f"nearest: {escape_controls(call.nearest)}")
     fields = [one for one in call.fields if one.path != "/operation"]
     if fields:

@@ -223,6 +223,9 @@ def is_good(finished: RunFinished) -> bool:
 
 def describe_parts(finished: RunFinished, tally: Tally) -> list[str]:
     """The parts of the summary line; what there was none of is not told."""
+    has_cases = finished.passed or finished.failed or finished.errored or finished.skipped
+    if not has_cases:
+        return ["no case ran"]
     parts = [f"{describe_verdicts(finished)} in {finished.seconds:.1f} s"]
     if tally.exact or tally.by_class or tally.not_compared:
         parts.append(
