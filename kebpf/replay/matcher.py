@@ -60,7 +60,7 @@ class Matcher:
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
     set, is shown every mock while the set is read; ``on_call`` is called after each answered call,
     ``watch_call`` before, with the mock that answers it.
-    ``routes`` are those of all recorded cases.
+    ``routes`` are those of all recorded cases; ``index`` is the test set's, if it is made already.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Matcher:
         set_apart: Collection[str] = (),
         routes: Mapping[str, str] | None = None,
         noise: Noise | None = None,
+        index: MockIndex | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
@@ -80,7 +81,9 @@ class Matcher:
         self.bindings = bindings
         self.get_spec = get_spec
         self.noise = noise or Noise()
-        self.index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        if index is None:
+            index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        self.index = index
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._caches = Caches(self.index, routes or {})

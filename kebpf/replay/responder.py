@@ -20,7 +20,7 @@ from kebpf.replay.doors import Doors
 from kebpf.replay.limits import raise_open_files
 from kebpf.replay.localsockets import LocalSockets
 from kebpf.replay.routing import OPAQUE, Route, Routes
-from kebpf.replay.stages import Matching, Redirect, ResponderPorts
+from kebpf.replay.stages import Answering, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
@@ -54,7 +54,7 @@ class Responder:
     def __init__(
         self,
         redirect: Redirect,
-        matcher: Matching,
+        matcher: Answering,
         routes: Routes,
         protocols: Mapping[str, ProtocolSpec] | None = None,
         silence_s: float = SILENCE_S,
