@@ -107,8 +107,16 @@ class DoorDatagrams(asyncio.DatagramTransport):
         except OSError:  # none after all, or an error that one before it met
             return
         for _, _, address in ancillary:
-            self._wanted[source[:2]] = _read_address(address)
+            self.deliver(data, source, _read_address(address))
+
+    def deliver(self, data: bytes, source: Any, wanted: Host) -> None:
+        """A datagram that ``source`` sent to ``wanted``."""
+        self._wanted[source[:2]] = wanted
         self._protocol.datagram_received(data, source)
+
+    @property
+    def family(self) -> int:
+        return self._door.family
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Answers who asked from ``addr``, as the one that was asked."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
-from kebpf.kernel.interception import OWN_MARK
+from kebpf.kernel.interception import MULTICAST_LOG, OWN_MARK, REFUSED_LOG
 from kebpf.kernel.listening import ListeningSockets
 from kebpf.kernel.members import Network
+from kebpf.kernel.packetlog import PacketLog
 from kebpf.kernel.processes import socket_inodes
 from kebpf.replay.doors import (
     DoorDatagrams,
@@ -19,6 +22,7 @@ from kebpf.replay.doors import (
 )
 from kebpf.replay.processes import Group
 from kebpf.replay.stages import Listening, Refusal, ResponderPorts
+from kebpf.replay.steering import name_protocol
 
 POLL_S = 0.003  # nothing tells when a socket begins to listen
 _IPV6_LOOPBACK = Path("/proc/net/if_inet6")
@@ -33,6 +37,8 @@ class TransparentSteering:
     def __init__(self) -> None:
         self._network: Network | None = None
         self._datagrams: list[DoorDatagrams] = []
+        self._refused: PacketLog | None = None
+        self._multicast: PacketLog | None = None
         self._families = [socket.AF_INET]
         if _IPV6_LOOPBACK.exists() and _IPV6_LOOPBACK.read_text():
             self._families.append(socket.AF_INET6)
@@ -47,12 +53,24 @@ class TransparentSteering:
         """The transports at which every datagram ends.  Raises ``OSError``."""
         doors = [open_datagram_door(family) for family in self._families]
         self._datagrams = [DoorDatagrams(door, make_protocol()) for door in doors]
+        self._multicast = _open_log(MULTICAST_LOG)
+        if self._multicast is not None:
+            asyncio.get_running_loop().add_reader(self._multicast.fileno(), self._take_multicast)
         return list(self._datagrams)
+
+    def _take_multicast(self) -> None:
+        """No socket of ours can receive these; they are delivered as if one had."""
+        for packet in self._multicast.take() if self._multicast is not None else ():
+            port, to_port, data = packet.as_datagram()
+            for door in self._datagrams:
+                if (door.family == socket.AF_INET6) == (":" in packet.source):
+                    door.deliver(data, (packet.source, port), (packet.destination, to_port))
 
     def attach(self, group: Group, ports: ResponderPorts) -> None:
         """Learns whose sockets `watch_listening` is to tell of."""
         assert isinstance(group, Network)  # it is the other steering that takes a cgroup
         self._network = group
+        self._refused = _open_log(REFUSED_LOG)
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """Where a datagram from there was meant to go; of a connection its own address tells."""
@@ -81,12 +99,29 @@ class TransparentSteering:
             sockets.close()
 
     def take_refusals(self) -> Sequence[Refusal]:
-        """None: there is no way out that a packet could be kept from."""
-        return ()
+        """The packets that are neither TCP nor UDP, since the last call."""
+        if self._refused is None:
+            return ()
+        counts = Counter((packet.protocol, packet.destination) for packet in self._refused.take())
+        return [Refusal(name_protocol(kind), host, n) for (kind, host), n in counts.items()]
 
     def close(self) -> None:
-        """The responder closes the sockets it was given; nothing else is held."""
+        """The responder closes the sockets it was given."""
         self._network = None
+        if self._multicast is not None:
+            with contextlib.suppress(RuntimeError):  # no loop runs any more
+                asyncio.get_running_loop().remove_reader(self._multicast.fileno())
+        for log in (self._multicast, self._refused):
+            if log is not None:
+                log.close()
+        self._multicast = self._refused = None
+
+
+def _open_log(group: int) -> PacketLog | None:
+    try:
+        return PacketLog(group)
+    except OSError:  # a kernel without it: then nobody is told
+        return None
 
 
 def _find_holder(inode: int, network: Network) -> int | None:
