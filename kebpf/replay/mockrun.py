@@ -119,7 +119,14 @@ class MockRun:
             stack.push_async_callback(responder.close)
             steering.attach(group, await responder.start())
             self._matcher.begin_case(None, time.time_ns())
-            launch = Launch(command, invoker, group, captures_output=False, dies_with_us=True)
+            launch = Launch(
+                command,
+                invoker,
+                group,
+                captures_output=False,
+                dies_with_us=True,
+                files=responder.files,
+            )
             application = await launch_application(launch)
             stack.push_async_callback(application.stop, GRACE_S)
             yield application, responder

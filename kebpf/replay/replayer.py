@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -23,13 +24,25 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the application listens, and the mark of connections that are to get there."""
+    """Where the application listens: host and port, or else the path of a Unix socket.
+
+    ``mark`` is that of connections which are to get there; ``root`` the folder below which the
+    path is the application's own.
+    """
 
     host: str
-    port: int
+    port: int = 0
     mark: int = 0
+    root: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.host.startswith(("/", "@"))
 
     def __str__(self) -> str:
+        if self.is_local:
+            return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -122,6 +135,8 @@ class Replayer:
 async def _open_connection(
     address: Address,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.is_local:
+        return await _open_local(address)
     if not address.mark:
         return await asyncio.open_connection(address.host, address.port)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -134,6 +149,17 @@ async def _open_connection(
     except BaseException:
         connection.close()
         raise
+
+
+async def _open_local(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.host.startswith("@"):
+        return await asyncio.open_unix_connection("\0" + address.host[1:])
+    # by a descriptor: with the root before it the path may be too long for a socket's address
+    pinned = os.open(address.root + address.host, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{pinned}")
+    finally:
+        os.close(pinned)
 
 
 class _Watch:

@@ -29,6 +29,7 @@ from kebpf.replay.events import (
 from kebpf.replay.executables import find_executable
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
+from kebpf.replay.localready import check_free, wait_local
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.noise import Noise
 from kebpf.replay.processes import Group
@@ -125,6 +126,7 @@ class SetRun:
                 scene.application.pid,
                 list(dict.fromkeys(ports)),
                 time.monotonic() - started,
+                self.selected.needed_paths,
             )
             async for event in self._run_cases(scene):
                 yield event
@@ -132,6 +134,7 @@ class SetRun:
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
         self._clock = self._make_clock()
+        check_free(self.selected.needed_paths)
         bindings = Bindings()
         protocols = self._environment.protocols()
         routes = Routes()
@@ -187,6 +190,7 @@ class SetRun:
             on_line=options.on_line,
             dies_with_us=True,
             clock=self._clock,
+            files=self._responder.files if self._responder else {},
         )
         application = await launch_application(launch)
         stack.push_async_callback(self._stop, application)
@@ -206,6 +210,7 @@ class SetRun:
             selected.recorded.manifest.ports,
             self._options.ready_timeout_s,
         )
+        await wait_local(application, selected.needed_paths, self._options.ready_timeout_s)
         if readiness.note is not None:
             self._options.on_note(readiness.note)
         if self._options.delay_s > 0:

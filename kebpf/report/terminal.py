@@ -101,7 +101,7 @@ class TerminalReporter:
     def _show_ready(self, event: ApplicationReady) -> None:
         if self._is_alone:
             return  # a line for every case would say no more
-        where = ", ".join(str(port) for port in event.ports) or "nothing"
+        where = ", ".join([*map(str, event.ports), *event.paths]) or "nothing"
         text = f"{event.test_set}: pid {event.pid} listens on {where} after {event.seconds:.1f} s"
         self._print(Line(cut(text, self._width), Tone.FAINT))
 
