@@ -65,7 +65,8 @@ sent = [
     send(socket.AF_INET, socket.SOCK_DGRAM, 0, b"none", ("10.0.0.1", 1900)),
 ]
 found = [(one.destination, *one.as_datagram()[1:]) for one in multicast.take()]
-print(json.dumps([sent, [[host, port, data.decode()] for host, port, data in found], read(refused)]))
+told = [[host, port, data.decode()] for host, port, data in found]
+print(json.dumps([sent, told, read(refused)]))
 """
     sent, found, refused = run_inside(code)
     assert sent == [None, None, None]
