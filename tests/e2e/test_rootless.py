@@ -36,7 +36,7 @@ TARGET = Path(__file__).with_name("reaching_target.py")
 USER = "nobody"
 LIMIT_S = 100.0
 JUDGED = ("verdict", "mismatches", "calls", "error", "exact", "by_class")
-BUGS = ("lost_insert", "wrong_where")
+BUGS = ("lost_insert",)
 SEEN = "import os, sys; print(os.getuid(), os.getgid(), os.environ['HOME'])"
 
 
