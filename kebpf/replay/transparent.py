@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 from collections import Counter
@@ -15,12 +16,16 @@ from kebpf.kernel.listening import ListeningSockets
 from kebpf.kernel.members import Network
 from kebpf.kernel.packetlog import PacketLog
 from kebpf.kernel.processes import socket_inodes
+from kebpf.kernel.unanswered import UnansweredCalls
+from kebpf.recording.model import Endpoint
 from kebpf.replay.doors import (
     DoorDatagrams,
+    Host,
     open_datagram_door,
     open_stream_door,
 )
 from kebpf.replay.processes import Group
+from kebpf.replay.routing import DNS_PORT
 from kebpf.replay.stages import Listening, Refusal, ResponderPorts
 from kebpf.replay.steering import name_protocol
 
@@ -32,28 +37,41 @@ class TransparentSteering:
     """`kebpf.replay.stages.Steering` in the network that `kebpf.kernel.rootless` made.
 
     All is intercepted there before anything is started, so to attach is only to know the members.
+    Without interception each recorded destination has sockets of its own, which works as every
+    address is local, and attempts to reach others are seen by the kernel's refusals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_intercepted: bool = True) -> None:
+        self._is_intercepted = is_intercepted
         self._network: Network | None = None
         self._datagrams: list[DoorDatagrams] = []
         self._refused: PacketLog | None = None
         self._multicast: PacketLog | None = None
+        self._unanswered: UnansweredCalls | None = None
         self._families = [socket.AF_INET]
         if _IPV6_LOOPBACK.exists() and _IPV6_LOOPBACK.read_text():
             self._families.append(socket.AF_INET6)
 
-    def listen(self) -> list[socket.socket]:
+    def listen(self, destinations: Sequence[Endpoint]) -> list[socket.socket]:
         """The sockets at which every TCP connection ends.  Raises ``OSError``."""
-        return [open_stream_door(family) for family in self._families]
+        if self._is_intercepted:
+            return [open_stream_door(family) for family in self._families]
+        places = _list_places("tcp", destinations, self._families)
+        return [open_stream_door(_family_of(place), place) for place in places]
 
     def open_datagrams(
-        self, make_protocol: Callable[[], asyncio.DatagramProtocol]
+        self,
+        make_protocol: Callable[[], asyncio.DatagramProtocol],
+        destinations: Sequence[Endpoint],
     ) -> list[asyncio.DatagramTransport]:
         """The transports at which every datagram ends.  Raises ``OSError``."""
-        doors = [open_datagram_door(family) for family in self._families]
+        if self._is_intercepted:
+            doors = [open_datagram_door(family) for family in self._families]
+        else:
+            places = _list_places("udp", destinations, self._families)
+            doors = [open_datagram_door(_family_of(place), place) for place in places]
         self._datagrams = [DoorDatagrams(door, make_protocol()) for door in doors]
-        self._multicast = _open_log(MULTICAST_LOG)
+        self._multicast = _open_log(MULTICAST_LOG) if self._is_intercepted else None
         if self._multicast is not None:
             asyncio.get_running_loop().add_reader(self._multicast.fileno(), self._take_multicast)
         return list(self._datagrams)
@@ -70,7 +88,10 @@ class TransparentSteering:
         """Learns whose sockets `watch_listening` is to tell of."""
         assert isinstance(group, Network)  # it is the other steering that takes a cgroup
         self._network = group
-        self._refused = _open_log(REFUSED_LOG)
+        if self._is_intercepted:
+            self._refused = _open_log(REFUSED_LOG)
+        else:
+            self._unanswered = UnansweredCalls()
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """Where a datagram from there was meant to go; of a connection its own address tells."""
@@ -99,10 +120,14 @@ class TransparentSteering:
             sockets.close()
 
     def take_refusals(self) -> Sequence[Refusal]:
-        """The packets that are neither TCP nor UDP, since the last call."""
-        if self._refused is None:
+        """The packets that could not be answered, since the last call."""
+        if self._unanswered is not None:
+            counts = Counter(self._unanswered.take())
+        elif self._refused is not None:
+            packets = self._refused.take()
+            counts = Counter((packet.protocol, packet.destination) for packet in packets)
+        else:
             return ()
-        counts = Counter((packet.protocol, packet.destination) for packet in self._refused.take())
         return [Refusal(name_protocol(kind), host, n) for (kind, host), n in counts.items()]
 
     def close(self) -> None:
@@ -111,10 +136,32 @@ class TransparentSteering:
         if self._multicast is not None:
             with contextlib.suppress(RuntimeError):  # no loop runs any more
                 asyncio.get_running_loop().remove_reader(self._multicast.fileno())
-        for log in (self._multicast, self._refused):
+        for log in (self._multicast, self._refused, self._unanswered):
             if log is not None:
                 log.close()
-        self._multicast = self._refused = None
+        self._multicast = self._refused = self._unanswered = None
+
+
+def _list_places(
+    transport: str, destinations: Sequence[Endpoint], families: Sequence[int]
+) -> list[Host]:
+    """Where the recorded destinations are: both loopback addresses are one, so are name servers."""
+    places: dict[Host, None] = {}
+    for one in destinations:
+        if one.transport != transport:
+            continue
+        if transport == "udp" and one.port == DNS_PORT:
+            hosts = ["0.0.0.0", "::"]
+        elif ipaddress.ip_address(one.host).is_loopback:
+            hosts = list(dict.fromkeys([one.host, "127.0.0.1", "::1"]))
+        else:
+            hosts = [one.host]
+        places |= {(host, one.port): None for host in hosts}
+    return [place for place in places if _family_of(place) in families]
+
+
+def _family_of(place: Host) -> int:
+    return socket.AF_INET6 if ":" in place[0] else socket.AF_INET
 
 
 def _open_log(group: int) -> PacketLog | None:
