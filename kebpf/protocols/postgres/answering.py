@@ -61,11 +61,17 @@ class Answers:
     """The calls and session matters of one connection."""
 
     def __init__(
-        self, answerer: Answerer, state: SessionState, descriptions: dict[str, Document]
+        self, answerer: Answerer, state: SessionState, facts: Sequence[Document] = ()
     ) -> None:
         self.state = state
         self._answerer = answerer
-        self._descriptions = descriptions
+        self._descriptions = index_descriptions(facts)
+        responses = (fact.get("response") or {} for fact in facts)
+        self._reports = [one["error"] for one in responses if one.get("error")]
+
+    def word(self, report: Document) -> Document:
+        """A report as the server worded it in a session exchange, if it was recorded."""
+        return find_report(report, self._reports)
 
     def describe(self, sql: str) -> Description | None:
         """What is known of ``sql``; ``None`` for nothing.
