@@ -38,7 +38,7 @@ final class JedisProgram {
 
     private Jedis connect() {
         RedisProtocol protocol = form.equals("resp3") ? RedisProtocol.RESP3 : RedisProtocol.RESP2;
-        return new Jedis(place, DefaultJedisClientConfig.builder().protocol(protocol).clientName("conformance").build());
+        return new Jedis(place, DefaultJedisClientConfig.builder().protocol(protocol).clientName("conformance").timeoutMillis(30_000).build());
     }
 
     void run() throws Exception {

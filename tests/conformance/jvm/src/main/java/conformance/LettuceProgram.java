@@ -24,6 +24,7 @@ import io.lettuce.core.pubsub.StatefulRedisPubSubConnection;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
@@ -70,7 +71,7 @@ final class LettuceProgram {
         say("ping", r.ping(), r.echo("grüße"));
         say("set", r.set("a", "1"), r.get("a"), r.get("nothing"), r.set("a", "2", SetArgs.Builder.nx()), r.setnx("b", "x"));
         say("numbers", r.incr("n"), r.incrby("n", 41), r.incrbyfloat("f", 1.25));
-        say("many", r.mset(Map.of("x", "1", "y", "zwei")), r.mget("x", "y", "nothing").toString());
+        say("many", r.mset(new TreeMap<>(Map.of("x", "1", "y", "zwei"))), r.mget("x", "y", "nothing").toString());
         say("parts", r.append("x", "yz"), r.strlen("x"), r.getrange("x", 1, 2), r.setbit("bits", 7, 1), r.bitcount("bits"));
         say("keys", r.exists("a", "b", "nothing"), r.type("a"), r.del("a", "nothing"), r.rename("b", "c"), r.unlink("c"));
         say("expire", r.setex("e", 1000, "1"), r.persist("e"), r.ttl("e"), r.ttl("nothing"), r.getdel("e"));

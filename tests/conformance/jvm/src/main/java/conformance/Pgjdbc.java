@@ -17,6 +17,7 @@ import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
 import java.sql.SQLException;
 import java.sql.SQLWarning;
+import java.sql.SQLXML;
 import java.sql.Savepoint;
 import java.sql.Statement;
 import java.time.OffsetDateTime;
@@ -38,7 +39,6 @@ final class Pgjdbc {
     private static final Map<String, Map<String, String>> FORMS = Map.of(
             "plain", Map.of(),
             "prepared", Map.of("prepareThreshold", "1"),
-            "binary", Map.of("prepareThreshold", "-1"),
             "unprepared", Map.of("prepareThreshold", "0"),
             "simple", Map.of("preferQueryMode", "extendedForPrepared"),
             "changed", Map.of());
@@ -158,6 +158,9 @@ final class Pgjdbc {
         }
         if (value instanceof PGobject one) {
             return Arrays.asList(one.getType(), one.getValue());
+        }
+        if (value instanceof SQLXML) {
+            return Arrays.asList("xml", text);
         }
         return value instanceof byte[] ? value : Arrays.asList(value, text);
     }
