@@ -35,6 +35,7 @@ from kebpf.cli.options import (
     RecordOptions,
     TestOptions,
 )
+from kebpf.cli.reviewing import review
 from kebpf.cli.verifying import verify
 
 __all__ = ["Invocation", "app"]
@@ -343,6 +344,7 @@ def test(
 
 app.command()(verify)
 app.command()(diff)
+app.command()(review)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")
@@ -374,13 +376,17 @@ def mock(
     command = command_behind_dashes(context)
     if not command:
         raise CommandUsageError("what to run was not said", hint="say it with -- COMMAND")
+    folder = output or config.output or RECORDINGS_FOLDER
     return run_mock(
         MockOptions(
-            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
+            test_sets=find_test_sets(sets or [], folder),
             command=command,
             user=user or config.user,
             is_rootless=rootless or config.rootless,
             verbose=verbose,
+            noise=config.noise,
+            folder=folder,
+            is_default=not sets,
         )
     )
 
