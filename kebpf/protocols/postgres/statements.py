@@ -309,6 +309,25 @@ def read_cursor(statement: Statement) -> tuple[str, str] | None:
     return unquote_name(statement.tokens[1]), statement.sql[begin:]
 
 
+def find_cursor_name(statement: Statement) -> Token | None:
+    """The name in a ``FETCH``, ``MOVE`` or ``CLOSE`` of one cursor."""
+    if statement.verb not in ("fetch", "move", "close") or len(statement.tokens) < 2:
+        return None
+    name = statement.tokens[-1]
+    is_name = name.kind == "quoted" or (name.kind == "word" and name.text != "all")
+    return name if is_name else None
+
+
+def forget_cursor_name(sql: str) -> str:
+    """The SQL of one cursor's statement without the name, which is its connection's own affair."""
+    statements = split_sql(sql)
+    if len(statements) != 1:
+        return sql
+    statement = statements[0]
+    name = statement.tokens[1] if read_cursor(statement) else find_cursor_name(statement)
+    return sql if name is None else f"{sql[: name.start]}cursor{sql[name.end :]}"
+
+
 def read_prepared(statement: Statement) -> tuple[str, str] | None:
     """Name and query of a ``PREPARE name [(types)] AS query``."""
     texts = statement.texts()
