@@ -15,6 +15,7 @@ pytest_plugins = ["tests.e2e.fix_services"]
 
 REQUIRE_VARIABLE = "KEBPF_REQUIRE_KERNEL"
 REQUIRED_MARKERS = ("kernel", "postgres", "redis", "e2e")
+OS_RELEASE = Path("/etc/os-release")
 
 
 def _first_line(*command: str) -> str:
@@ -42,6 +43,12 @@ def _is_required() -> bool:
     return os.environ.get(REQUIRE_VARIABLE) == "1"
 
 
+def _required_markers() -> tuple[str, ...]:
+    """A browser with its driver is in Debian, not in Ubuntu."""
+    is_debian = OS_RELEASE.exists() and "ID=debian" in OS_RELEASE.read_text().splitlines()
+    return (*REQUIRED_MARKERS, "browser") if is_debian else REQUIRED_MARKERS
+
+
 def _say_why(longrepr: object) -> str:
     """The reason of a skip, whose report is a (file, line, reason) triple."""
     reason = longrepr[2] if isinstance(longrepr, tuple) else longrepr
@@ -54,7 +61,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns skips of marked tests into failures."""
     report = yield
-    is_marked = any(item.get_closest_marker(name) for name in REQUIRED_MARKERS)
+    is_marked = any(item.get_closest_marker(name) for name in _required_markers())
     if report.skipped and is_marked and _is_required() and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = _say_why(report.longrepr)

@@ -61,7 +61,6 @@ TESTED_IN: dict[str, str] = {
     "kebpf/protocols/redis/greetings.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/outstanding.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/parser.py": "tests/protocols/redis/test_replies.py",
-    "kebpf/protocols/redis/shapes.py": "tests/protocols/redis/test_convert.py",
     "kebpf/protocols/redis/stream.py": "tests/protocols/redis/test_replies.py",
     "kebpf/protocols/redis/subscriptions.py": "tests/protocols/redis/test_server.py",
     "kebpf/protocols/redis/writer.py": "tests/protocols/redis/test_replies.py",
@@ -93,6 +92,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
     "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",
+    "kebpf/report/html/page.py": "tests/report/html/test_reporter.py",
 }
 # And those without any, and why.
 UNTESTED: dict[str, str] = {
@@ -111,6 +111,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",
     "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
     "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
+    "tests/report/html/test_browser.py": "the HTML report as a browser shows it",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
 

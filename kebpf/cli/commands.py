@@ -256,6 +256,12 @@ def test(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write run events as JSON lines.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to read in a browser.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report for a pull request.")
+    ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
@@ -318,6 +324,8 @@ def test(
             is_isolated=isolated or config.isolated,
             junit=junit,
             json=json,
+            html=html,
+            markdown=markdown,
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,

@@ -86,6 +86,8 @@ class TestOptions:
     is_isolated: bool = False
     junit: Path | None = None
     json: Path | None = None
+    html: Path | None = None
+    markdown: Path | None = None
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None

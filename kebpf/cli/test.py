@@ -22,6 +22,7 @@ from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
 from kebpf.report.junit import JUnitReporter
+from kebpf.report.markdown import MarkdownReporter
 from kebpf.report.reporter import Reporter
 from kebpf.report.terminal import TerminalReporter
 from kebpf.report.values import strip_colours
@@ -96,6 +97,7 @@ def make_run_options(options: TestOptions) -> RunOptions:
         delay_s=options.delay,
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,
+        is_detailed=bool(options.html or options.json),
         is_clock_recorded=options.clock is ClockChoice.RECORDED,
         on_line=_show_output if options.verbose else None,
         on_note=_show_note,
@@ -141,6 +143,12 @@ def open_reporters(options: TestOptions, out: TextIO) -> Iterator[list[Reporter]
             reporters.append(JUnitReporter(stack.enter_context(_open_report(options.junit))))
         if options.json:
             reporters.append(JsonLinesReporter(stack.enter_context(_open_report(options.json))))
+        if options.markdown:
+            reporters.append(MarkdownReporter(stack.enter_context(_open_report(options.markdown))))
+        if options.html:
+            from kebpf.report.html.reporter import HtmlReporter
+
+            reporters.append(HtmlReporter(stack.enter_context(_open_report(options.html))))
         yield reporters
 
 

@@ -146,6 +146,9 @@ class Answerer(Protocol):
     def session(self, request: Document) -> Document | None:
         """Told of a session call; its recorded response if there is one, else ``None``."""
 
+    def peek(self, request: Document) -> bool:
+        """Whether a call could be answered with exactly what was recorded; changes nothing."""
+
 
 class ServerSession(Protocol):
     """Is the server of one connection: bytes in, bytes out, answers from an `Answerer`."""
@@ -157,6 +160,17 @@ class ServerSession(Protocol):
 
     def receive_eof(self) -> bytes:
         """The client closed its direction."""
+
+
+@runtime_checkable
+class TellingSession(Protocol):
+    """A server session through which its client can reach the server's other clients."""
+
+    def take_news(self) -> Sequence[Document]:
+        """What its client published since the last call."""
+
+    def hear(self, news: Document) -> bytes:
+        """Another client published ``news``: what to send to this one now (maybe nothing)."""
 
 
 class ProtocolSpec(Protocol):

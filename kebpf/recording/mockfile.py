@@ -8,7 +8,11 @@ can be read alone from its offset.
 from __future__ import annotations
 
 import io
+import os
+import weakref
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgpack
@@ -16,8 +20,12 @@ import msgpack
 from kebpf.recording.model import Endpoint, Evidence, Mock, Tier, Timing
 
 MAX_MOCK_SIZE = (1 << 32) - 1
+_MARK = 0xCE  # of an unsigned 32-bit integer
 _BIG_INTEGER = 1  # MessagePack extension type: an integer beyond 64 bits, in decimal
 _PREFIX_SIZE = 5
+_USUAL_SIZE = 2048  # bytes: most mocks are not larger, prefix included
+_TIERS = {tier.value: tier for tier in Tier}
+_EVIDENCE = {evidence.value: evidence for evidence in Evidence}
 
 
 class MockFileError(ValueError):
@@ -48,6 +56,32 @@ def read_mock(file: BinaryIO) -> Mock | None:
     payload = file.read(size)
     if len(payload) != size:
         raise MockFileError("the last mock is cut off", offset)
+    return _decode(payload, offset)
+
+
+class MockReader:
+    """Reads single mocks of one file, which stays open and the same whatever is at its path."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read_at(self, offset: int) -> Mock | None:
+        """The mock at an offset, ``None`` at the end.  Raises ``MockFileError``, ``OSError``."""
+        data = os.pread(self._descriptor, _USUAL_SIZE, offset)
+        if not data:
+            return None
+        if len(data) < _PREFIX_SIZE or data[0] != _MARK:
+            raise MockFileError("no mock starts here", offset)
+        end = _PREFIX_SIZE + int.from_bytes(data[1:_PREFIX_SIZE], "big")
+        if end > len(data):
+            data += os.pread(self._descriptor, end - len(data), offset + len(data))
+        if end > len(data):
+            raise MockFileError("the last mock is cut off", offset)
+        return _decode(memoryview(data)[_PREFIX_SIZE:end], offset)
+
+
+def _decode(payload: bytes | memoryview, offset: int) -> Mock:
     try:
         fields = msgpack.unpackb(payload, ext_hook=_unpack_other, strict_map_key=False)
         return _mock_of_fields(fields)
@@ -70,7 +104,7 @@ def _read_size(file: BinaryIO, offset: int) -> int | None:
     prefix = file.read(_PREFIX_SIZE)
     if not prefix:
         return None
-    if len(prefix) < _PREFIX_SIZE or prefix[0] != 0xCE:
+    if len(prefix) < _PREFIX_SIZE or prefix[0] != _MARK:
         raise MockFileError("no mock starts here", offset)
     return int.from_bytes(prefix[1:], "big")
 
@@ -105,20 +139,23 @@ def _fields_of_mock(mock: Mock) -> dict[str, Any]:
     }
 
 
+_parse_endpoint = lru_cache(1024)(Endpoint.parse)
+
+
 def _mock_of_fields(fields: dict[str, Any]) -> Mock:
     start_ns, end_ns = fields["timing"]
     return Mock(
         name=fields["name"],
         protocol=fields["protocol"],
-        destination=Endpoint.parse(fields["destination"]),
+        destination=_parse_endpoint(fields["destination"]),
         request=fields["request"],
         response=fields["response"],
         timing=Timing(start_ns, end_ns),
-        tier=Tier(fields["tier"]),
+        tier=_TIERS[fields["tier"]],
         connection=fields["connection"],
         case=fields["case"],
         candidates=fields["candidates"],
-        evidence=Evidence(fields["evidence"]),
+        evidence=_EVIDENCE[fields["evidence"]],
         generated=fields["generated"],
         calls=fields["calls"],
     )

@@ -10,7 +10,7 @@ from typing import ClassVar
 from kebpf.recording.casefile import read_case
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.manifestfile import NewerVersionError, read_manifest
-from kebpf.recording.mockfile import MockFileError, iter_offsets, read_mock
+from kebpf.recording.mockfile import MockFileError, MockReader, iter_offsets, read_mock
 from kebpf.recording.model import FORMAT_VERSION, Manifest, Mock, TestCase
 from kebpf.recording.writer import APART_NAME, MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
 from kebpf.recording.yamltext import YamlError
@@ -27,6 +27,7 @@ class TestSet:
         self.folder = folder
         self.manifest = manifest
         self.name = folder.name
+        self._mocks: MockReader | None = None  # of what `iter_mocks` last read
 
     @classmethod
     def open(cls, folder: Path) -> TestSet:
@@ -69,6 +70,7 @@ class TestSet:
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Every mock with its offset, in the order of the file.  Raises ``TestSetError``."""
+        self._mocks = None
         with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
             offset = 0
             while (mock := read_mock(file)) is not None:
@@ -77,12 +79,19 @@ class TestSet:
 
     def mock_at(self, offset: int) -> Mock:
         """The mock that `iter_mocks` gave with ``offset``.  Raises ``TestSetError``."""
-        with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
-            file.seek(offset)
-            mock = read_mock(file)
+        try:
+            reader = self._mocks or self._open_mocks()
+            mock = reader.read_at(offset)
+        except (OSError, ValueError) as error:
+            with _reading(self._mocks_path):
+                raise error
         if mock is None:
             raise TestSetError(f"{self._mocks_path} holds no mock at byte {offset}; record again")
         return mock
+
+    def _open_mocks(self) -> MockReader:
+        self._mocks = MockReader(self._mocks_path)
+        return self._mocks
 
     @property
     def _mocks_path(self) -> Path:

@@ -69,6 +69,8 @@ class Bindings:
         self._backward = Substitution()
         self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
+        self._input_size = 0
+        self.has_ids = True  # whether the run can come to ask if a value is the program's making
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
         """Binds one value; False when either side is already bound to something else."""
@@ -207,19 +209,20 @@ class Bindings:
     def hand_over(self, tree: Any) -> Any:
         """`to_actual` of what the application is about to get: nothing in it is of its making."""
         actual = self.to_actual(tree)
-        self._inputs.append(_gather(actual))
-        size = sum(map(len, self._inputs))
-        while size > MOST_INPUT_TEXT:
-            size -= len(self._inputs.popleft())
+        if self.has_ids and (text := _gather(actual)):
+            self._inputs.append(text)
+            self._input_size += len(text)
+            while self._input_size > MOST_INPUT_TEXT:
+                self._input_size -= len(self._inputs.popleft())
         return actual
 
     def to_actual(self, tree: Any) -> Any:
         """The tree with recorded values replaced by the actual ones they are bound to."""
-        return rewrite_tree(tree, self._forward.apply)
+        return tree if self._forward.is_empty else rewrite_tree(tree, self._forward.apply)
 
     def to_recorded(self, tree: Any) -> Any:
         """The tree with actual values replaced by the recorded ones they are bound to."""
-        return rewrite_tree(tree, self._backward.apply)
+        return tree if self._backward.is_empty else rewrite_tree(tree, self._backward.apply)
 
 
 _STAMP_SIGNS = {"time:epoch_b64": ".", "time:epoch_b62": ":"}  # itsdangerous', Django's

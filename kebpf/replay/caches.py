@@ -91,8 +91,9 @@ class Caches:
     def note_made(self, call: Call, case: str | None) -> None:
         """A read was answered."""
         if is_pure_read(call.protocol, call.operation):
-            self._made[call.key()] += 1
-            self._asked.setdefault(call.key(), Counter())[_actual_key(call)] += 1
+            key = call.key()
+            self._made[key] += 1
+            self._asked.setdefault(key, Counter())[_actual_key(call)] += 1
             self._revalidations.note_made(call, case)
 
     def may_make(self, call: Call, item: Recorded, case: str) -> bool:
@@ -176,6 +177,8 @@ class Caches:
 
 
 def _actual_key(call: Call) -> Key:
+    if call.actual is call.recorded:
+        return call.key()
     return make_key(call.destination, call.protocol, call.actual)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from kebpf.replay.noise import Noise
 
 DATABASE = "/database"  # the leaf of what a call's connection is for
 Key = int  # 64 bits; what has the same key is compared leaf by leaf before it is used
+_KEY_BITS = (1 << 64) - 1
 Leaves = dict[str, Any]
 
 _MOST_OPERATION_TEXT = 4096
@@ -57,12 +58,22 @@ class Call:
     """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings."""
 
     destination: Endpoint
-    protocol: str
+    spec: ProtocolSpec
+    request: Document
     actual: Leaves
     recorded: Leaves
-    description: str
     operation: str = ""
     _key: Key | None = None
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return self.spec.name
+
+    @property
+    def description(self) -> str:
+        """In one line, as it was made."""
+        return self.spec.describe(self.request)
 
     def key(self) -> Key:
         """That of a mock which answers the call, if nothing in it was generated."""
@@ -86,17 +97,19 @@ def make_call(
     actual = noise.clean(destination, leaves_of(spec.identity(request)), counts=True)
     translated = bindings.to_recorded(request)
     recorded = actual
-    if translated != request:
+    if translated is not request and translated != request:
         recorded = noise.clean(destination, leaves_of(spec.identity(translated)))
     if is_vague and recorded.get(DATABASE) is not None:  # session matters have none
         recorded = loosen(recorded)
     operation = str(recorded.get("/operation", ""))
-    return Call(destination, spec.name, actual, recorded, spec.describe(request), operation)
+    return Call(destination, spec, request, actual, recorded, operation)
 
 
 def leaves_of(tree: Any) -> Leaves:
     """Every scalar and every empty container of a tree by its JSON pointer."""
-    return dict(_walk(tree, ""))
+    found: Leaves = {}
+    _add_leaves(tree, "", found)
+    return found
 
 
 def loosen(leaves: Leaves) -> Leaves:
@@ -106,16 +119,25 @@ def loosen(leaves: Leaves) -> Leaves:
     return {**leaves, DATABASE: Perhaps(leaves[DATABASE] or "")}
 
 
-def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, dict) and tree:
+def _add_leaves(tree: Any, path: str, found: Leaves) -> None:
+    if tree and isinstance(tree, dict):
         for key, value in tree.items():
-            step = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _walk(value, f"{path}/{step}")
-    elif isinstance(tree, list | tuple) and tree:
+            step = str(key)
+            if "~" in step or "/" in step:
+                step = step.replace("~", "~0").replace("/", "~1")
+            _add_leaf(value, f"{path}/{step}", found)
+    elif tree and isinstance(tree, list | tuple):
         for index, value in enumerate(tree):
-            yield from _walk(value, f"{path}/{index}")
+            _add_leaf(value, f"{path}/{index}", found)
     else:
-        yield path, tree
+        found[path] = tree
+
+
+def _add_leaf(value: Any, path: str, found: Leaves) -> None:
+    if type(value) is str:  # as most are
+        found[path] = value
+    else:
+        _add_leaves(value, path, found)
 
 
 def is_same(left: Any, right: Any) -> bool:
@@ -126,15 +148,20 @@ def is_same(left: Any, right: Any) -> bool:
 def make_key(
     destination: Endpoint, protocol: str, leaves: Leaves, without: Container[str] = ()
 ) -> Key:
-    """A hash of a call's leaves except those at some paths."""
-    parts = [str(destination), protocol]
+    """A hash of a call's leaves except those at some paths; another one in another process."""
+    parts: list[Any] = [destination, protocol]
     for path in sorted(leaves):
         leaf = leaves[path]
+        kind = type(leaf)
+        parts.append(path)
         # a left-out leaf is marked, so keys of other shapes are other keys
-        is_open = path in without or isinstance(leaf, Perhaps)
-        value = "*" if is_open else f"{type(leaf).__name__}:{leaf!r}"
-        parts += (path, value)
-    return hash_text("\0".join(parts))
+        if path in without or kind is Perhaps:
+            parts.append(None)
+        elif kind is str:
+            parts.append(leaf)
+        else:  # -1 and -2, 1 and true, no number and itself: `hash` is not as exact as a text
+            parts += (kind, repr(leaf))
+    return hash(tuple(parts)) & _KEY_BITS
 
 
 def hash_text(text: str) -> Key:

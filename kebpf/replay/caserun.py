@@ -19,6 +19,7 @@ from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
 from kebpf.replay.stages import Comparing, Matching
+from kebpf.replay.timeline import Timeline
 
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 LOOK_S = 0.03  # between two looks at what the application does
@@ -28,7 +29,7 @@ EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a case of one test set runs against."""
+    """What a case of one test set runs against; with a ``timeline`` its events tell more."""
 
     test_set: str
     application: Application
@@ -42,6 +43,7 @@ class Scene:
     request_timeout_s: float
     calls_wait_s: float = CALLS_WAIT_S
     called: asyncio.Event = field(default_factory=asyncio.Event)
+    timeline: Timeline | None = None
     now_ns: Callable[[], int] = time.time_ns  # by the application's clock
 
 
@@ -50,13 +52,14 @@ async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     started = time.monotonic()
     scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
+    timings = scene.timeline.finish(case) if scene.timeline else []
     calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
     if problems:
         error = "; ".join(filter(None, [error, describe_problems(problems)]))
     seconds = time.monotonic() - started
-    return _judge(replace(finished, calls=calls, error=error, seconds=seconds))
+    return _judge(replace(finished, calls=calls, timings=timings, error=error, seconds=seconds))
 
 
 def skip_case(scene: Scene, case: TestCase, error: str) -> CaseFinished:
@@ -72,14 +75,18 @@ def describe_problems(problems: Sequence[ConnectionProblem]) -> str:
 
 def _make_event(scene: Scene, case: TestCase) -> CaseFinished:
     """The event of a case of which only the request is known yet."""
+    spec = scene.find_protocol(case.protocol)
     return CaseFinished(
         test_set=scene.test_set,
         case=case.name,
-        request=scene.find_protocol(case.protocol).describe(case.request),
+        request=spec.describe(case.request),
         verdict=Verdict.ERRORED,
         seconds=0.0,
         curl=_write_curl(scene, case),
         repeat=scene.repeat(case),
+        classes=case.generated,
+        recorded_seconds=(case.timing.end_ns - case.timing.start_ns) / 1e9,
+        sent=spec.view(scene.bindings.to_actual(case.request)) if scene.timeline else None,
     )
 
 
@@ -93,6 +100,8 @@ def _judge(finished: CaseFinished) -> CaseFinished:
 
 async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFinished:
     start_ns = scene.now_ns()
+    if scene.timeline:
+        scene.timeline.begin()
     try:
         exchange = await _send(scene, case)
     except ReplayError as error:
@@ -145,6 +154,7 @@ def _compare(
         not_compared=strength.not_compared,
         expected=expected,
         actual=actual,
+        answered_seconds=(window.end_ns - window.start_ns) / 1e9,
     )
 
 

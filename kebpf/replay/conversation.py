@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from kebpf.protocols.base import Detection, ProtocolSpec, ServerSession
+from kebpf.protocols.base import (
+    Detection,
+    Document,
+    ProtocolSpec,
+    ServerSession,
+    TellingSession,
+)
 from kebpf.replay.routing import OPAQUE, Route
 from kebpf.replay.stages import Matching
 
@@ -27,6 +33,7 @@ class Conversation:
         self._matcher = matcher
         self._protocols = protocols
         self._session: ServerSession | None = None
+        self._telling: TellingSession | None = None
         self._head = b""
         if len(route.protocols) == 1:
             self._choose(route.protocols[0])
@@ -75,6 +82,18 @@ class Conversation:
         answer = self._serve(head) if head else b""
         return answer + self.receive_eof()
 
+    def take_news(self) -> Sequence[Document]:
+        """What its client published since the last call."""
+        return self._telling.take_news() if self._telling is not None else ()
+
+    def hear(self, teller: Conversation, news: Document) -> bytes:
+        """What ``teller``'s client published: gives what to send for it, if it is for this one."""
+        telling = self._telling
+        is_near = self.protocol == teller.protocol
+        if telling is None or not is_near or self.route.destination != teller.route.destination:
+            return b""
+        return telling.hear(news)
+
     def _report_silence(self) -> None:
         self.is_closed = True
         self._matcher.for_destination(self.route.destination, OPAQUE).answer({"data": b""})
@@ -110,3 +129,5 @@ class Conversation:
         answerer = self._matcher.for_destination(destination, name)
         self.protocol = name
         self._session = self._protocols[name].make_server(answerer, facts)
+        if isinstance(self._session, TellingSession):
+            self._telling = self._session

@@ -92,7 +92,33 @@ class ApplicationReady:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTiming:
+    """An outgoing call of a case beside its recording; times in seconds after the request.
+
+    ``at`` is when it came, ``recorded_at`` when it was recorded to begin, ``recorded_seconds`` how
+    long the recorded server took: each ``None`` where there is nothing to tell.  Without ``at`` the
+    call was not made, without ``mock``, the name of the recorded call, it is not the case's own.
+    """
+
+    call: str
+    protocol: str
+    destination: str
+    mock: str | None = None
+    at: float | None = None
+    recorded_at: float | None = None
+    recorded_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseFinished:
+    """One case's end.
+
+    ``classes`` are the values compared by class: path in the recorded response, class.
+    ``recorded_seconds`` and ``answered_seconds`` are how long the response took, then and now;
+    ``seconds`` is all of the case.  ``sent``, the request, and ``timings`` are there only when a
+    report asks for them, ``timings`` up to a cap.
+    """
+
     test_set: str
     case: str
     request: str
@@ -108,6 +134,11 @@ class CaseFinished:
     not_compared: int = 0
     expected: Any = None
     actual: Any = None
+    classes: dict[str, str] = field(default_factory=dict)
+    recorded_seconds: float | None = None
+    answered_seconds: float | None = None
+    sent: Any = None
+    timings: list[CallTiming] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated 
 
 MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
+MOST_WALKED = 16  # mocks of a bucket that is walked over from its beginning each time
 
 
 class MockSource(Protocol):
@@ -52,7 +53,12 @@ class Recorded:
     ordinal: int
     mock: Mock
     leaves: Leaves
-    description: str
+    describe: Callable[[Document], str]
+
+    @property
+    def description(self) -> str:
+        """In one line."""
+        return self.describe(self.mock.request)
 
 
 class Group:
@@ -61,7 +67,7 @@ class Group:
     def __init__(self, is_small: bool = False) -> None:
         self._shapes: dict[Key, list[Shape]] = {}  # structure → shapes seen with it, but for ()
         self._table = Table(1 if is_small else MANY_PARTS)
-        self._buckets: dict[Key, Bucket] = {}  # those that were asked for, with what is used up
+        self._buckets: dict[Key, Bucket] = {}  # large ones asked for, with what is used up
 
     def add(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key | None = None) -> None:
         """Takes a mock in; ``key`` is its `key_of`, if that is known."""
@@ -82,7 +88,8 @@ class Group:
                 bucket = self._table.find(key)
                 if not bucket:
                     continue
-                self._buckets[key] = bucket
+                if len(bucket) > MOST_WALKED:
+                    self._buckets[key] = bucket
             yield bucket
 
     def bucket_of(self, mock: Mock, leaves: Leaves) -> Bucket:
@@ -134,6 +141,7 @@ class MockIndex:
     def _fill(self, watch: Callable[[Mock], None] | None) -> None:
         """Reads the set through."""
         self._databases: dict[Endpoint, dict[str, None]] = defaultdict(dict)
+        self.has_generated = False  # some mock holds values that the program made
         self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
         self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
@@ -146,7 +154,8 @@ class MockIndex:
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
-        self._fact_keys: set[Key] = set()
+        # Of each session exchange the first, by which connection; all that one was pushed is kept.
+        self._fact_connections: dict[Key, tuple[int, int]] = {}
         self.confirming: set[Endpoint] = set()  # that answered a conditional HTTP request with 304
         self.protocols: dict[Endpoint, dict[str, int]] = defaultdict(dict)
         self._operations = Table()
@@ -168,6 +177,7 @@ class MockIndex:
         if mock.protocol == "http" and (mock.response or {}).get("status") == 304:
             self.confirming.add(mock.destination)
         self._note_columns(ordinal, mock)
+        self.has_generated = self.has_generated or bool(mock.generated)
         key = key_of(mock, leaves)
         if mock.tier is Tier.SESSION:
             self._add_session(ordinal, mock, leaves, key)
@@ -219,10 +229,11 @@ class MockIndex:
     def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
         if mock.case is not None:
             self._endings.add(_name_key(mock.case), ordinal)
-        if key not in self._fact_keys:
-            self._fact_keys.add(key)
-            self.facts[mock.destination].append(ordinal)
+        first = self._fact_connections.setdefault(key, (ordinal, mock.connection))
+        if first[0] == ordinal:
             self.session.add(ordinal, mock, leaves, key)
+        if first[0] == ordinal or (mock.request.get("pushed") and first[1] == mock.connection):
+            self.facts[mock.destination].append(ordinal)
 
     def _note_columns(self, ordinal: int, mock: Mock) -> None:
         sql = mock.request.get("sql")
@@ -283,9 +294,9 @@ class MockIndex:
     def load(self, ordinal: int) -> Recorded:
         """Reads one mock back."""
         mock = self._test_set.mock_at(self._offsets[ordinal])
-        mock, leaves = self._take_apart(mock, self._identify(mock))
-        description = self._get_spec(mock.protocol).describe(mock.request)
-        return Recorded(ordinal, mock, leaves, description)
+        spec = self._get_spec(mock.protocol)
+        mock, leaves = self._take_apart(mock, spec.identity(mock.request))
+        return Recorded(ordinal, mock, leaves, spec.describe)
 
     def _identify(self, mock: Mock) -> Document:
         return self._get_spec(mock.protocol).identity(mock.request)

@@ -56,7 +56,8 @@ class Matcher:
 
     ``case_names`` are the cases of the run in their order, ``set_apart`` those that are kept but
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
-    set, is shown every mock while the set is read; ``on_call`` is called after each answered call.
+    set, is shown every mock while the set is read; ``on_call`` is called after each answered call,
+    ``watch_call`` before, with the mock that answers it.
     ``routes`` are those of all recorded cases.
     """
 
@@ -73,6 +74,7 @@ class Matcher:
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
+        self.watch_call: Callable[[Call, Recorded | None], None] | None = None
         self.bindings = bindings
         self.get_spec = get_spec
         self.noise = noise or Noise()
@@ -115,6 +117,15 @@ class Matcher:
         """Ends the case; gives what about its calls was not as recorded."""
         current, self._current = self._current, CaseCalls(None, _open_window(now_ns))
         return current.finish(now_ns, self)
+
+    def own_calls(self) -> Iterable[Recorded]:
+        """The calls that the current case alone was recorded to make."""
+        return self._current.recorded.values()
+
+    def note_call(self, call: Call, item: Recorded | None) -> None:
+        """A call came, which ``item`` answers if it is one of the case's."""
+        if self.watch_call is not None:
+            self.watch_call(call, item)
 
     def pending(self) -> list[str]:
         """Descriptions of the current case's asserted calls that were not made yet."""
@@ -357,7 +368,9 @@ class Matcher:
             for ordinal in islice(bucket.usable(is_usable), MOST_VERIFIED):
                 item = self._load(ordinal, loaded)
                 pairs = pair_call(item, call)
-                if pairs is not None and self.bindings.fits(pairs, self._current.window):
+                if pairs is None:
+                    continue
+                if not pairs or self.bindings.fits(pairs, self._current.window):
                     return item
         return None
 
@@ -384,13 +397,17 @@ class Matcher:
         self._current.served.append(item.ordinal)
         self._current.due.pop(item.ordinal, None)
         case = self.name_of_case()
-        self._caches.note_made(call, case)
+        self.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
-        pairs = pair_call(item, call) or []
-        if self.bindings.try_bind(pairs, self._current.window):
+        pairs = pair_call(item, call) if item.mock.generated else None
+        if pairs and self.bindings.try_bind(pairs, self._current.window):
             self._current.note_times(call, pairs)
         return self.respond(item)
+
+    def note_made(self, call: Call, case: str | None) -> None:
+        """A call was answered with a mock that was to be used: another may be left out for it."""
+        self._caches.note_made(call, case)
 
     def use(self, item: Recorded) -> Document | None:
         """Uses a mock of the case up for a call in another form; gives its response."""

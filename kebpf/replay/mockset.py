@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kebpf.protocols.base import Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
@@ -60,7 +60,19 @@ class FreeMocks:
 def _free(mock: Mock) -> Mock:
     if mock.tier is Tier.SESSION:
         return mock
-    return replace(mock, tier=Tier.BACKGROUND, case=None, candidates=[])
+    return Mock(
+        name=mock.name,
+        protocol=mock.protocol,
+        destination=mock.destination,
+        request=mock.request,
+        response=mock.response,
+        timing=mock.timing,
+        tier=Tier.BACKGROUND,
+        connection=mock.connection,
+        evidence=mock.evidence,
+        generated=mock.generated,
+        calls=mock.calls,
+    )
 
 
 class MockMatcher(Matcher):
@@ -77,6 +89,7 @@ class MockMatcher(Matcher):
         watch: Callable[[Mock], None] | None = None,
     ) -> None:
         super().__init__(mocks, Bindings(), get_spec, watch=watch)
+        self.bindings.has_ids = self.index.has_generated
         self._one_answer: dict[Key, bool] = {}
         self.calls = 0  # those of sessions too
         self.missed = 0
@@ -98,6 +111,9 @@ class MockMatcher(Matcher):
             everyone = self._known(self.index.background, call, most=None)
             self._one_answer[key] = are_equal(everyone)
         return self._one_answer[key]
+
+    def note_made(self, call: Call, case: str | None) -> None:
+        """Nothing: no call is asserted, so none is ever left out for one that was made."""
 
     def note_answer(self) -> None:
         """A call was answered, if only with a miss."""

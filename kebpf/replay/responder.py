@@ -8,6 +8,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from kebpf.protocols.base import ProtocolSpec
@@ -59,7 +60,7 @@ class Responder:
         self._problems: list[ConnectionProblem] = []
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
-        self._streams: set[asyncio.Transport] = set()
+        self._streams: dict[asyncio.Transport, Conversation | None] = {}
 
     async def start(self) -> ResponderPorts:
         """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
@@ -154,13 +155,23 @@ class Responder:
         if self.on_problem is not None:
             self.on_problem()
 
-    def track(self, transport: asyncio.Transport) -> None:
+    def track(self, transport: asyncio.Transport, conversation: Conversation | None) -> None:
         """A connection was opened."""
-        self._streams.add(transport)
+        self._streams[transport] = conversation
 
     def forget(self, transport: asyncio.Transport) -> None:
         """A connection was closed."""
-        self._streams.discard(transport)
+        self._streams.pop(transport, None)
+
+    def spread_news(self, teller: Conversation) -> None:
+        """Sends what one client published to those that wait for it at the same destination."""
+        for news in teller.take_news():
+            for transport, conversation in list(self._streams.items()):
+                if conversation is None or conversation is teller or transport.is_closing():
+                    continue
+                heard = self.serve(conversation, partial(conversation.hear, teller, news))
+                if heard:
+                    transport.write(heard)
 
 
 class _Stream(asyncio.Protocol):
@@ -175,10 +186,10 @@ class _Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._responder.track(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = transport.get_extra_info("peername")[:2]
         self._conversation = self._responder.open_conversation("tcp", peer)
+        self._responder.track(transport, self._conversation)
         if self._conversation is None:
             transport.abort()
             return
@@ -217,6 +228,7 @@ class _Stream(asyncio.Protocol):
             transport.write(answer)
         if conversation.is_closed:
             transport.close()
+        self._responder.spread_news(conversation)
 
     def _cancel_silence(self) -> None:
         if self._silence is not None:

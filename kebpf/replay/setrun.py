@@ -40,7 +40,8 @@ from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
 from kebpf.replay.spawn import Launch
-from kebpf.replay.stages import Comparing, Matching, Refusal, Steering
+from kebpf.replay.stages import Comparing, Refusal, Steering
+from kebpf.replay.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class RunOptions:
 
     ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
     from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
-    the run after the first case that does not pass; with ``is_clock_recorded`` the application
+    the run after the first case that does not pass; ``is_detailed`` has the cases' requests and the
+    times of their calls told; with ``is_clock_recorded`` the application
     starts at the time at which the first case was recorded; ``delay_s`` is waited in addition once
     the application listens; ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
@@ -61,6 +63,7 @@ class RunOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_failing_fast: bool = False
+    is_detailed: bool = False
     delay_s: float = 0.0
     ready_timeout_s: float = DEFAULT_READY_S
     request_timeout_s: float = DEFAULT_REQUEST_S
@@ -221,10 +224,12 @@ class SetRun:
         application: Application,
         readiness: Readiness,
         responder: Responder,
-        matcher: Matching,
+        matcher: Matcher,
         bindings: Bindings,
         called: asyncio.Event,
     ) -> Scene:
+        timeline = Timeline(matcher.own_calls) if self._options.is_detailed else None
+        matcher.watch_call = timeline.note if timeline else None
         protocols = self._environment.protocols()
         return Scene(
             test_set=self.selected.name,
@@ -239,6 +244,7 @@ class SetRun:
             request_timeout_s=self._options.request_timeout_s,
             calls_wait_s=self._options.calls_wait_s,
             called=called,
+            timeline=timeline,
             now_ns=self._now_ns,
         )
 

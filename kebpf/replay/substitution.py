@@ -38,9 +38,14 @@ class Substitution:
             spans.append((anchor, len(old)))
             spans.sort(key=lambda span: -span[1])
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text would be another after `apply`."""
+        return not self._spans and not self.instants
+
     def apply(self, text: str) -> str:
         """The text with every known value replaced."""
-        if not self._spans and not self.instants:
+        if self.is_empty:
             return text
         pieces, end = [], 0
         for start, stop, new in self._find(text):

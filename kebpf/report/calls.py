@@ -72,7 +72,7 @@ def show_call(
     head = wrap(title_call(call), width, CALL_LINES)
     inner = width - 2
     body = [Line(cut(f"e.g. {escape_controls(text)}", inner)) for text in call.examples]
-    body += [Line(text) for text in wrap(_describe_place(call), inner)]
+    body += [Line(text) for text in wrap(describe_place(call), inner)]
     if call.nearest:
         label = "came before" if call.kind == "reordered" else "nearest"
         body.append(Line(cut(f"{label}: {escape_controls(call.nearest)}", inner)))
@@ -81,7 +81,8 @@ def show_call(
     return [*(Line(text, tone) for text in head), *indent(body)]
 
 
-def _describe_place(call: CallFinding) -> str:
+def describe_place(call: CallFinding) -> str:
+    """Where a call went, and why no recorded one answered it."""
     parts = [f"to {call.destination} ({call.protocol})"]
     if call.miss is MissKind.USED_UP and call.note:
         parts.append(f"{call.miss.value}: {escape_controls(call.note)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from kebpf.replay.events import CallFinding, CaseFinished, Mismatch, Verdict
 from kebpf.report.calls import describe_call, rank_calls
@@ -14,14 +15,34 @@ from kebpf.report.values import escape_controls
 _VARYING = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{16,}|\d+")
 
 Key = tuple[str, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup:
+class FailureGroup(Generic[T]):
     """Failed cases with one cause, which is the first one's in its own words."""
 
     cause: str
-    cases: list[CaseFinished]
+    cases: list[T]
+    rank: tuple[bool, bool] = (True, True)
+
+
+class Grouping(Generic[T]):
+    """Groups failures as they come, so that of each only what a report shows is kept."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Key, FailureGroup[T]] = {}
+
+    def group_of(self, case: CaseFinished) -> FailureGroup[T]:
+        """The group of its cause, to which the caller adds what it keeps of the case."""
+        key = _key_of(case)
+        if key not in self._groups:
+            self._groups[key] = FailureGroup(describe_cause(case), [], _rank(case))
+        return self._groups[key]
+
+    def ranked(self) -> list[FailureGroup[T]]:
+        """Errors first, then cases with findings in their calls, then the rest."""
+        return sorted(self._groups.values(), key=lambda group: group.rank)
 
 
 def rank_mismatches(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
@@ -40,13 +61,12 @@ def describe_cause(case: CaseFinished) -> str:
     return symptom or "no reason was given"
 
 
-def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup]:
-    """Errors first, then cases with findings in their calls, then the rest."""
-    groups: dict[Key, list[CaseFinished]] = {}
+def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup[CaseFinished]]:
+    """Groups as `Grouping.ranked` gives them."""
+    grouping = Grouping[CaseFinished]()
     for case in cases:
-        groups.setdefault(_key_of(case), []).append(case)
-    ranked = sorted(groups.values(), key=lambda group: _rank(group[0]))
-    return [FailureGroup(describe_cause(group[0]), group) for group in ranked]
+        grouping.group_of(case).cases.append(case)
+    return grouping.ranked()
 
 
 def _rank(case: CaseFinished) -> tuple[bool, bool]:
@@ -68,9 +88,11 @@ def _key_of(case: CaseFinished) -> Key:
 
 
 def _key_of_call(call: CallFinding) -> Key:
-    paths = (_generalise(field.path) for field in call.fields)
+    """A changed call and an extra one that is nearly a recorded one are the same change."""
+    paths = dict.fromkeys(_generalise(field.path) for field in call.fields)
     operation = call.operation or _generalise(call.call)
-    return call.kind, call.destination, operation, *paths
+    is_other = call.kind in ("changed", "extra") and bool(paths)
+    return "other" if is_other else call.kind, call.destination, operation, *paths
 
 
 def _generalise(text: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TextIO
 from xml.etree import ElementTree
 
@@ -18,12 +18,14 @@ from kebpf.replay.events import (
     Verdict,
 )
 from kebpf.report.calls import describe_call, rank_calls, show_call
-from kebpf.report.causes import describe_cause, group_failures
+from kebpf.report.causes import Grouping, describe_cause
 from kebpf.report.failure import show_failure
-from kebpf.report.lines import join_text
-from kebpf.report.values import strip_colours
+from kebpf.report.lines import count, join_text
+from kebpf.report.values import cut, strip_colours
 
 TEXT_WIDTH = 120
+MOST_TEXT = 20_000  # characters below one case, whatever differs in it
+MOST_MESSAGE = 600
 RUN_SUITE = "kebpf"
 ELEMENTS = {Verdict.FAILED: "failure", Verdict.ERRORED: "error", Verdict.SKIPPED: "skipped"}
 COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
@@ -38,16 +40,17 @@ class JUnitReporter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._suites: dict[str, list[ElementTree.Element]] = {}
-        self._failures: list[CaseFinished] = []
-        self._outcomes: list[ElementTree.Element] = []  # of the failures
+        self._failures = Grouping[tuple[str, ElementTree.Element]]()  # first case, its outcome
         self._has_ended = False
         self._seconds: float | None = None
         self._properties: dict[str, str] = {}
 
     def handle(self, event: RunEvent) -> None:
         match event:
-            case RunStarted(shuffle=int(seed)):
-                self._properties["shuffle"] = str(seed)
+            case RunStarted():
+                self._properties["command"] = cut(shlex.join(event.command), MOST_MESSAGE)
+                if event.shuffle is not None:
+                    self._properties["shuffle"] = str(event.shuffle)
             case CaseFinished():
                 self._add_case(event)
             case RunFailed():
@@ -62,17 +65,15 @@ class JUnitReporter:
         case = _make_case(event)
         self._suites.setdefault(event.test_set, []).append(case)
         if event.verdict in (Verdict.FAILED, Verdict.ERRORED):
-            self._failures.append(replace(event, expected=None, actual=None))
-            self._outcomes.append(case[0])
+            name = f"{event.test_set}, {event.case}"
+            self._failures.group_of(event).cases.append((name, case[0]))
 
     def _tell_causes(self) -> None:
         """Cases with one cause say so, and which is the first of them."""
-        outcomes = dict(zip(map(id, self._failures), self._outcomes, strict=True))
-        for group in group_failures(self._failures):
-            first = f"{group.cases[0].test_set}, {group.cases[0].case}"
-            for case in group.cases if len(group.cases) > 1 else ():
+        for group in self._failures.ranked():
+            first = group.cases[0][0]
+            for _, outcome in group.cases if len(group.cases) > 1 else ():
                 text = f"one of {len(group.cases)} cases with this cause; the first is {first}"
-                outcome = outcomes[id(case)]
                 outcome.text = escape_forbidden(f"{text}\n{outcome.text}")
 
     def close(self) -> None:
@@ -106,6 +107,7 @@ class JUnitReporter:
             _set_counts(suite)
             root.append(suite)
         _set_counts(root)
+        root.attrib.pop("skipped")  # the schema has it for a test suite only
         if self._seconds is not None:
             root.set("time", f"{self._seconds:.3f}")
         return root
@@ -131,9 +133,19 @@ def _make_properties(values: Mapping[str, str]) -> Iterator[ElementTree.Element]
 
 
 def _make_outcome(kind: str, message: str, text: str) -> ElementTree.Element:
-    element = _make_element(kind, message=message, type=kind)
-    element.text = escape_forbidden(text)
+    element = _make_element(kind, message=cut(message, MOST_MESSAGE), type=kind)
+    element.text = escape_forbidden(_bound(text))
     return element
+
+
+def _bound(text: str) -> str:
+    """At most `MOST_TEXT` characters, and how many lines are left out."""
+    if len(text) <= MOST_TEXT:
+        return text
+    end = text.rfind("\n", 0, MOST_TEXT)
+    end = end if end > 0 else MOST_TEXT
+    lines = text.count("\n", end + 1) + 1
+    return f"{text[:end]}\nand {count(lines, 'more line')}"
 
 
 def _make_case(event: CaseFinished) -> ElementTree.Element:

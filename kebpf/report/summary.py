@@ -10,10 +10,13 @@ from kebpf.replay.events import CallFinding, CaseFinished, MissKind, RunFinished
 from kebpf.replay.noise import NoiseUse
 from kebpf.report.calls import MISS_SENTENCES, rank_calls, show_call
 from kebpf.report.lines import Line, Tone, count, fill, indent
+from kebpf.report.uncompared import list_uncompared
 from kebpf.report.values import cut, escape_controls
 
 UNUSED_LIMIT = 10
 CACHED_LIMIT = 5
+UNCOMPARED_LIMIT = 10  # places that were not compared
+MOST_NAMED = 1000  # cases of which some values were not compared, by name
 CACHED = "made or left out by a cache in another state than when recorded"
 UNASSERTED = "requests that were left out of the recording may have made them there"
 
@@ -26,15 +29,20 @@ class Tally:
     by_class: int = 0
     not_compared: int = 0
     misses: Counter[MissKind] = field(default_factory=Counter)
-    partly_compared: dict[str, int] = field(default_factory=dict)
+    uncompared: Counter[str] = field(default_factory=Counter)  # place and reason → values
+    partly_compared: dict[str, int] = field(default_factory=dict)  # case → values, up to a cap
+    more_partly_compared: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    missing_mocks: set[str] = field(default_factory=set)  # told as missing calls
+    test_sets: set[str] = field(default_factory=set)
 
     def add(self, case: CaseFinished) -> None:
         self.exact += case.exact
         self.by_class += case.by_class
         self.not_compared += case.not_compared
+        self.test_sets.add(case.test_set)
         if case.not_compared:
-            self.partly_compared[case.case] = case.not_compared
+            self._add_uncompared(case)
         if case.verdict is Verdict.SKIPPED:
             self.skipped[case.case] = case.error or "no reason was given"
         self.add_misses(case.calls)
@@ -43,6 +51,22 @@ class Tally:
         for finding in findings:
             if finding.miss is not None:
                 self.misses[finding.miss] += finding.count
+            if finding.kind == "missing" and finding.mock is not None:
+                self.missing_mocks.add(finding.mock)
+
+    def _add_uncompared(self, case: CaseFinished) -> None:
+        self.uncompared.update(list_uncompared(case))
+        if len(self.partly_compared) < MOST_NAMED:
+            self.partly_compared[case.case] = case.not_compared
+        else:
+            self.more_partly_compared += 1
+
+    def is_told(self, mock: str) -> bool:
+        """Whether a mock that was not used is a missing call, which was told already.
+
+        Names are those of one test set: with several nothing is taken for told.
+        """
+        return len(self.test_sets) == 1 and mock in self.missing_mocks
 
 
 def show_summary(
@@ -51,13 +75,22 @@ def show_summary(
     """The lines at the end of a run; what went well or badly comes last."""
     return [
         *_show_findings(finished.findings, width),
+        *list_notes(finished, tally, width, verbose),
+        *_show_counts(finished, tally, width),
+    ]
+
+
+def list_notes(
+    finished: RunFinished, tally: Tally, width: int, verbose: bool = False
+) -> list[Line]:
+    """What is no failure but limits what the run says."""
+    return [
         *_show_skipped(tally, width),
         *_show_set_apart(finished, width),
         *_show_misses(finished, tally, width),
-        *_show_unused(finished, width, verbose),
-        *_show_partly_compared(tally, width),
+        *_show_unused(finished, tally, width, verbose),
+        *_show_partly_compared(tally, width, verbose),
         *_show_noise(finished.noise, width),
-        *_show_counts(finished, tally, width),
     ]
 
 
@@ -122,27 +155,43 @@ def _show_cached(calls: Sequence[str], width: int) -> list[Line]:
     return lines
 
 
-def _show_unused(finished: RunFinished, width: int, verbose: bool) -> list[Line]:
-    names = finished.ledger.unused
+def _show_unused(finished: RunFinished, tally: Tally, width: int, verbose: bool) -> list[Line]:
     if not finished.unused_mocks:
         return []
+    names = [name for name in finished.ledger.unused if not tally.is_told(name)]
+    told = len(finished.ledger.unused) - len(names)
+    head = f"{count(finished.unused_mocks, 'mock')} not used"
+    if told == finished.unused_mocks:
+        return [Line(f"{head}: the missing calls above", Tone.WARNING)]
     shown = names if verbose else names[:UNUSED_LIMIT]
-    lines = [Line(f"{count(finished.unused_mocks, 'mock')} not used", Tone.WARNING)]
-    lines += [Line(cut(f"  {escape_controls(name)}", width)) for name in shown]
-    left = finished.unused_mocks - len(shown)
+    lines = [Line(f"{head}, {told:,} of them the missing calls above" if told else head)]
+    lines += _list_names(shown, width)
+    left = finished.unused_mocks - told - len(shown)
     if left > 0:
-        lines.append(Line(f"  and {left:,} more (--verbose)", Tone.FAINT))
-    return lines
+        lines.append(Line(f"  and {left:,} more{'' if verbose else ' (--verbose)'}", Tone.FAINT))
+    return [Line(lines[0].text, Tone.WARNING), *lines[1:]]
 
 
-def _show_partly_compared(tally: Tally, width: int) -> list[Line]:
-    if not tally.partly_compared:
-        return []
-    parts = [f"{left} in {escape_controls(name)}" for name, left in tally.partly_compared.items()]
+def _list_names(names: Sequence[str], width: int) -> list[Line]:
     return [
-        Line("values not compared", Tone.WARNING),
-        *(Line(f"  {text}") for text in fill(parts, width - 2, ", ")),
+        Line(cut(f"  {text}", width)) for text in fill(map(escape_controls, names), width - 2, ", ")
     ]
+
+
+def _show_partly_compared(tally: Tally, width: int, verbose: bool) -> list[Line]:
+    if not tally.not_compared:
+        return []
+    cases = len(tally.partly_compared) + tally.more_partly_compared
+    head = f"{count(tally.not_compared, 'value')} not compared, in {count(cases, 'case')}"
+    lines = [Line(head, Tone.WARNING)]
+    for place, number in tally.uncompared.most_common(UNCOMPARED_LIMIT):
+        lines.append(Line(cut(f"  {number:,} × {escape_controls(place)}", width)))
+    if verbose:
+        parts = [f"{left} in {name}" for name, left in tally.partly_compared.items()]
+        lines += _list_names(parts, width)
+        if tally.more_partly_compared:
+            lines.append(Line(f"  and in {count(tally.more_partly_compared, 'more case')}"))
+    return lines
 
 
 def _show_noise(uses: Sequence[NoiseUse], width: int) -> list[Line]:
@@ -160,7 +209,7 @@ def _show_noise(uses: Sequence[NoiseUse], width: int) -> list[Line]:
 
 def _show_counts(finished: RunFinished, tally: Tally, width: int) -> list[Line]:
     good = is_good(finished)
-    texts = fill(describe_counts(finished, tally), width)
+    texts = fill(describe_parts(finished, tally), width)
     return [Line(text, Tone.GOOD if good else Tone.BAD) for text in texts]
 
 
@@ -170,17 +219,25 @@ def is_good(finished: RunFinished) -> bool:
     return bool(finished.passed) and not bad
 
 
-def describe_counts(finished: RunFinished, tally: Tally) -> list[str]:
-    """The parts of the summary line."""
+def describe_parts(finished: RunFinished, tally: Tally) -> list[str]:
+    """The parts of the summary line; what there was none of is not told."""
+    parts = [f"{describe_verdicts(finished)} in {finished.seconds:.1f} s"]
+    if tally.exact or tally.by_class or tally.not_compared:
+        parts.append(
+            f"{count(tally.exact, 'value')} compared exactly, {tally.by_class:,} by class, "
+            f"{tally.not_compared:,} not compared"
+        )
+    used = finished.ledger.used
+    if used or finished.unused_mocks:
+        parts.append(f"{used:,} of {count(used + finished.unused_mocks, 'mock')} used")
+    return parts
+
+
+def describe_verdicts(finished: RunFinished) -> str:
+    """``184 passed, 8 failed``."""
     counts = [f"{finished.passed:,} passed", f"{finished.failed:,} failed"]
     if finished.errored:
         counts.append(f"{finished.errored:,} errored")
     if finished.skipped:
         counts.append(f"{finished.skipped:,} skipped")
-    used = finished.ledger.used
-    return [
-        f"{', '.join(counts)} in {finished.seconds:.1f} s",
-        f"{count(tally.exact, 'value')} compared exactly, {tally.by_class:,} by class, "
-        f"{tally.not_compared:,} not compared",
-        f"{used:,} of {count(used + finished.unused_mocks, 'mock')} used",
-    ]
+    return ", ".join(counts)

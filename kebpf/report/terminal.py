@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from typing import TextIO
@@ -22,13 +21,13 @@ from kebpf.replay.events import (
 from kebpf.report.causes import group_failures
 from kebpf.report.failure import show_failure
 from kebpf.report.lines import Line, Tone, count, fill
+from kebpf.report.requests import show_request
 from kebpf.report.summary import Tally, show_summary
 from kebpf.report.values import cut, escape_controls, strip_colours
 
 PLAIN_WIDTH = 80
 MAX_WIDTH = 160
 MIN_REQUEST_WIDTH = 16
-_AUTHORITY = re.compile(r"(?<=\w )https?://[^/ ]+(?=/)")
 MORE_NAMES = 10  # of further cases with one cause
 
 MARKS = {
@@ -160,11 +159,6 @@ class TerminalReporter:
         self._print(Line(""), *show_summary(event, self._tally, self._width, self._verbose))
         reasons = dict.fromkeys(self._run_failures)
         self._print(*(Line(f"the run failed: {reason}", Tone.BAD) for reason in reasons))
-
-
-def show_request(text: str) -> str:
-    """A request without the scheme and the host, which are the same for all cases."""
-    return escape_controls(_AUTHORITY.sub("", text, count=1))
 
 
 def _show_time(seconds: float) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.recording.mockfile import MockFileError, iter_offsets, pack_mock, read_mock
+from kebpf.recording.mockfile import (
+    MockFileError,
+    MockReader,
+    iter_offsets,
+    pack_mock,
+    read_mock,
+)
 from tests.recording.builders import make_mock
 
 documents = st.dictionaries(
@@ -50,6 +57,41 @@ def test_damage_is_a_mock_file_error_or_another_mock(tail: bytes, at: int, byte:
             read(io.BytesIO(data))
         except MockFileError as error:
             assert 0 <= error.offset <= len(data)
+
+
+@pytest.mark.parametrize("size", [0, 1700, 1900, 2047, 2048, 2049, 100_000])
+def test_a_reader_finds_mocks_of_every_size_by_offset(tmp_path: Path, size: int) -> None:
+    mocks = [make_mock(f"m{n}", request={"n": n, "data": b"x" * size}) for n in range(3)]
+    path = tmp_path / "mocks"
+    path.write_bytes(b"".join(map(pack_mock, mocks)))
+    with path.open("rb") as file:
+        offsets = list(iter_offsets(file))
+    reader = MockReader(path)
+    assert [reader.read_at(offset) for offset in reversed(offsets)] == mocks[::-1]
+    assert reader.read_at(path.stat().st_size) is None
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_reader_tells_damage_with_its_place(tmp_path: Path, size: int) -> None:
+    data = pack_mock(make_mock(request={"data": b"x" * size}))
+    path = tmp_path / "mocks"
+    path.write_bytes(data[:-1])
+    with pytest.raises(MockFileError, match="cut off"):
+        MockReader(path).read_at(0)
+    with pytest.raises(MockFileError, match="no mock starts here") as caught:
+        MockReader(path).read_at(3)
+    assert caught.value.offset == 3
+
+
+def test_a_reader_keeps_to_the_file_it_opened(tmp_path: Path) -> None:
+    old, new = make_mock("old"), make_mock("new")
+    path = tmp_path / "mocks"
+    path.write_bytes(pack_mock(old))
+    reader = MockReader(path)
+    (tmp_path / "other").write_bytes(pack_mock(new))
+    (tmp_path / "other").rename(path)
+    assert reader.read_at(0) == old
+    assert MockReader(path).read_at(0) == new
 
 
 def test_what_has_no_place_is_refused() -> None:

@@ -48,6 +48,20 @@ def test_a_set_comes_back_as_written(tmp_path: Path) -> None:
     assert test_set.manifest.command == ["python", "app.py"]
 
 
+def test_a_mock_is_read_from_the_file_that_was_last_gone_through(tmp_path: Path) -> None:
+    old = write_set(tmp_path / "old", mocks=1)
+    test_set = TestSet.open(old)
+    ((offset, before),) = test_set.iter_mocks()
+    writer = TestSetWriter(tmp_path / "new", None)
+    writer.add_mock(make_mock("another"))
+    writer.commit(make_manifest())
+    assert test_set.mock_at(offset) == before
+    (tmp_path / "new" / "mocks.msgpack").rename(old / "mocks.msgpack")
+    assert test_set.mock_at(offset) == before
+    ((offset, after),) = test_set.iter_mocks()
+    assert (test_set.mock_at(offset), after.name) == (after, "another")
+
+
 def test_the_files_are_plain_yaml_and_messagepack(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     head = yaml.safe_load((folder / "test-set.yaml").read_text())

@@ -164,5 +164,5 @@ def test_answers_are_equal_up_to_what_the_request_generated() -> None:
             "INSERT", token, answer=[[token, row // 2]], generated={"/args/0": "{uuid4}"}
         )
         leaves = leaves_of(PlainSpec().identity(mock.request))
-        keys.append(answer_key(Recorded(1, mock, leaves, "")))
+        keys.append(answer_key(Recorded(1, mock, leaves, str)))
     assert keys[0] == keys[2] != keys[1]

@@ -26,7 +26,7 @@ def answered(*headers: list[str], body: Any = None, status: int = 200) -> Mock:
 
 
 def key(mock: Mock) -> int:
-    return answer_key(Recorded(0, mock, {}, ""))
+    return answer_key(Recorded(0, mock, {}, str))
 
 
 @pytest.mark.parametrize(

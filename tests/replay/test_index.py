@@ -96,3 +96,15 @@ def test_columns_that_only_another_one_knows_describe_a_statement() -> None:
     mocks = [ask("app", response={}), ask(None, response=columns)]
     index = MockIndex(MemorySet([], mocks), get_plain_spec)
     assert index.find_described(DATABASE, SELECT, "app") == mocks[1]
+
+
+def test_of_what_was_pushed_one_connection_has_all() -> None:
+    """Each of its messages, and nothing twice that several connections were told."""
+    request = {"sql": "listen", "args": [], "pushed": True}
+    pushes = [
+        make_mock("listen", tier=Tier.SESSION, request=request, answer=[text], connection=number)
+        for number, text in ((1, "a"), (2, "a"), (1, "b"), (1, "b"), (2, "c"))
+    ]
+    run = Run(*pushes)
+    told = [fact["response"]["rows"] for fact in run.matcher.facts_for(DATABASE)]
+    assert told == [["a"], ["b"], ["b"]]

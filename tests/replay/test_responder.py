@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -109,24 +111,32 @@ def postgres_message(kind: bytes, body: bytes) -> bytes:
 
 def make_postgres_mock() -> Mock:
     """``SELECT answer FROM t`` by the simple protocol, after a start-up without a password."""
-    start = struct.pack("!I", 196608) + b"user\0u\0database\0d\0\0"
-    request = struct.pack("!I", len(start) + 4) + start
-    request += postgres_message(b"Q", b"SELECT answer FROM t\0")
-    ready = postgres_message(b"Z", b"I")
     column = b"answer\0" + struct.pack("!IHIhih", 0, 0, 25, -1, -1, 0)
+    rows = postgres_message(b"T", struct.pack("!H", 1) + column)
+    rows += postgres_message(b"D", struct.pack("!HI", 1, 9) + b"forty-two")
+    return make_statement_mock("d", "SELECT answer FROM t", b"SELECT 1", rows)
+
+
+def make_statement_mock(database: str, sql: str, tag: bytes, rows: bytes = b"") -> Mock:
+    start = struct.pack("!I", 196608) + b"user\0u\0database\0%s\0\0" % database.encode()
+    request = struct.pack("!I", len(start) + 4) + start
+    request += postgres_message(b"Q", sql.encode() + b"\0")
+    ready = postgres_message(b"Z", b"I")
     response = postgres_message(b"R", struct.pack("!I", 0)) + ready
-    response += postgres_message(b"T", struct.pack("!H", 1) + column)
-    response += postgres_message(b"D", struct.pack("!HI", 1, 9) + b"forty-two")
-    response += postgres_message(b"C", b"SELECT 1\0") + ready
+    response += rows + postgres_message(b"C", tag + b"\0") + ready
     return make_mock("postgres", "10.0.0.7:5432", request, response)
 
 
+def connect_postgres(port: int, database: str = "d") -> Any:
+    place = {"host": "127.0.0.1", "port": port, "dbname": database}
+    connection = psycopg2.connect(**place, user="u", password="p", gssencmode="disable")
+    connection.autocommit = True
+    return connection
+
+
 def query_postgres(port: int) -> list[str]:
-    connection = psycopg2.connect(
-        host="127.0.0.1", port=port, user="u", password="p", dbname="d", gssencmode="disable"
-    )
+    connection = connect_postgres(port)
     try:
-        connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT answer FROM t")
             return [row[0] for row in cursor.fetchall()]
@@ -161,6 +171,30 @@ class TestServing:
         async def scenario() -> None:
             async with serving([mock], ("10.0.0.7", 6379)) as stand:
                 assert await stand.call(ask, stand.ports.tcp4) == (b"1.25", True)
+
+        asyncio.run(scenario())
+
+    def test_notifications_reach_other_clients_of_their_database(self) -> None:
+        listens = [make_statement_mock(name, "LISTEN news", b"LISTEN") for name in ("d", "other")]
+        mocks = [*listens, make_statement_mock("d", "NOTIFY news, 'x'", b"NOTIFY")]
+
+        def notify(port: int) -> list[list[str]]:
+            with contextlib.ExitStack() as stack:
+                near, far, sender = (
+                    stack.enter_context(contextlib.closing(connect_postgres(port, name)))
+                    for name in ("d", "other", "d")
+                )
+                for listener in (near, far):
+                    listener.cursor().execute("LISTEN news")
+                sender.cursor().execute("NOTIFY news, 'x'")
+                select.select([near], [], [], LIMIT_S)
+                far.cursor().execute("SELECT 1")  # whatever was sent to it has come
+                near.poll()
+                return [[one.payload for one in c.notifies] for c in (near, far, sender)]
+
+        async def scenario() -> None:
+            async with serving(mocks, ("10.0.0.7", 5432)) as stand:
+                assert await stand.call(notify, stand.ports.tcp4) == [["x"], [], []]
 
         asyncio.run(scenario())
 

@@ -58,3 +58,15 @@ def test_ids_and_numbers_make_no_other_cause() -> None:
         "ab",
         "c",
     ]
+
+
+def test_one_change_of_a_call_is_one_cause_however_it_shows() -> None:
+    key, other = Mismatch("/arguments/0", "changed", "a", "b"), Mismatch("/arguments/1", "changed")
+    cases = [
+        make_failed("a", calls=[make_extra_call(kind="changed", operation="DEL", fields=[key])]),
+        make_failed("b", calls=[make_extra_call(operation="DEL", fields=[key, other])]),
+        make_failed("c", calls=[make_extra_call(operation="DEL", fields=[])]),
+        make_failed("d", calls=[make_extra_call(operation="GET", fields=[key])]),
+    ]
+    groups = group_failures(cases)
+    assert ["".join(case.case for case in group.cases) for group in groups] == ["ab", "c", "d"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kebpf.replay.events import Ledger, MissKind, Verdict
 from kebpf.replay.noise import NoiseRule, NoiseUse
 from kebpf.report.lines import join_text
-from kebpf.report.summary import Tally, describe_counts, is_good, show_summary
+from kebpf.report.summary import Tally, describe_parts, is_good, show_summary
 from tests.report.builders import make_case, make_extra_call, make_finished
 
 
@@ -22,7 +22,7 @@ def test_the_parts_of_the_summary_line() -> None:
     finished = make_finished(
         passed=28, failed=2, unused_mocks=1, ledger=Ledger(74, ["mock-9"], 2), seconds=3.1
     )
-    assert describe_counts(finished, make_tally()) == [
+    assert describe_parts(finished, make_tally()) == [
         "28 passed, 2 failed in 3.1 s",
         "310 values compared exactly, 22 by class, 1 not compared",
         "74 of 75 mocks used",
@@ -36,8 +36,8 @@ skipped: c: no reason was given
 2 calls not as recorded, 2 of them without an answer
   1 never recorded: no call like it was recorded to this destination
   1 recorded and used up: it is made more often than it was recorded
-values not compared
-  1 in b
+1 value not compared, in 1 case
+  1 × values that kebpf.yml declares noise
 """)
 
 
@@ -72,3 +72,39 @@ def test_cases_set_apart_are_named_by_reason() -> None:
         "2 cases set apart, not run: it broke\n  b, c\n"
     )
     assert is_good(make_finished(set_apart=why))
+
+
+def test_unused_mocks_that_are_missing_calls_are_told_once() -> None:
+    tally = Tally()
+    missing = [make_extra_call(kind="missing", miss=None, mock=f"mock-{n}") for n in range(2)]
+    tally.add(make_case("a", calls=missing))
+    told = make_finished(unused_mocks=2, ledger=Ledger(1, ["mock-0", "mock-1"]))
+    lines = [line.text for line in show_summary(told, tally, 80)]
+    assert "2 mocks not used: the missing calls above" in lines
+    more = make_finished(unused_mocks=3, ledger=Ledger(1, ["mock-0", "mock-1", "mock-2"]))
+    lines = [line.text for line in show_summary(more, tally, 80)]
+    at = lines.index("3 mocks not used, 2 of them the missing calls above")
+    assert lines[at + 1] == "  mock-2"
+    tally.add(make_case("b", test_set="other"))  # whose mocks may have the same names
+    lines = [line.text for line in show_summary(told, tally, 80)]
+    assert lines[0:2] == ["2 mocks not used", "  mock-0, mock-1"]
+
+
+def test_values_not_compared_are_told_by_place() -> None:
+    tally = Tally()
+    view = {"headers": [["connection", "close"]]}
+    for name in "abc":
+        tally.add(make_case(name, expected=view, not_compared=1))
+    lines = [line.text for line in show_summary(make_finished(), tally, 80)]
+    assert lines[:3] == [
+        "3 values not compared, in 3 cases",
+        "  3 × /headers/connection: it only frames the message",
+        "1 passed, 0 failed in 3.1 s",
+    ]
+    lines = [line.text for line in show_summary(make_finished(), tally, 80, verbose=True)]
+    assert lines[2] == "  1 in a, 1 in b, 1 in c"
+
+
+def test_what_there_was_none_of_is_not_counted() -> None:
+    finished = make_finished(passed=0, skipped=2, ledger=Ledger())
+    assert describe_parts(finished, Tally()) == ["0 passed, 0 failed, 2 skipped in 3.1 s"]

@@ -185,7 +185,6 @@ the application's last lines:
   ImportError: shop
 
 0 passed, 0 failed, 2 skipped in 0.3 s
-0 values compared exactly, 0 by class, 0 not compared · 0 of 0 mocks used
 the run failed: the application ended with status 1
 """
     )
@@ -213,8 +212,8 @@ Calls that belong to no one case
     to 10.0.0.5:5432 (postgres)
 
 skipped: cut-off: cut off
-values not compared
-  3 in partly
+3 values not compared, in 1 case
+  3 × values that kebpf.yml declares noise
 1 passed, 0 failed, 1 skipped in 3.1 s
 10 values compared exactly, 2 by class, 3 not compared · 75 of 75 mocks used
 """

@@ -14,7 +14,6 @@ MAX_ARGUMENT_SIZE = 64 * 1024  # Linux refuses one argument over 128 KiB
 MAX_PRINTF_SIZE = 256  # binary bodies above this are written as base64
 
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?\[\]{}|]*")
-_PRINTABLE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")
 _ADDED_BY_CURL = ("User-Agent", "Accept")
 _MADE_BY_CURL = frozenset({"content-length"})
 
@@ -102,8 +101,9 @@ def _quote(data: bytes) -> str:
 
 
 def _is_printable(data: bytes) -> bool:
+    """Whether a person sees every character: what is copied must be what is shown."""
     try:
-        return _PRINTABLE.fullmatch(data.decode()) is not None
+        return data.decode().replace("\n", "").isprintable()
     except UnicodeDecodeError:
         return False
 

@@ -20,6 +20,7 @@ from kebpf.protocols.postgres.synthesis import (
     Answered,
     SessionError,
     SessionState,
+    find_report,
 )
 
 
@@ -92,8 +93,7 @@ class Answers:
         if is_session_sql(sql):
             return self._run_session(request, statements)
         if statements and not self.state.can_run(statements[0]):
-            self._answerer.session(request)
-            return _failed(FAILED_BLOCK)
+            return _failed(FAILED_BLOCK, self._answerer.session(request))
         return self._run_call(request, statements)
 
     def call(self, request: Document) -> Document:
@@ -128,10 +128,11 @@ class Answers:
                 answered = self._run_statement(statement, recorded, index, request)
             except SessionError as error:
                 self.state.block.fail()
-                response["error"] = error.document()
+                response["error"] = find_report(error.document(), [recorded.get("error")])
                 break
             response["results"].append(answered.result)
-            response["notices"] += answered.notices
+            known = recorded.get("notices") or []
+            response["notices"] += [find_report(one, known) for one in answered.notices]
             response["parameters"].update(answered.parameters)
         return response
 
@@ -155,7 +156,7 @@ class Answers:
         return self._answerer.session(request)
 
 
-def _failed(error: SessionError) -> Document:
+def _failed(error: SessionError, recorded: Document | None = None) -> Document:
     response = new_response()
-    response["error"] = error.document()
+    response["error"] = find_report(error.document(), [(recorded or {}).get("error")])
     return response

@@ -29,6 +29,8 @@ from kebpf.protocols.postgres.types import Value
 from kebpf.protocols.postgres.writer import write
 
 _TEXT_OID = 25
+_BIND_COMPLETE = write(m.BindComplete())
+_PARSE_COMPLETE = write(m.ParseComplete())
 
 
 class RecordedError(SessionError):
@@ -101,7 +103,7 @@ class ExtendedQuery:
             result_formats=list(message.result_formats),
         )
         self._portals[message.portal] = ServedPortal(statement, request, message.result_formats)
-        return out + write(m.BindComplete())
+        return out + _BIND_COMPLETE
 
     def describe(self, message: m.Describe) -> bytes:
         if message.kind == "S":
@@ -174,6 +176,8 @@ class ExtendedQuery:
 
     def learn(self, sql: str, results: Sequence[Document]) -> None:
         """Notes the names that completed SQL makes (``DECLARE``, ``PREPARE``)."""
+        if all(result.get("tag") not in ("DECLARE CURSOR", "PREPARE") for result in results):
+            return
         for statement, result in zip(split_sql(sql), results, strict=False):
             tag = result.get("tag")
             if tag == "DECLARE CURSOR" and (cursor := read_cursor(statement)):
@@ -188,7 +192,7 @@ class ExtendedQuery:
         if self._parsed is not None:
             statement, self._parsed = self._parsed, None
             self._look_up(statement)
-            out = write(m.ParseComplete())
+            out = _PARSE_COMPLETE
         if self._to_describe is not None:
             portal, self._to_describe = self._to_describe, None
             description = self._look_up(portal.statement)
@@ -200,7 +204,7 @@ class ExtendedQuery:
 
     def _confirm_parse(self) -> bytes:
         is_waiting, self._parsed = self._parsed is not None, None
-        return write(m.ParseComplete()) if is_waiting else b""
+        return _PARSE_COMPLETE if is_waiting else b""
 
     def _find_statement(self, name: str) -> ServedStatement:
         statement = self._statements.get(name)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""
-    (?P<space>\s+|--[^\n]*)
-  | (?P<comment>/\*)
+    (?:\s+|--[^\n]*)*+ (?:
+    (?P<comment>/\*)
   | (?P<string>[eE]'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+')
   | (?P<quoted>"(?:[^"]|"")*+")
   | (?P<dollar>\$(?:[A-Za-z_\u0080-\uffff][A-Za-z_0-9\u0080-\uffff]*)?\$)
@@ -17,6 +17,7 @@ _TOKEN = re.compile(
   | (?P<number>\d[\w.]*)
   | (?P<parameter>\$\d+)
   | (?P<other>.)
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -60,21 +61,19 @@ def _skip_comment(sql: str, position: int) -> int:
 def tokenize(sql: str) -> Iterator[Token]:
     """The tokens of ``sql`` without white space and comments."""
     position = 0
-    while position < len(sql):
-        match = _TOKEN.match(sql, position)
-        if match is None:
-            return
-        kind, start, position = match.lastgroup or "", position, match.end()
-        if kind == "comment":
+    while (match := _TOKEN.match(sql, position)) is not None:
+        kind = match.lastgroup or ""
+        text, start, position = match[kind], match.start(kind), match.end()
+        if kind == "word":
+            yield Token(kind, text.lower(), start, position)
+        elif kind == "comment":
             position = _skip_comment(sql, start)
         elif kind == "dollar":
-            close = sql.find(match[0], position)
-            position = len(sql) if close < 0 else close + len(match[0])
+            close = sql.find(text, position)
+            position = len(sql) if close < 0 else close + len(text)
             yield Token("string", sql[start:position], start, position)
-        elif kind == "word":
-            yield Token(kind, match[0].lower(), start, position)
-        elif kind != "space":
-            yield Token(kind, match[0], start, position)
+        else:
+            yield Token(kind, text, start, position)
 
 
 def split_statements(sql: str) -> list[Statement]:

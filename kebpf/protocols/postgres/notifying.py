@@ -1,6 +1,8 @@
-"""Delivers a connection's own NOTIFY to its own LISTEN, when its transaction has committed.
+"""Delivers NOTIFY to LISTEN: of the connection itself and of others that are served.
 
-What other connections notify comes at no time that a recording could repeat and is not sent.
+What a transaction sends is heard when it has committed, and by a connection in a transaction of
+its own when that has ended.  What programs that are not served notified comes at no time that a
+recording could repeat and is not sent.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kebpf.protocols.postgres.lexing import Statement, Token, unquote_name
+
+_VERBS = ("listen", "unlisten", "notify", "select")  # of `Notifications.note`
 
 
 class Notifications:
@@ -17,9 +21,13 @@ class Notifications:
         self._channels: set[str] = set()
         self._to_listen: set[str] = set()
         self._pending: dict[tuple[str, str], None] = {}  # equal ones are delivered once
+        self._sent: list[tuple[str, str]] = []
+        self._heard: list[tuple[str, str]] = []
 
     def note(self, statement: Statement, parameters: Sequence[object] = ()) -> None:
         """Takes a statement that succeeded."""
+        if statement.verb not in _VERBS:
+            return
         if statement.verb == "listen":
             self._to_listen.add(unquote_name(statement.tokens[1]))
         elif statement.verb == "unlisten":
@@ -41,10 +49,29 @@ class Notifications:
 
     def commit(self) -> list[tuple[str, str]]:
         """Channel and payload of what the connection is to be told now."""
+        if not (self._to_listen or self._pending or self._heard):
+            return []
         self._channels |= self._to_listen
-        found = [sent for sent in self._pending if sent[0] in self._channels]
+        self._sent += self._pending
+        heard = self.take_heard()
+        heard += [sent for sent in self._pending if sent[0] in self._channels]
         self.roll_back()
-        return found
+        return heard
+
+    def take_sent(self) -> list[tuple[str, str]]:
+        """Channel and payload of what was sent and committed since the last call."""
+        sent, self._sent = self._sent, []
+        return sent
+
+    def hear(self, channel: str, payload: str) -> None:
+        """Another connection sent something, which the next `commit` gives if it is listened to."""
+        if channel in self._channels:
+            self._heard.append((channel, payload))
+
+    def take_heard(self) -> list[tuple[str, str]]:
+        """What others sent, in its order."""
+        heard, self._heard = self._heard, []
+        return heard
 
 
 def read_notify(statement: Statement, parameters: Sequence[object]) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from kebpf.protocols.base import ProtocolError
@@ -151,13 +152,24 @@ _FRONTEND: dict[bytes, Callable[[_Fields], Any]] = {
 
 
 def parse_frontend(kind: bytes, payload: bytes) -> m.FrontendMessage:
-    """A message of the client.  Raises ``ProtocolError``."""
+    """A message of the client, not to be changed.  Raises ``ProtocolError``."""
+    if kind in _OFTEN_EQUAL and len(payload) <= _SHORT_SIZE:
+        return _parse_short(kind, payload)
+    return _parse_frontend(kind, payload)
+
+
+def _parse_frontend(kind: bytes, payload: bytes) -> m.FrontendMessage:
     reader = _FRONTEND.get(kind)
     if reader is None:
         raise ProtocolError(f"no client message has the type byte {kind!r}")
     fields = _Fields(payload)
     message: m.FrontendMessage = reader(fields)
     return _finish(fields, message)
+
+
+_OFTEN_EQUAL = frozenset((b"D", b"E", b"C", b"H", b"S"))  # of texts and numbers only
+_SHORT_SIZE = 64
+_parse_short = lru_cache(1024)(_parse_frontend)
 
 
 def _column(fields: _Fields) -> m.Column:

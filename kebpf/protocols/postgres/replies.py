@@ -24,6 +24,11 @@ def notice_bytes(documents: Sequence[Document]) -> bytes:
     return b"".join(write(m.NoticeResponse(report_fields(d))) for d in documents)
 
 
+def notification_bytes(told: Sequence[tuple[str, str]], process_id: int) -> bytes:
+    """NotificationResponses of channels and payloads."""
+    return b"".join(write(m.NotificationResponse(process_id, *one)) for one in told)
+
+
 def parameter_bytes(parameters: dict[str, str]) -> bytes:
     """ParameterStatus messages."""
     return b"".join(write(m.ParameterStatus(n, v)) for n, v in parameters.items())

@@ -14,7 +14,12 @@ from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, Serv
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
 from kebpf.protocols.postgres.opening import startup_request
 from kebpf.protocols.postgres.parser import parse_frontend, parse_untyped
-from kebpf.protocols.postgres.replies import error_bytes, parameter_bytes, response_bytes
+from kebpf.protocols.postgres.replies import (
+    error_bytes,
+    notification_bytes,
+    parameter_bytes,
+    response_bytes,
+)
 from kebpf.protocols.postgres.settings import DEFAULT_PARAMETERS, Settings
 from kebpf.protocols.postgres.statements import copies_in, is_binary_copy, split_sql
 from kebpf.protocols.postgres.synthesis import SessionError, SessionState, make_report
@@ -25,6 +30,7 @@ MAX_COPY_SIZE = 64 * 1024 * 1024
 # There is no process behind a served connection; cancel requests name this one.
 PROCESS_ID = 1
 _SECRET_KEY = b"\0\0\0\1"
+_READY = {status: write(m.ReadyForQuery(status)) for status in "ITE"}
 
 
 @dataclass(slots=True)
@@ -46,9 +52,10 @@ class PostgresServer:
         self._facts = facts
         self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
         self._answers: Answers | None = None
-        self._extended: ExtendedQuery | None = None
+        self._served: _Served | None = None
         self._copy: _CopyIn | None = None
         self._is_skipping = False
+        self._is_busy = False  # with commands, or in a transaction
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the client sent and gives what to send back (maybe nothing yet)."""
@@ -69,12 +76,29 @@ class PostgresServer:
         self.is_closed = True
         return b""
 
+    def take_news(self) -> Sequence[Document]:
+        """Notifications that its client sent and committed."""
+        if self._answers is None:
+            return ()
+        state = self._answers.state
+        sent = state.notifications.take_sent()
+        return [{"database": state.database, "channel": c, "payload": p} for c, p in sent]
+
+    def hear(self, news: Document) -> bytes:
+        """Another client's notification: sent at once to a client that no command runs for."""
+        if self._answers is None or news["database"] != self._answers.state.database:
+            return b""
+        notifications = self._answers.state.notifications
+        notifications.hear(news["channel"], news["payload"])
+        if self._is_busy:
+            return b""
+        return notification_bytes(notifications.take_heard(), PROCESS_ID)
+
     def _on_frame(self, frame: Frame) -> bytes:
-        if self._answers is None or self._extended is None:
+        if self._served is None:
             return self._on_untyped(frame)
-        message = parse_frontend(frame.kind, frame.payload)
-        connection = _Served(self._answers, self._extended, self)
-        return connection.dispatch(message)
+        self._is_busy = True
+        return self._served.dispatch(parse_frontend(frame.kind, frame.payload))
 
     # --- start-up -------------------------------------------------------------------------
 
@@ -103,14 +127,14 @@ class PostgresServer:
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
         self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
-        self._extended = ExtendedQuery(self._answers)
+        self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
             _negotiate(message)
             + write(m.Authentication(0))
             + parameter_bytes(reported)
             + write(m.BackendKeyData(PROCESS_ID, _SECRET_KEY))
-            + write(m.ReadyForQuery("I"))
+            + _READY["I"]
         )
 
     def _find_fact(self, request: Document) -> Document | None:
@@ -136,6 +160,10 @@ class PostgresServer:
     def is_skipping(self) -> bool:
         return self._is_skipping
 
+    def rest(self) -> None:
+        """All commands are done, and no transaction is open."""
+        self._is_busy = False
+
     def end_skipping(self) -> None:
         self._is_skipping = False
 
@@ -154,6 +182,16 @@ class _Served:
         self._answers = answers
         self._extended = extended
         self._session = session
+        self._handlers: dict[type, Callable[[Any], bytes]] = {
+            m.Parse: extended.parse,
+            m.Bind: extended.bind,
+            m.Describe: extended.describe,
+            m.Close: extended.close,
+            m.Execute: self._execute,
+            m.Flush: lambda _: extended.settle(),
+            m.Query: self._query,
+            m.FunctionCall: self._call_function,
+        }
 
     def dispatch(self, message: m.FrontendMessage) -> bytes:
         if isinstance(message, m.Terminate):
@@ -168,17 +206,7 @@ class _Served:
         return self._run(message)
 
     def _run(self, message: m.FrontendMessage) -> bytes:
-        handlers: dict[type, Callable[[Any], bytes]] = {
-            m.Parse: self._extended.parse,
-            m.Bind: self._extended.bind,
-            m.Describe: self._extended.describe,
-            m.Close: self._extended.close,
-            m.Execute: self._execute,
-            m.Flush: lambda _: self._extended.settle(),
-            m.Query: self._query,
-            m.FunctionCall: self._call_function,
-        }
-        handler = handlers.get(type(message))
+        handler = self._handlers.get(type(message))
         if handler is None:  # what is left of a COPY that failed, or an unasked password
             return b""
         try:
@@ -198,11 +226,11 @@ class _Served:
         self._extended.forget_statements()
         status = self._answers.state.block.status
         if status != "I":
-            return write(m.ReadyForQuery(status))
+            return _READY[status]
         self._extended.end_transaction()
+        self._session.rest()
         told = self._answers.state.notifications.commit()
-        notices = (m.NotificationResponse(PROCESS_ID, *one) for one in told)
-        return b"".join(map(write, notices)) + write(m.ReadyForQuery("I"))
+        return notification_bytes(told, PROCESS_ID) + _READY["I"]
 
     def _sync(self) -> bytes:
         out = b""

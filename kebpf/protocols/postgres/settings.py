@@ -26,8 +26,17 @@ _UNREPORTED_DEFAULTS = {
     "transaction_read_only": "off",
     "transaction_deferrable": "off",
     "bytea_output": "hex",
+    "client_min_messages": "notice",
+    "enable_seqscan": "on",
     "extra_float_digits": "1",
+    "idle_in_transaction_session_timeout": "0",
     "jit": "on",
+    "lock_timeout": "0",
+    "row_security": "on",
+    "search_path": '"$user", public',
+    "statement_timeout": "0",
+    "synchronous_commit": "on",
+    "work_mem": "4MB",
 }
 _SPELLINGS = {name.lower(): name for name in DEFAULT_PARAMETERS}
 _ON = {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"}
@@ -40,7 +49,7 @@ class Settings:
     def __init__(self, parameters: dict[str, str], options: dict[str, str]) -> None:
         self.values = dict(parameters)
         self._changed: set[str] = set()
-        self._local: dict[str, str] = {}
+        self._local: dict[str, str | None] = {}
         self._before: dict[str, str] = {}
         for name, value in _startup_settings(options).items():
             self._set(name, value)
@@ -57,7 +66,7 @@ class Settings:
         return self.values.get(name, _UNREPORTED_DEFAULTS.get(name))
 
     def was_set(self, name: str) -> bool:
-        """Whether this connection has changed it."""
+        """Whether this connection has changed it, if only back to its default."""
         return self.spell(name) in self._changed
 
     def begin(self) -> None:
@@ -67,7 +76,12 @@ class Settings:
 
     def end(self, is_committed: bool) -> dict[str, str]:
         """The block ended; gives what must be reported."""
-        wanted = {**self.values, **self._local} if is_committed else dict(self._before)
+        wanted = dict(self.values if is_committed else self._before)
+        for name, value in self._local.items() if is_committed else ():
+            if value is None:
+                wanted.pop(name, None)
+            else:
+                wanted[name] = value
         self._local.clear()
         return self._replace(wanted)
 
@@ -77,8 +91,16 @@ class Settings:
         if change is None:
             return {}
         scope, name, value = change
-        new = self._initial.get(self.spell(name), "") if value is None else value
+        new = self._initial.get(self.spell(name)) if value is None else value
+        if new is None:
+            return self._forget(self.spell(name))
         return self.change(name, new, scope == "local", in_block)
+
+    def _forget(self, name: str) -> dict[str, str]:
+        """Back to a default that the server never told."""
+        self.values.pop(name, None)
+        self._changed.add(name)
+        return {}
 
     def change(self, name: str, value: str, is_local: bool, in_block: bool) -> dict[str, str]:
         """Sets one setting, for the block only if ``is_local``; gives what must be reported."""
@@ -86,7 +108,7 @@ class Settings:
         if is_local:
             if not in_block:
                 return {}
-            self._local.setdefault(name, self.values.get(name, ""))
+            self._local.setdefault(name, self.values.get(name))
         return self._set(name, value)
 
     def adopt(self, parameters: dict[str, str]) -> dict[str, str]:

@@ -42,6 +42,8 @@ _SESSION_FUNCTIONS = frozenset(
         "pg_advisory_unlock_all",
     )
 )
+# One of these, or a number, is the first word of a session matter's first item.
+_FIRST_WORDS = _SESSION_FUNCTIONS | {"pg_catalog", "current_setting", "set_config"}
 _CATALOGS = frozenset(
     (
         "pg_type",
@@ -120,6 +122,9 @@ def _is_session_setting(verb: str, texts: list[str]) -> bool:
 
 
 def _is_session_select(statement: Statement) -> bool:
+    first = statement.tokens[1].text if len(statement.tokens) > 1 else ""
+    if first not in _FIRST_WORDS and not first.isdigit():
+        return False
     items = read_items(statement)
     return bool(items) and all(_is_session_item(item) for item, _ in items)
 
@@ -176,7 +181,7 @@ def read_setting_call(item: list[Token]) -> tuple[str, str | None] | None:
 
 def _is_type_lookup(tokens: tuple[Token, ...]) -> bool:
     texts = {token.text for token in tokens if token.kind in ("word", "quoted")}
-    if texts & _CHANGES:
+    if texts.isdisjoint(("pg_type", '"pg_type"')) or texts & _CHANGES:
         return False
     relations = _relations(tokens)
     return "pg_type" in relations and relations <= _CATALOGS

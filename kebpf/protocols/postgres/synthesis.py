@@ -48,6 +48,15 @@ def make_report(code: str, message: str, severity: str = "ERROR") -> Document:
     }
 
 
+def find_report(made: Document, recorded: Sequence[Document | None]) -> Document:
+    """A report as the server worded it, where it was recorded; else as it was ``made``.
+
+    The server's also tells the place in its source.
+    """
+    same = (one for one in recorded if one is not None and one.get("code") == made["code"])
+    return next((one for one in same if one.get("message") == made["message"]), made)
+
+
 FAILED_BLOCK = SessionError(
     "25P02", "current transaction is aborted, commands ignored until end of transaction block"
 )

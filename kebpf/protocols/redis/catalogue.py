@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from kebpf.protocols.base import Document
 from kebpf.protocols.redis.text import Text, to_printable
+
+_LONGEST_NAME = 32  # characters; what is longer is no name of a command
 
 
 def words(text: str) -> frozenset[str]:
@@ -76,12 +79,21 @@ _REPLY_TYPES: dict[str, frozenset[str]] = {
 
 def command_name(command: Sequence[Text]) -> str:
     """The command's name in capitals (empty for no command)."""
-    return to_printable(command[0]).upper() if command else ""
+    return _capitals(command[0]) if command else ""
 
 
 def subcommand_name(command: Sequence[Text]) -> str:
     """The second word in capitals (empty if there is none)."""
-    return to_printable(command[1]).upper() if len(command) > 1 else ""
+    return _capitals(command[1]) if len(command) > 1 else ""
+
+
+def _capitals(word: Text) -> str:
+    return _short_capitals(word) if len(word) <= _LONGEST_NAME else to_printable(word).upper()
+
+
+@lru_cache(1024)
+def _short_capitals(word: Text) -> str:
+    return to_printable(word).upper()
 
 
 def is_session_command(command: Sequence[Text]) -> bool:

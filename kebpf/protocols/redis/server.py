@@ -6,7 +6,7 @@ answered by `SessionCommands` and told to the answerer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kebpf.protocols.base import Answerer, Document, Mark, Miss, ProtocolError
 from kebpf.protocols.redis.catalogue import (
@@ -23,6 +23,7 @@ from kebpf.protocols.redis.credentials import mask_credentials
 from kebpf.protocols.redis.greetings import Greetings
 from kebpf.protocols.redis.outstanding import QUEUED
 from kebpf.protocols.redis.session import OK, SessionCommands, SessionState, make_error
+from kebpf.protocols.redis.subscriptions import PUBLISHING
 from kebpf.protocols.redis.text import Text, to_printable
 from kebpf.protocols.redis.writer import write_reply
 
@@ -33,10 +34,11 @@ class RedisServer:
     def __init__(self, answerer: Answerer, facts: Sequence[Document]) -> None:
         self._answerer = answerer
         self._commands = CommandParser()
-        self._state = SessionState(Greetings(facts))
+        self._state = SessionState(Greetings(facts), answerer)
         self._session = SessionCommands(self._state, answerer)
         self._queue: list[list[Text]] | None = None
         self._out: list[bytes] = []
+        self._news: list[Document] = []
         self.is_closed = False
 
     def receive_data(self, data: bytes) -> bytes:
@@ -58,6 +60,28 @@ class RedisServer:
         """The client closed its direction: nothing more to say."""
         self.is_closed = True
         return b""
+
+    def take_news(self) -> Sequence[Document]:
+        """What its client published: the commands."""
+        news, self._news = self._news, []
+        return news
+
+    def hear(self, news: Document) -> bytes:
+        """Another client published: the messages for this one's subscriptions."""
+        self._tell(news["command"])
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def _tell(self, command: list[Text]) -> None:
+        for message in self._state.subscriptions.hear(command):
+            self._send(convert_reply(message, {"command": [""]}, self._state.version))
+
+    def _publish(self, commands: Iterable[list[Text]]) -> None:
+        """Calls were answered: what they published goes to this client too."""
+        for command in commands:
+            if command_name(command) in PUBLISHING and len(command) == 3:
+                self._news.append({"command": command})
+                self._tell(command)
 
     def _receive(self, command: list[Text]) -> None:
         """Answers one command, unless CLIENT REPLY has silenced the answer."""
@@ -124,6 +148,7 @@ class RedisServer:
         response = self._answer(request)
         if response and response.get("reply", {}).get("type") == "array":
             self._state.note_executed(queue)
+            self._publish(queue)
 
     def _watch_or_end(self, name: str, command: list[Text]) -> None:
         request: Document = {"command": command}
@@ -151,6 +176,8 @@ class RedisServer:
         if isinstance(response, Miss):
             self._send(make_error("KEBPF " + response.reason))
             return None
+        if "queued" not in request:
+            self._publish([request["command"]])
         replies = response["replies"] if "replies" in response else [response["reply"]]
         for reply in replies:
             self._send(self._convert(reply, request, response.get("resp") == 3))

@@ -38,10 +38,13 @@ def make_error(text: str) -> Document:
 class SessionState:
     """What a connection knows of itself."""
 
-    def __init__(self, greetings: Greetings) -> None:
+    def __init__(self, greetings: Greetings, answerer: Answerer) -> None:
         self.greetings = greetings
         self.identifier = next(_identifiers)
-        self.subscriptions = Subscriptions(greetings.pushes)
+        self.subscriptions = Subscriptions(
+            greetings.pushes,
+            lambda command: answerer.peek({"command": command, "db": self.asked_db}),
+        )
         self.is_closed = False
         self.reset()
 

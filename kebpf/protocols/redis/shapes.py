@@ -73,6 +73,12 @@ _WITH_SCORES = words(
 )
 # Commands whose RESP3 reply depends on options or nests more than a shape can say.
 _UNKNOWN = frozenset({"GEORADIUS", "GEORADIUSBYMEMBER", "GEOSEARCH", "GEORADIUS_RO"})
+# The most used of those whose reply is the same in both versions whatever their options.
+_SAME = words(
+    "GET SET SETEX PSETEX SETNX MGET MSET MSETNX INCR INCRBY DECR DECRBY APPEND STRLEN DEL UNLINK "
+    "EXISTS EXPIRE PEXPIRE TTL PTTL HGET HMGET HSET HMSET HDEL HLEN LPUSH RPUSH LLEN LRANGE SADD "
+    "SREM SCARD PUBLISH"
+)
 # RESP2 sends these a null array where they find nothing, all others a null bulk string.
 _NULL_ARRAY = words("EXEC BLPOP BRPOP BZPOPMIN BZPOPMAX LMPOP BLMPOP ZMPOP BZMPOP XREAD XREADGROUP")
 
@@ -85,8 +91,10 @@ def finds_null_array(command: Sequence[Text]) -> bool:
 
 def shape_of(command: Sequence[Text]) -> Shape:
     """The RESP3 shape of the command's reply; `Shape.UNKNOWN` where kebpf does not know it."""
-    name, options = command_name(command), {to_printable(w).upper() for w in command[1:]}
-    subcommand = subcommand_name(command)
+    name = command_name(command)
+    if name in _SAME:
+        return Shape.SAME
+    subcommand, options = subcommand_name(command), {to_printable(w).upper() for w in command[1:]}
     if name == "XINFO" and "FULL" in options:
         subcommand = "STREAM FULL"
     if (name, subcommand) in _BY_SUBCOMMAND:

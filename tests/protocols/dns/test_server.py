@@ -31,6 +31,9 @@ class Answers:
             return Miss("never recorded")
         return response
 
+    def peek(self, request: Document) -> bool:
+        return repr(DNS.identity(request)) in self._answers
+
     def session(self, request: Document) -> Document | None:
         return None
 

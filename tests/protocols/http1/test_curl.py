@@ -69,6 +69,9 @@ REQUESTS = {
     "no type": make_request("POST / HTTP/1.1", "Host: h", body=b"@not-a-file"),
     "put": make_request("PUT / HTTP/1.1", "Host: h", "Content-Type: a/b", body=b"caf\xc3\xa9"),
     "binary": make_request("POST / HTTP/1.1", "Host: h", body=bytes(range(256))),
+    "unseen characters": make_request(
+        "POST / HTTP/1.1", "Host: h", body="a\tb\u202ec\u00a0d\u2028\n".encode()
+    ),
     "percent": make_request("POST / HTTP/1.1", "Host: h", body=b"%s %% \\n \xff"),
     "large binary": make_request("POST / HTTP/1.1", "Host: h", body=bytes(range(256)) * 3000),
     "large text": make_request("POST / HTTP/1.1", "Host: h", body=b"text " * 40_000),
@@ -106,6 +109,11 @@ def test_short_where_it_can_be() -> None:
     assert curl_line(request, "http://127.0.0.1:80/") == (
         "curl -i http://127.0.0.1:80/x -H 'User-Agent: a' -H 'Accept: b'"
     )
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_every_character_of_the_line_can_be_seen(name: str) -> None:
+    assert curl_line(REQUESTS[name], "http://127.0.0.1:1").replace("\n", "").isprintable()
 
 
 def test_trailers_are_confessed() -> None:

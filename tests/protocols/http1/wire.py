@@ -125,6 +125,9 @@ class Answers(Answerer):
         self.asked.append(request)
         return self.responses.get(request["target"]) or Miss("never recorded: " + request["target"])
 
+    def peek(self, request: Document) -> bool:
+        return request["target"] in self.responses
+
     def session(self, request: Document) -> Document | None:
         return None
 

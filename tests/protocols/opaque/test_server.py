@@ -22,6 +22,9 @@ class Answers(Answerer):
         data = self.responses.get(request["data"])
         return Miss("never recorded") if data is None else {"data": data}
 
+    def peek(self, request: Document) -> bool:
+        return request["data"] in self.responses
+
     def session(self, request: Document) -> Document | None:
         return None
 

@@ -39,11 +39,15 @@ SESSION = [
     "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
     "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid",
     "select * from pg_catalog.pg_type, pg_class",
+    'select typname from "pg_type"',
+    "select pg_catalog.current_setting('jit'), 1 as one",
     asyncpg.introspection.INTRO_LOOKUP_TYPES,
     asyncpg.introspection.TYPE_BY_NAME,
 ]
 CALLS = [
     "SELECT 1, now()",
+    'SELECT "version"',
+    "SELECT version, pg_type",
     "select 'a'",
     "SELECT a FROM t",
     "select pg_advisory_lock(1)",

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from kebpf.protocols.postgres.synthesis import find_report, make_report
 from tests.fix_postgres import PostgresCluster
 from tests.protocols.postgres.test_session import dsn, record
 from tests.protocols.postgres.wire import replay
@@ -64,6 +65,18 @@ SCRIPTS: dict[str, list[str]] = {
         "show application_name",
         "reset application_name",
         "show application_name",
+    ],
+    "settings that are not reported": [
+        "set search_path = pg_catalog",
+        "show search_path",
+        "reset search_path",
+        "show search_path",
+        "begin",
+        "set local statement_timeout = 0",
+        "set local search_path = pg_temp",
+        "show search_path",
+        "commit",
+        "show search_path",
     ],
     "set_config": [
         "select set_config('application_name', 'x''y', false)",
@@ -133,3 +146,11 @@ def test_session_statements(script: str, postgres: PostgresCluster) -> None:
     _, connecting = record(connect_only, postgres)
     found, _ = replay(lambda port: run_script(port, SCRIPTS[script]), connecting)
     assert found == expected
+
+
+def test_a_report_is_as_the_server_worded_it() -> None:
+    made = make_report("25P02", "aborted")
+    recorded = {**made, "file": "postgres.c", "line": "1081"}
+    others = [None, make_report("25P02", "else"), make_report("25P01", "aborted")]
+    assert find_report(made, [*others, recorded]) == recorded
+    assert find_report(made, others) == made

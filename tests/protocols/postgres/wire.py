@@ -132,6 +132,9 @@ class RecordedAnswerer:
         self.misses.append(request)
         return Miss(f"never recorded: {POSTGRES.describe(request)}")
 
+    def peek(self, request: Document) -> bool:
+        return bool(self._calls[key_of(request)])
+
     def session(self, request: Document) -> Document | None:
         self.told.append(request)
         found = self._sessions.get(key_of(request))

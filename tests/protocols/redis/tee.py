@@ -1,7 +1,7 @@
 """A recording tee before a Redis server, and a replaying server: real clients, real sockets.
 
 `record` passes bytes both ways and feeds each piece to a pairer; `replay` serves one
-`ServerSession` a connection.  Both speak TCP on a port of their own.
+`RedisServer` a connection.  Both speak TCP on a port of their own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kebpf.protocols.base import Document, Exchange, Mark, Miss, Sender, ServerSession
+from kebpf.protocols.base import Document, Exchange, Mark, Miss, Sender
 from kebpf.protocols.redis import REDIS
+from kebpf.protocols.redis.server import RedisServer
 
 Handler = Callable[[socket.socket], None]
 
@@ -91,6 +92,9 @@ class RecordedAnswerer:
             return Miss(f"never recorded:\r\n{REDIS.describe(request)}")
         return answers.popleft()
 
+    def peek(self, request: Document) -> bool:
+        return bool(self._answers.get(repr(REDIS.identity(request))))
+
     def session(self, request: Document) -> Document | None:
         self.told.append(request)
         return self._sessions.get(repr(REDIS.identity(request)))
@@ -145,12 +149,23 @@ def replay(recording: Recording) -> Iterator[tuple[int, RecordedAnswerer]]:
     """A server that has nothing but the recording."""
     answerer = RecordedAnswerer(recording.exchanges)
     facts = recording.facts()
-    with _listen(lambda client: _serve(client, REDIS.make_server(answerer, facts))) as port:
+    clients: dict[socket.socket, RedisServer] = {}
+
+    def serve(client: socket.socket) -> None:
+        clients[client] = REDIS.make_server(answerer, facts)
+        _serve(client, clients)
+
+    with _listen(serve) as port:
         yield port, answerer
 
 
-def _serve(client: socket.socket, session: ServerSession) -> None:
+def _serve(client: socket.socket, clients: dict[socket.socket, RedisServer]) -> None:
+    session = clients[client]
     with contextlib.suppress(OSError):
         while not session.is_closed and (data := client.recv(65536)):
             client.sendall(session.receive_data(data))
+            for news in session.take_news():
+                for other, listener in clients.items():
+                    if listener is not session and (heard := listener.hear(news)):
+                        other.sendall(heard)
         client.shutdown(socket.SHUT_RDWR)

@@ -20,12 +20,18 @@ class Answers:
     def __init__(self) -> None:
         self.asked: list[Document] = []
         self.told: list[Document] = []
+        self.publishable: set[str] = set()
 
     def answer(self, request: Document) -> Document | Miss:
         self.asked.append(request)
         if request["command"][0] == "GET":
             return {"reply": {"type": "bulk", "value": request["command"][1]}}
+        if request["command"][-1] in self.publishable:
+            return {"reply": {"type": "integer", "value": 1}}
         return Miss("never\r\nrecorded")
+
+    def peek(self, request: Document) -> bool:
+        return request["command"][-1] in self.publishable
 
     def session(self, request: Document) -> Document | None:
         self.told.append(request)
@@ -118,6 +124,51 @@ def test_recorded_messages_follow_their_subscription() -> None:
     server, _ = serve(fact)
     out = send(server, "HELLO 3", "SUBSCRIBE c")
     assert out.endswith(b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n")
+
+
+def make_push(*texts: str) -> Document:
+    verb = {"message": "SUBSCRIBE", "pmessage": "PSUBSCRIBE"}[texts[0]]
+    items = [{"type": "bulk", "value": text} for text in texts]
+    request = {"command": [verb, texts[1]], "pushed": True}
+    return {"request": request, "response": {"reply": {"type": "push", "items": items}}}
+
+
+def hear(server: RedisServer, *command: str) -> bytes:
+    return server.hear({"command": list(command)})
+
+
+def test_messages_of_served_clients_come_when_they_are_published() -> None:
+    server, answers = serve(make_push("message", "c", "mine"), make_push("message", "c", "other"))
+    answers.publishable = {"mine"}
+    send(server, "HELLO 3")
+    out = send(server, "SUBSCRIBE c")
+    assert b"mine" not in out and out.endswith(b"$5\r\nother\r\n")
+    assert hear(server, "PUBLISH", "c", "other") == b""  # sent before its time
+    message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$%d\r\n%s\r\n"
+    assert hear(server, "PUBLISH", "c", "other") == message % (5, b"other")
+    assert hear(server, "PUBLISH", "c", "mine") == message % (4, b"mine")
+    assert hear(server, "PUBLISH", "d", "mine") == b""
+    assert hear(server, "SPUBLISH", "c", "mine") == b""
+
+
+def test_messages_by_pattern_and_in_resp2() -> None:
+    server, _ = serve()
+    send(server, "PSUBSCRIBE n*s")
+    assert hear(server, "PUBLISH", "news", "x") == (
+        b"*4\r\n$8\r\npmessage\r\n$3\r\nn*s\r\n$4\r\nnews\r\n$1\r\nx\r\n"
+    )
+    send(server, "PUNSUBSCRIBE")
+    assert hear(server, "PUBLISH", "news", "x") == b""
+
+
+def test_what_is_published_is_told_when_it_was_answered() -> None:
+    server, answers = serve()
+    answers.publishable = {"x"}
+    send(server, "PUBLISH c unknown", "MULTI", "PUBLISH c x", "DISCARD")
+    assert server.take_news() == []
+    send(server, "PUBLISH c x", "MULTI", "PUBLISH c y", "EXEC")
+    assert [one["command"][2] for one in server.take_news()] == ["x"]  # that EXEC missed
+    assert server.take_news() == []
 
 
 def test_garbage_closes_with_an_error() -> None:
