@@ -114,6 +114,7 @@ class Answers:
             if statement is not None:
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
+            self.state.failure = response["error"]
             self.state.block.fail()
         return {**response, "parameters": parameters}
 

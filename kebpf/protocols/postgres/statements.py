@@ -323,6 +323,15 @@ def find_cursor_name(statement: Statement) -> Token | None:
     return name if is_name else None
 
 
+def read_cursor_name(sql: str) -> str | None:
+    """The cursor that a ``FETCH``, ``MOVE`` or ``CLOSE`` is of."""
+    if sql.lstrip()[:5].upper() not in ("FETCH", "MOVE ", "CLOSE"):
+        return None
+    statements = split_sql(sql)
+    name = find_cursor_name(statements[0]) if len(statements) == 1 else None
+    return None if name is None else unquote_name(name)
+
+
 def forget_cursor_name(sql: str) -> str:
     """The SQL of one cursor's statement without the name, which is its connection's own affair."""
     statements = split_sql(sql)

@@ -79,6 +79,7 @@ class SessionState:
         self.settings = settings
         self.block = Block()
         self.notifications = Notifications()
+        self.failure: Document | None = None  # with which a recorded call ended
         self._user = user
         self.database = database
         self.statements_to_forget: list[str | None] = []  # ``None``: all

@@ -106,22 +106,44 @@ async def types(connection) -> None:
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             show(name, type(error).__name__, str(error))
     statement = await connection.prepare("SELECT $1::int AS n, $2::text AS t, $3::mood AS m")
-    show("prepared", [one.name for one in statement.get_parameters()], [(one.name, one.type.name) for one in statement.get_attributes()])
+    show(
+        "prepared",
+        [one.name for one in statement.get_parameters()],
+        [(one.name, one.type.name) for one in statement.get_attributes()],
+    )
     for number in (1, 2):
-        show("fetched", tuple(await statement.fetchrow(number, "x", "ok")), statement.get_statusmsg())
+        show(
+            "fetched", tuple(await statement.fetchrow(number, "x", "ok")), statement.get_statusmsg()
+        )
 
 
 async def statements(connection) -> None:
-    show("execute", await connection.execute("CREATE TABLE ap (id serial PRIMARY KEY, name text, data jsonb)"))
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    show(
+        "execute",
+        await connection.execute("CREATE TABLE ap (id serial PRIMARY KEY, name text, data jsonb)"),
+    )
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )
     for number in range(6):
-        row = await connection.fetchrow("INSERT INTO ap (name, data) VALUES ($1, $2) RETURNING *", f"n{number}", {"n": number})
+        row = await connection.fetchrow(
+            "INSERT INTO ap (name, data) VALUES ($1, $2) RETURNING *", f"n{number}", {"n": number}
+        )
         show("row", dict(row), list(row.keys()))
-    await connection.executemany("INSERT INTO ap (name) VALUES ($1)", [(f"m{n}",) for n in range(40)])
+    await connection.executemany(
+        "INSERT INTO ap (name) VALUES ($1)", [(f"m{n}",) for n in range(40)]
+    )
     show("update", await connection.execute("UPDATE ap SET name = $1 WHERE id < $2", "u", 3))
-    show("script", await connection.execute("SELECT 1; UPDATE ap SET name = 'v' WHERE id = 1; DELETE FROM ap WHERE id = 99"))
+    show(
+        "script",
+        await connection.execute(
+            "SELECT 1; UPDATE ap SET name = 'v' WHERE id = 1; DELETE FROM ap WHERE id = 99"
+        ),
+    )
     show("empty", await connection.fetch(""), await connection.fetch("SELECT 1 WHERE false"))
-    show("column", await connection.fetchval("SELECT id, name FROM ap ORDER BY id LIMIT 1", column=1))
+    show(
+        "column", await connection.fetchval("SELECT id, name FROM ap ORDER BY id LIMIT 1", column=1)
+    )
     await connection.reset_type_codec("jsonb", schema="pg_catalog")
 
 
@@ -132,25 +154,64 @@ async def transactions(connection) -> None:
             async with connection.transaction():
                 await connection.execute("INSERT INTO ap (id, name) VALUES (1, 'again')")
         except asyncpg.UniqueViolationError as error:
-            show("unique", error.sqlstate, str(error), error.detail, error.constraint_name, error.table_name)
-        show("in", connection.is_in_transaction(), await connection.fetchval("SELECT count(*) FROM ap"))
+            show(
+                "unique",
+                error.sqlstate,
+                str(error),
+                error.detail,
+                error.constraint_name,
+                error.table_name,
+            )
+        show(
+            "in",
+            connection.is_in_transaction(),
+            await connection.fetchval("SELECT count(*) FROM ap"),
+        )
     show("out", connection.is_in_transaction())
 
 
 async def cursors(connection) -> None:
     async with connection.transaction():
-        show("iterated", [one["id"] async for one in connection.cursor("SELECT id FROM ap WHERE id > $1 ORDER BY id", 3, prefetch=5)])
+        show(
+            "iterated",
+            [
+                one["id"]
+                async for one in connection.cursor(
+                    "SELECT id FROM ap WHERE id > $1 ORDER BY id", 3, prefetch=5
+                )
+            ],
+        )
         cursor = await connection.cursor("SELECT id FROM ap ORDER BY id")
         show("fetch", await cursor.fetch(2), await cursor.forward(3), await cursor.fetchrow())
 
 
 async def copies(connection) -> None:
-    show("in", await connection.copy_records_to_table("ap", records=[(1000 + n, f"c{n}") for n in range(100)], columns=["id", "name"]))
-    show("csv", await connection.copy_to_table("ap", source=io.BytesIO(b'2000,"a, b"\n'), columns=["id", "name"], format="csv"))
+    show(
+        "in",
+        await connection.copy_records_to_table(
+            "ap", records=[(1000 + n, f"c{n}") for n in range(100)], columns=["id", "name"]
+        ),
+    )
+    show(
+        "csv",
+        await connection.copy_to_table(
+            "ap", source=io.BytesIO(b'2000,"a, b"\n'), columns=["id", "name"], format="csv"
+        ),
+    )
     out = io.BytesIO()
-    show("out", await connection.copy_from_query("SELECT id, name FROM ap WHERE id > $1 ORDER BY id", 990, output=out), out.getvalue())
+    show(
+        "out",
+        await connection.copy_from_query(
+            "SELECT id, name FROM ap WHERE id > $1 ORDER BY id", 990, output=out
+        ),
+        out.getvalue(),
+    )
     out = io.BytesIO()
-    show("binary", await connection.copy_from_table("ap", output=out, columns=["id"], format="binary"), out.getvalue())
+    show(
+        "binary",
+        await connection.copy_from_table("ap", output=out, columns=["id"], format="binary"),
+        out.getvalue(),
+    )
     show("large", await connection.fetchval("SELECT $1::bytea", bytes(range(256)) * 5_000))
     rows = await connection.fetch("SELECT n, md5(n::text) FROM generate_series(1, 20000) AS n")
     show("rows", len(rows), tuple(rows[-1]))
@@ -168,7 +229,15 @@ async def errors(connection) -> None:
         try:
             await connection.fetch(query, *values)
         except asyncpg.PostgresError as error:
-            show("error", type(error).__name__, error.sqlstate, str(error), error.position, error.severity, error.schema_name)
+            show(
+                "error",
+                type(error).__name__,
+                error.sqlstate,
+                str(error),
+                error.position,
+                error.severity,
+                error.schema_name,
+            )
         show("after", await connection.fetchval("SELECT 1"))
     try:
         await connection.fetch("SELECT $1::int", "not a number")
@@ -183,9 +252,13 @@ async def errors(connection) -> None:
 
 async def others(connection) -> None:
     told, logged = asyncio.Queue(), []
-    connection.add_log_listener(lambda _, message: logged.append((message.severity, message.message, message.sqlstate)))
+    connection.add_log_listener(
+        lambda _, message: logged.append((message.severity, message.message, message.sqlstate))
+    )
     await connection.execute("DO $$ BEGIN RAISE NOTICE 'noted'; END $$")
-    await connection.add_listener("chan", lambda c, pid, channel, payload: told.put_nowait((channel, payload)))
+    await connection.add_listener(
+        "chan", lambda c, pid, channel, payload: told.put_nowait((channel, payload))
+    )
     await connection.execute("SELECT pg_notify('chan', 'hé')")
     show("told", await asyncio.wait_for(told.get(), 10))
     await asyncio.sleep(0)

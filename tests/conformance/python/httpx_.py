@@ -42,8 +42,19 @@ def run(form: str) -> None:
         with httpx.Client(base_url=BASE) as client:
             answers = [client.request(method, path, **options) for method, path, options in CALLS]
     for (method, path, _), answer in zip(CALLS, answers, strict=True):
-        show(f"{method} {path}", answer.status_code, answer.reason_phrase, answer.content, answer.http_version, answer.headers.multi_items())
-        show("history", [one.status_code for one in answer.history], answer.encoding if answer.content else None)
+        show(
+            f"{method} {path}",
+            answer.status_code,
+            answer.reason_phrase,
+            answer.content,
+            answer.http_version,
+            answer.headers.multi_items(),
+        )
+        show(
+            "history",
+            [one.status_code for one in answer.history],
+            answer.encoding if answer.content else None,
+        )
     with httpx.Client(base_url=BASE) as client:
         with client.stream("GET", "/big?streamed") as answer:
             show("streamed", sum(len(part) for part in answer.iter_bytes()))
@@ -57,7 +68,9 @@ def run(form: str) -> None:
 async def ask_all(form: str):
     async with httpx.AsyncClient(base_url=BASE) as client:
         calls = [client.request(method, path, **options) for method, path, options in CALLS]
-        return await asyncio.gather(*calls) if form == "concurrent" else [await one for one in calls]
+        return (
+            await asyncio.gather(*calls) if form == "concurrent" else [await one for one in calls]
+        )
 
 
 def changed(client: httpx.Client) -> None:

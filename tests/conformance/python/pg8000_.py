@@ -75,11 +75,20 @@ def statements(connection, form: str) -> None:
     for number in range(5):
         show("prepared", statement.run(name=f"n{number}"), connection.row_count)
     statement.close()
-    show("select", connection.run("SELECT * FROM pg8 WHERE id > :least ORDER BY id", least=2), [one["name"] for one in connection.columns])
+    show(
+        "select",
+        connection.run("SELECT * FROM pg8 WHERE id > :least ORDER BY id", least=2),
+        [one["name"] for one in connection.columns],
+    )
     show("update", connection.run("UPDATE pg8 SET name = 'x' WHERE id < 3"), connection.row_count)
     show("multi", connection.run("SELECT 1; SELECT 2"))
     show("empty", connection.run(""))
-    show("literals", connection.run("SELECT 'happy'::mood, (1, 'x')::pair, '[1,5)'::int4range, '1 mon'::interval, '(1,2)'::point")[0])
+    show(
+        "literals",
+        connection.run(
+            "SELECT 'happy'::mood, (1, 'x')::pair, '[1,5)'::int4range, '1 mon'::interval, '(1,2)'::point"
+        )[0],
+    )
     show("large", connection.run("SELECT cast(:t as text)", t="y" * 1_100_000)[0])
 
 
@@ -120,7 +129,14 @@ def others(connection, form: str) -> None:
     connection.run("NOTIFY chan, 'hello'")
     connection.run("SELECT 1")
     show("told", [one[1:] for one in connection.notifications])
-    show("status", sorted((k, v) for k, v in connection.parameter_statuses.items() if k in ("TimeZone", "server_encoding")))
+    show(
+        "status",
+        sorted(
+            (k, v)
+            for k, v in connection.parameter_statuses.items()
+            if k in ("TimeZone", "server_encoding")
+        ),
+    )
 
 
 def changed(connection) -> None:

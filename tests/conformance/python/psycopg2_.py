@@ -63,16 +63,27 @@ def types(connection) -> None:
             show(name, cursor.statusmessage, cursor.rowcount)
         cursor.execute("SELECT 'happy'::mood, (1, 'x')::pair, '1 mon'::interval, '{}'::json")
         show("literals", cursor.fetchone(), cursor.query)
-    show("server", connection.server_version, connection.encoding, connection.get_parameter_status("TimeZone"))
+    show(
+        "server",
+        connection.server_version,
+        connection.encoding,
+        connection.get_parameter_status("TimeZone"),
+    )
 
 
 def statements(connection) -> None:
     with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
         cursor.execute("CREATE TABLE two (id serial PRIMARY KEY, name text UNIQUE)")
-        psycopg2.extras.execute_values(cursor, "INSERT INTO two (name) VALUES %s", [(f"n{n}",) for n in range(30)])
-        cursor.execute("INSERT INTO two (name) VALUES (%(name)s) RETURNING id, name", {"name": "ret"})
+        psycopg2.extras.execute_values(
+            cursor, "INSERT INTO two (name) VALUES %s", [(f"n{n}",) for n in range(30)]
+        )
+        cursor.execute(
+            "INSERT INTO two (name) VALUES (%(name)s) RETURNING id, name", {"name": "ret"}
+        )
         show("returning", [dict(one) for one in cursor.fetchall()])
-        psycopg2.extras.execute_batch(cursor, "UPDATE two SET name = %s WHERE id = %s", [("x1", 1), ("x2", 2)])
+        psycopg2.extras.execute_batch(
+            cursor, "UPDATE two SET name = %s WHERE id = %s", [("x1", 1), ("x2", 2)]
+        )
         cursor.execute("SELECT * FROM two ORDER BY id LIMIT 3")
         show("dicts", [dict(one) for one in cursor])
         cursor.execute("SELECT 1 AS one; SELECT 2 AS two")
@@ -93,7 +104,13 @@ def transactions(connection) -> None:
         try:
             cursor.execute("INSERT INTO two (name) VALUES ('x1')")
         except psycopg2.errors.UniqueViolation as error:
-            show("unique", error.pgcode, error.pgerror, error.diag.constraint_name, connection.get_transaction_status())
+            show(
+                "unique",
+                error.pgcode,
+                error.pgerror,
+                error.diag.constraint_name,
+                connection.get_transaction_status(),
+            )
         cursor.execute("ROLLBACK TO SAVEPOINT here")
         cursor.execute("SELECT count(*) FROM two")
         show("count", cursor.fetchone())
@@ -124,7 +141,9 @@ def copies(connection) -> None:
         cursor.execute("CREATE TABLE copied2 (id int, label text)")
         cursor.copy_from(io.StringIO("".join(f"{n}\tlabel {n}\n" for n in range(500))), "copied2")
         show("in", cursor.rowcount)
-        cursor.copy_expert("COPY copied2 FROM STDIN (FORMAT csv, HEADER)", io.StringIO('id,label\n900,"a ""b"""\n'))
+        cursor.copy_expert(
+            "COPY copied2 FROM STDIN (FORMAT csv, HEADER)", io.StringIO('id,label\n900,"a ""b"""\n')
+        )
         out = io.StringIO()
         cursor.copy_to(out, "copied2", columns=("id", "label"))
         show("out", out.getvalue())
@@ -138,12 +157,26 @@ def copies(connection) -> None:
 
 def errors(connection) -> None:
     with connection.cursor() as cursor:
-        for query in ("SELEC", "SELECT * FROM nowhere", "SELECT 1/0", "SELECT 'x'::int", "INSERT INTO two VALUES (1, 'x')"):
+        for query in (
+            "SELEC",
+            "SELECT * FROM nowhere",
+            "SELECT 1/0",
+            "SELECT 'x'::int",
+            "INSERT INTO two VALUES (1, 'x')",
+        ):
             try:
                 cursor.execute(query)
             except psycopg2.Error as error:
                 diag = error.diag
-                show("error", type(error).__name__, error.pgcode, str(error), diag.statement_position, diag.message_detail, diag.severity)
+                show(
+                    "error",
+                    type(error).__name__,
+                    error.pgcode,
+                    str(error),
+                    diag.statement_position,
+                    diag.message_detail,
+                    diag.severity,
+                )
             try:
                 cursor.execute("SELECT 3")
             except psycopg2.Error as error:
@@ -165,7 +198,13 @@ def others(connection) -> None:
         while not connection.notifies:
             select.select([connection], [], [], 10)
             connection.poll()
-        show("notifies", [(one.channel, one.payload, one.pid == connection.get_backend_pid()) for one in connection.notifies])
+        show(
+            "notifies",
+            [
+                (one.channel, one.payload, one.pid == connection.get_backend_pid())
+                for one in connection.notifies
+            ],
+        )
         cursor.execute("PREPARE plan (int) AS SELECT $1 + 1")
         cursor.execute("EXECUTE plan (5)")
         show("execute", cursor.fetchone())

@@ -286,6 +286,7 @@ def transactions(connection: Connection) -> None:
     connection.execute("SET LOCAL statement_timeout = '7s'")
     show("set local", connection.execute("SHOW statement_timeout").fetchone())
     connection.rollback()
+    show("unset", connection.execute("SHOW statement_timeout").fetchone())
     connection.execute("DROP TABLE balance")
     connection.commit()
 

@@ -75,7 +75,9 @@ async def transactions(connection) -> None:
     async with connection.transaction():
         async with connection.cursor(row_factory=dict_row) as cursor:
             for number in range(7):
-                await cursor.execute("INSERT INTO async_notes VALUES (%s, %s) RETURNING *", [number, "n"])
+                await cursor.execute(
+                    "INSERT INTO async_notes VALUES (%s, %s) RETURNING *", [number, "n"]
+                )
                 show("row", await cursor.fetchone(), cursor.statusmessage)
         try:
             async with connection.transaction():

@@ -6,6 +6,7 @@ Forms: ``alone`` makes every request without a session, so on a connection of it
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import requests
 from seen import show, show_changed
@@ -69,25 +70,45 @@ def ask(asking, method: str, path: str, options: dict) -> requests.Response:
 
 
 def tell(method: str, path: str, answer: requests.Response) -> None:
-    body = answer.json() if answer.headers.get("Content-Type") == "application/json" and method != "HEAD" else answer.content
-    show(f"{method} {path}", answer.status_code, answer.reason, body, answer.encoding, [one.status_code for one in answer.history])
+    body = (
+        answer.json()
+        if answer.headers.get("Content-Type") == "application/json" and method != "HEAD"
+        else answer.content
+    )
+    show(
+        f"{method} {path}",
+        answer.status_code,
+        answer.reason,
+        body,
+        answer.encoding,
+        [one.status_code for one in answer.history],
+    )
     show("headers", dict(answer.headers), answer.url.removeprefix(BASE), answer.ok)
 
 
 def streaming(asking) -> None:
     with asking.get(BASE + "/big?streamed", stream=True, timeout=10) as answer:
         show("streamed", sum(len(chunk) for chunk in answer.iter_content(65_536)))
-    with open("seen.py", "rb") as upload:
+    with Path("seen.py").open("rb") as upload:
         answer = asking.post(BASE + "/echo/upload", data=upload, timeout=10)
     show("upload", answer.status_code, answer.json()["size"] > 100)
 
 
 def cookies(session) -> None:
-    show("cookies", session.get(BASE + "/cookies").json(), session.get(BASE + "/cookies?again").json(), session.cookies.get_dict())
+    show(
+        "cookies",
+        session.get(BASE + "/cookies").json(),
+        session.get(BASE + "/cookies?again").json(),
+        session.cookies.get_dict(),
+    )
 
 
 def changed(session) -> None:
     try:
-        session.get(BASE + "/echo", params={"a": "2"}, headers={"X-Custom": "yes"}).raise_for_status()
+        session.get(
+            BASE + "/echo", params={"a": "2"}, headers={"X-Custom": "yes"}
+        ).raise_for_status()
     except requests.HTTPError as error:
-        show_changed(error, session.get(BASE + "/json").json()["name"] == "Zoë", error.response.status_code)
+        show_changed(
+            error, session.get(BASE + "/json").json()["name"] == "Zoë", error.response.status_code
+        )

@@ -23,7 +23,9 @@ class Author(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(40), unique=True)
     born: Mapped[dt.date | None]
-    books: Mapped[list["Book"]] = relationship(back_populates="author", order_by="Book.id", cascade="all, delete-orphan")
+    books: Mapped[list["Book"]] = relationship(
+        back_populates="author", order_by="Book.id", cascade="all, delete-orphan"
+    )
 
 
 class Book(Base):

@@ -37,9 +37,22 @@ def run(form: str) -> None:
     for method, path, options in CALLS:
         if form == "alone":
             pool = urllib3.PoolManager(retries=urllib3.Retry(3, redirect=5))
-        answer = pool.request(method, BASE + path, preload_content=form != "streamed", timeout=10.0, **options)
-        data = b"".join(answer.stream(1000)) if form == "streamed" and method != "HEAD" else answer.data
-        show(f"{method} {path}", answer.status, answer.reason, data, answer.version, list(answer.headers.items()))
+        answer = pool.request(
+            method, BASE + path, preload_content=form != "streamed", timeout=10.0, **options
+        )
+        data = (
+            b"".join(answer.stream(1000))
+            if form == "streamed" and method != "HEAD"
+            else answer.data
+        )
+        show(
+            f"{method} {path}",
+            answer.status,
+            answer.reason,
+            data,
+            answer.version,
+            list(answer.headers.items()),
+        )
         answer.release_conn()
     if form == "changed":
         answer = pool.request("POST", BASE + "/echo", body=b"other")
