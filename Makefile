@@ -45,7 +45,7 @@ lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples benchmarks docs/make_reference.py
+	$(BIN)/mypy examples benchmarks docs/make_reference.py docs/make_pictures.py
 	clang-format --dry-run -Werror bpf/*.[ch]
 
 format: setup ## Format Python and C
@@ -58,8 +58,9 @@ bench: setup ## Measure what recording costs; writes benchmarks/RESULTS.md
 	packaging/setup/install-packages bench
 	$(SUDO) $(BIN)/python -m benchmarks.bench
 
-docs: setup ## Write the command-line reference from the commands' declarations
+docs: setup ## Write the command-line reference and make the pictures of the reports
 	$(BIN)/python docs/make_reference.py
+	$(SUDO) $(BIN)/python -m docs.make_pictures
 
 install: ## Install kebpf into /opt/kebpf, with a link in /usr/local/bin
 	packaging/setup/install-packages runtime

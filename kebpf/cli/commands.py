@@ -11,6 +11,7 @@ import typer
 from kebpf.cli.declaring import (
     Invocation,
     OutputOption,
+    RootlessOption,
     UserOption,
     check_positive_seconds,
     check_seconds,
@@ -249,6 +250,7 @@ def test(
         bool,
         typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
     ] = False,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML report.")
@@ -322,6 +324,7 @@ def test(
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
             is_isolated=isolated or config.isolated,
+            is_rootless=rootless or config.rootless,
             junit=junit,
             json=json,
             html=html,
@@ -353,6 +356,7 @@ def mock(
             show_default=False,
         ),
     ] = None,
+    rootless: RootlessOption = False,
     output: OutputOption = None,
     user: UserOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
@@ -375,6 +379,7 @@ def mock(
             test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
             command=command,
             user=user or config.user,
+            is_rootless=rootless or config.rootless,
             verbose=verbose,
         )
     )

@@ -36,6 +36,7 @@ class Config:
     alone: bool = False
     clock: ClockChoice | None = None
     isolated: bool = False
+    rootless: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
     cgroup: Path | None = None
@@ -222,6 +223,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "alone": _read_truth,
     "clock": _read_clock,
     "isolated": _read_truth,
+    "rootless": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,
     "cgroup": _read_path,

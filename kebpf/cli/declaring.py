@@ -49,6 +49,10 @@ OutputOption = Annotated[
         help=f"The folder of recordings.  [default: {RECORDINGS_FOLDER}/]",
     ),
 ]
+RootlessOption = Annotated[
+    bool,
+    typer.Option("--rootless", help="The same without root or eBPF: for runners without rights."),
+]
 UserOption = Annotated[str | None, typer.Option(metavar="NAME", help="Start COMMAND as this user.")]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
+from kebpf.cli.errors import KebpfError
 from kebpf.replay.comparison import compare
 from kebpf.replay.noise import Noise, NoiseRule
 from kebpf.replay.setrun import Environment
@@ -18,6 +20,27 @@ def make_environment(rules: Sequence[NoiseRule]) -> Environment:
 
     noise = Noise(rules)
     return Environment(KernelSteering, make_cgroup, make_comparing(noise), noise=noise)
+
+
+@contextmanager
+def rootless_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
+    """The environment of a network of the run's own, into which this process moves for good.
+
+    What the application left running is ended with the context.  Raises `KebpfError`.
+    """
+    from kebpf.kernel.errors import KernelError
+    from kebpf.kernel.rootless import entered
+    from kebpf.replay.transparent import TransparentSteering
+
+    noise = Noise(rules)
+    with ExitStack() as stack:
+        try:
+            network = stack.enter_context(entered())
+        except KernelError as error:
+            raise KebpfError(str(error), hint=error.hint) from error
+        yield Environment(
+            TransparentSteering, lambda: nullcontext(network), make_comparing(noise), noise=noise
+        )
 
 
 def make_comparing(noise: Noise) -> Comparing:

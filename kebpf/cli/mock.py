@@ -20,10 +20,13 @@ from kebpf.report.mocking import describe_mock_run
 
 def run_mock(options: MockOptions) -> int:
     """Runs on this host; the exit status.  Raises `KebpfError` if it cannot begin."""
-    from kebpf.cli.environment import make_environment
+    from kebpf.cli.environment import make_environment, rootless_environment
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    if options.is_rootless:
+        with rootless_environment([]) as environment:
+            return run_in(environment, options)
     return run_in(make_environment([]), options)
 
 

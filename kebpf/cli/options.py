@@ -73,7 +73,7 @@ class TestOptions:
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
     ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
-    for a network of the run's own.
+    for a network of the run's own, ``is_rootless`` for one that needs no rights.
     """
 
     __test__ = False
@@ -84,6 +84,7 @@ class TestOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_isolated: bool = False
+    is_rootless: bool = False
     junit: Path | None = None
     json: Path | None = None
     html: Path | None = None
@@ -119,4 +120,5 @@ class MockOptions:
     test_sets: list[Path]
     command: list[str]
     user: str | None = None
+    is_rootless: bool = False
     verbose: bool = False

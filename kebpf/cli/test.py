@@ -30,10 +30,13 @@ from kebpf.report.values import strip_colours
 
 def run_test(options: TestOptions, out: TextIO) -> int:
     """Runs on this host.  Raises `KebpfError` if it cannot begin."""
-    from kebpf.cli.environment import make_environment
+    from kebpf.cli.environment import make_environment, rootless_environment
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if options.is_rootless:
+        with rootless_environment(options.noise) as environment:
+            return run_in(environment, options, out)
     if options.is_isolated:
         isolate_run()
     return run_in(make_environment(options.noise), options, out)

@@ -53,14 +53,14 @@ def unshare(flags: int) -> None:
     _check(ctypes.CDLL(None, use_errno=True).unshare(ctypes.c_int(flags)))
 
 
-def mount(source: str, target: str, flags: int, kind: str | None = None) -> None:
-    """mount(2), with no data.  Raises ``OSError`` that names ``target``."""
+def mount(
+    source: str, target: str, flags: int, kind: str | None = None, data: str | None = None
+) -> None:
+    """mount(2).  Raises ``OSError`` that names ``target``."""
     libc = ctypes.CDLL(None, use_errno=True)
-    encoded = None if kind is None else kind.encode()
-    done = libc.mount(
-        os.fsencode(source), os.fsencode(target), encoded, ctypes.c_ulong(flags), None
-    )
-    _check(done, target)
+    words = [None if one is None else os.fsencode(one) for one in (kind, data)]
+    place = os.fsencode(source), os.fsencode(target)
+    _check(libc.mount(*place, words[0], ctypes.c_ulong(flags), words[1]), target)
 
 
 def _check(result: int, path: str | None = None) -> None:

@@ -18,11 +18,15 @@ class Role(enum.Enum):
     SERVER = "server"
 
 
+LOCAL_TRANSPORTS = ("unix", "unix-datagram")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a connection; ``transport`` is ``tcp``, ``udp`` or ``unix``.
+    """One end of a connection; ``transport``: ``tcp``, ``udp``, ``unix`` or ``unix-datagram``.
 
-    ``host`` is a numeric address (v4-mapped ones written as IPv4) or, for ``unix``, the path.
+    ``host`` is a numeric address (v4-mapped ones written as IPv4) or a Unix socket's path, which
+    begins with ``@`` if it is abstract.
     """
 
     transport: str
@@ -30,16 +34,22 @@ class Endpoint:
     port: int = 0
 
     def __str__(self) -> str:
-        if self.transport == "unix":
-            return f"unix:{self.host}"
+        if self.is_local:
+            return f"{self.transport}:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" if self.transport == "tcp" else f"{host}:{self.port}/udp"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.transport in LOCAL_TRANSPORTS
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
         """The reverse of ``str()``.  Raises ``ValueError``."""
-        if text.startswith("unix:"):
-            return cls("unix", text[5:])
+        name, _, rest = text.partition(":")
+        if name in LOCAL_TRANSPORTS:
+            return cls(name, rest)
         transport = "udp" if text.endswith("/udp") else "tcp"
         host, _, port = text.removesuffix("/udp").rpartition(":")
         return cls(transport, host.strip("[]"), int(port))

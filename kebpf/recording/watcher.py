@@ -389,4 +389,4 @@ def _find_ends(connection: Connection) -> _Ends:
 
 
 def _endpoint(connection: Connection, host: str, port: int) -> Endpoint:
-    return Endpoint(connection.transport.removesuffix("-datagram"), host, port)
+    return Endpoint(connection.transport, host, port)

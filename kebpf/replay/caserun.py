@@ -113,8 +113,8 @@ async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFin
 
 async def _send(scene: Scene, case: TestCase) -> Exchange:
     """The exchange, or `ReplayError`, at once also if the application ends meanwhile."""
-    address = scene.addresses.get(case.endpoint.port)
-    if address is None or case.endpoint.transport != "tcp":
+    address = _find_address(scene, case)
+    if address is None:
         raise ReplayError(f"it was served on {case.endpoint}, where nothing listens now")
     replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
     sending = asyncio.ensure_future(replayer.send(case, scene.bindings))
@@ -130,6 +130,14 @@ async def _send(scene: Scene, case: TestCase) -> Exchange:
         sending.cancel()
         exit_.cancel()
         await asyncio.gather(sending, exit_, return_exceptions=True)
+
+
+def _find_address(scene: Scene, case: TestCase) -> Address | None:
+    """Where to send a case's request, if the application listens there."""
+    endpoint = case.endpoint
+    if endpoint.transport == "unix":
+        return Address(endpoint.host, root=f"/proc/{scene.application.pid}/root")
+    return scene.addresses.get(endpoint.port) if endpoint.transport == "tcp" else None
 
 
 def _has_succeeded(sending: asyncio.Future[Exchange]) -> bool:
@@ -189,7 +197,10 @@ def _is_due(scene: Scene, start_ns: int) -> bool:
 
 
 def _write_curl(scene: Scene, case: TestCase) -> str:
-    address = scene.addresses.get(case.endpoint.port)
+    address = _find_address(scene, case)
     if case.protocol != HTTP1.name or address is None:
         return ""
-    return curl_line(scene.bindings.to_actual(case.request), f"http://{address}")
+    request = scene.bindings.to_actual(case.request)
+    if not address.is_local:
+        return curl_line(request, f"http://{address}")
+    return curl_line(request, "http://localhost", address.host)

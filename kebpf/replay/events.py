@@ -89,6 +89,7 @@ class ApplicationReady:
     pid: int
     ports: list[int]
     seconds: float
+    paths: list[str] = field(default_factory=list)  # of Unix sockets
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Application:
         self._process = process
         self._launch = launch
         self._tail = tail
-        self._family = Family(process.pid, launch.cgroup)
+        self._family = Family(process.pid, launch.group)
         self._exited = asyncio.Event()
         self._output_ended = asyncio.Event()
         self._output: asyncio.BaseTransport | None = None

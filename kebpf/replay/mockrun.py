@@ -114,12 +114,19 @@ class MockRun:
         async with contextlib.AsyncExitStack() as stack:
             steering = self._environment.make_steering()
             stack.callback(steering.close)
-            cgroup = stack.enter_context(self._environment.make_cgroup())
+            group = stack.enter_context(self._environment.make_group())
             responder = Responder(steering, self._matcher, self._routes, self._protocols)
             stack.push_async_callback(responder.close)
-            steering.attach(cgroup, await responder.start())
+            steering.attach(group, await responder.start())
             self._matcher.begin_case(None, time.time_ns())
-            launch = Launch(command, invoker, cgroup, captures_output=False, dies_with_us=True)
+            launch = Launch(
+                command,
+                invoker,
+                group,
+                captures_output=False,
+                dies_with_us=True,
+                files=responder.files,
+            )
             application = await launch_application(launch)
             stack.push_async_callback(application.stop, GRACE_S)
             yield application, responder

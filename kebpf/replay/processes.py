@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from kebpf.kernel.members import Network
+
 KILL_ROUNDS = 10  # a program that forks between two rounds is caught in the next
 KILL_WAIT_S = 2.0
 
@@ -24,22 +26,27 @@ class Cgroup(Protocol):
         """Its folder, which holds ``cgroup.procs``."""
 
 
+Group = Cgroup | Network
+
+
 class Family:
     """An application's main process and all that came from it.
 
-    With a cgroup that is whoever is in it (nobody leaves a cgroup by ``setsid`` or a double
-    fork); without one it is the session that the main process leads.
+    With a cgroup or a network that is whoever is in it (nobody leaves them by ``setsid`` or a
+    double fork); without one it is the session that the main process leads.
     """
 
-    def __init__(self, leader: int, cgroup: Cgroup | None) -> None:
+    def __init__(self, leader: int, group: Group | None) -> None:
         self._leader = leader
-        self._cgroup = cgroup
+        self._group = group
 
     def find_members(self) -> list[int]:
         """The processes that are alive now."""
-        if self._cgroup is None:
+        if self._group is None:
             return [pid for pid in _list_processes() if _read_session(pid) == self._leader]
-        return _read_cgroup(self._cgroup.path)
+        if isinstance(self._group, Network):
+            return self._group.find_members()
+        return _read_cgroup(self._group.path)
 
     def is_busy(self) -> bool:
         """Whether one of their threads runs, waits for a processor, or for a disk."""
@@ -71,10 +78,11 @@ class Family:
         return self.find_members()
 
     def _kill_now(self, members: list[int]) -> None:
-        if self._cgroup is not None:
+        group = self._group
+        if group is not None and not isinstance(group, Network):
             with (
                 contextlib.suppress(OSError),  # cgroup.kill came with Linux 5.14
-                (self._cgroup.path / "cgroup.kill").open("r+", encoding="ascii") as file,
+                (group.path / "cgroup.kill").open("r+", encoding="ascii") as file,
             ):
                 file.write("1")
                 return

@@ -137,8 +137,8 @@ async def _next(listening: AsyncIterator[Listening]) -> Listening:
 def _address(one: Listening) -> Address:
     """Where to connect to reach a listening socket from this host."""
     if not ipaddress.ip_address(one.host).is_unspecified:
-        return Address(one.host, one.port)
-    return Address("::1" if ":" in one.host else "127.0.0.1", one.port)
+        return Address(one.host, one.port, one.mark)
+    return Address("::1" if ":" in one.host else "127.0.0.1", one.port, one.mark)
 
 
 def _name_ports(ports: Collection[int]) -> str:

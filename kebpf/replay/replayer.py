@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +24,25 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the application listens."""
+    """Where the application listens: host and port, or else the path of a Unix socket.
+
+    ``mark`` is that of connections which are to get there; ``root`` the folder below which the
+    path is the application's own.
+    """
 
     host: str
-    port: int
+    port: int = 0
+    mark: int = 0
+    root: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.host.startswith(("/", "@"))
 
     def __str__(self) -> str:
+        if self.is_local:
+            return f"unix:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -78,7 +93,7 @@ class Replayer:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
-            return await asyncio.open_connection(self._address.host, self._address.port)
+            return await _open_connection(self._address)
         except ConnectionRefusedError:
             raise ReplayError(
                 f"the application no longer accepts connections on {self._address}"
@@ -115,6 +130,36 @@ class Replayer:
     def _describe_timeout(self, watch: _Watch) -> str:
         got = f"only {watch.received_size} bytes of a" if watch.received_size else "no"
         return f"the application gave {got} response within {self._timeout_s:g} s"
+
+
+async def _open_connection(
+    address: Address,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.is_local:
+        return await _open_local(address)
+    if not address.mark:
+        return await asyncio.open_connection(address.host, address.port)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, address.mark)
+        target = (address.host, address.port)
+        await asyncio.get_running_loop().sock_connect(connection, target)
+        return await asyncio.open_connection(sock=connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+async def _open_local(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.host.startswith("@"):
+        return await asyncio.open_unix_connection("\0" + address.host[1:])
+    # by a descriptor: with the root before it the path may be too long for a socket's address
+    pinned = os.open(address.root + address.host, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{pinned}")
+    finally:
+        os.close(pinned)
 
 
 class _Watch:

@@ -9,11 +9,15 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import cast
 
+from kebpf.kernel.interception import HOOK_PORT
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.replay.conversation import Conversation
+from kebpf.replay.doors import Doors
+from kebpf.replay.localsockets import LocalSockets
 from kebpf.replay.routing import OPAQUE, Route, Routes
 from kebpf.replay.stages import Matching, Redirect, ResponderPorts
 
@@ -61,9 +65,18 @@ class Responder:
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._streams: dict[asyncio.Transport, Conversation | None] = {}
+        self._local = LocalSockets(partial(_Stream, self), partial(_Datagrams, self))
+
+    @property
+    def files(self) -> dict[Path, Path]:
+        """The recorded paths of Unix sockets, and the sockets to be found there instead."""
+        return self._local.files
 
     async def start(self) -> ResponderPorts:
         """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
+        await self._local.open(self._routes.local)
+        if isinstance(self._redirect, Doors):
+            return await self._listen_at(self._redirect)
         tcp4, udp4 = await self._listen(LOOPBACK4)
         try:
             tcp6, udp6 = await self._listen(LOOPBACK6)
@@ -83,10 +96,19 @@ class Responder:
         self._datagrams.append(datagrams)
         return server.sockets[0].getsockname()[1], datagrams.get_extra_info("sockname")[1]
 
+    async def _listen_at(self, doors: Doors) -> ResponderPorts:
+        """The same where the sockets are made for us."""
+        loop = asyncio.get_running_loop()
+        for door in doors.listen():
+            self._servers.append(await loop.create_server(lambda: _Stream(self), sock=door))
+        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self))
+        return ResponderPorts(HOOK_PORT, HOOK_PORT)
+
     async def close(self) -> None:
         """Stops listening and drops every connection."""
         for server in self._servers:
             server.close()
+        await self._local.close()
         for stream in list(self._streams):
             stream.abort()
         for datagrams in self._datagrams:
@@ -114,17 +136,29 @@ class Responder:
         problems, self._problems = self._problems, []
         return problems
 
-    def open_conversation(self, transport: str, peer: tuple[str, int]) -> Conversation | None:
-        """The conversation for a socket whose own end is ``peer``; ``None`` if it has none."""
+    def open_conversation(
+        self, transport: str, peer: tuple[str, int], own: tuple[str, int] | None = None
+    ) -> Conversation | None:
+        """The conversation for a socket whose own end is ``peer``; ``None`` if it has none.
+
+        ``own`` is this end of it, which at a door is the destination.
+        """
         protocols = self._protocols
         if transport == "udp":
             protocols = {name: protocols[name] for name in DATAGRAM_PROTOCOLS if name in protocols}
         with self.boundary(None, peer):
-            meant = self._redirect.original_destination(transport, *peer)
+            is_at_door = own is not None and isinstance(self._redirect, Doors)
+            meant = own if is_at_door else self._redirect.original_destination(transport, *peer)
             if meant is None:
                 raise LookupError("it was not redirected here, so its destination is not known")
             route = self._routes.find(transport, *meant)
             return Conversation(route, self._matcher, protocols)
+        return None
+
+    def open_local(self, route: Route) -> Conversation | None:
+        """The conversation for a client of a Unix socket, which leads to one place only."""
+        with self.boundary(None):
+            return Conversation(route, self._matcher, self._protocols)
         return None
 
     def serve(self, conversation: Conversation, call: Callable[[], bytes]) -> bytes | None:
@@ -175,10 +209,14 @@ class Responder:
 
 
 class _Stream(asyncio.Protocol):
-    """One TCP connection; while its answers back up, nothing more is read from it."""
+    """One connection; while its answers back up, nothing more is read from it.
 
-    def __init__(self, responder: Responder) -> None:
+    With ``route`` it came to a Unix socket, else it was redirected.
+    """
+
+    def __init__(self, responder: Responder, route: Route | None = None) -> None:
         self._responder = responder
+        self._route = route
         self._transport: asyncio.Transport | None = None
         self._conversation: Conversation | None = None
         self._silence: asyncio.TimerHandle | None = None
@@ -186,9 +224,7 @@ class _Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = transport.get_extra_info("peername")[:2]
-        self._conversation = self._responder.open_conversation("tcp", peer)
+        self._conversation = self._open(transport)
         self._responder.track(transport, self._conversation)
         if self._conversation is None:
             transport.abort()
@@ -197,6 +233,14 @@ class _Stream(asyncio.Protocol):
         if not self._conversation.is_expected:
             loop = asyncio.get_running_loop()
             self._silence = loop.call_later(self._responder.silence_s, self._give_up)
+
+    def _open(self, transport: asyncio.Transport) -> Conversation | None:
+        if self._route is not None:
+            return self._responder.open_local(self._route)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")[:2]
+        own = transport.get_extra_info("sockname")[:2]
+        return self._responder.open_conversation("tcp", peer, own)
 
     def data_received(self, data: bytes) -> None:
         conversation = self._conversation
@@ -251,25 +295,30 @@ class _Stream(asyncio.Protocol):
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """The UDP socket: each datagram is a conversation of its own."""
+    """A datagram socket: each datagram is a conversation of its own."""
 
-    def __init__(self, responder: Responder) -> None:
+    def __init__(self, responder: Responder, route: Route | None = None) -> None:
         self._responder = responder
+        self._route = route
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # asyncio's own one is not a subclass of DatagramTransport, so it cannot be asked
         self._transport = cast(asyncio.DatagramTransport, transport)
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        conversation = self._responder.open_conversation("udp", addr[:2])
+    def datagram_received(self, data: bytes, addr: tuple[str, int] | str | None) -> None:
+        if self._route is not None:
+            conversation = self._responder.open_local(self._route)
+        else:
+            assert isinstance(addr, tuple)
+            conversation = self._responder.open_conversation("udp", addr[:2])
         if conversation is None or self._transport is None:
             return
         for call in (lambda: conversation.receive_data(data), conversation.receive_eof):
             answer = self._responder.serve(conversation, call)
             if answer is None:
                 return
-            if answer:
+            if answer and addr:  # a Unix socket without a name is not to be answered
                 self._transport.sendto(answer, addr)
             if conversation.is_closed:
                 return

@@ -59,9 +59,12 @@ class Routes:
                 return self._routes[endpoint]
         return Route(asked)
 
+    @property
+    def local(self) -> list[Route]:
+        """Those to Unix sockets, each to the very path that was recorded."""
+        return [route for endpoint, route in self._routes.items() if endpoint.is_local]
+
     def _equivalents(self, asked: Endpoint) -> list[Endpoint]:
-        if asked.transport == "unix":
-            return []
         if asked.port == DNS_PORT:
             return [known for known in self._routes if _is_resolver(known, asked.transport)]
         if not ipaddress.ip_address(asked.host).is_loopback:

@@ -35,6 +35,12 @@ class SelectedSet:
         ports = (case.endpoint.port for case in self.cases if case.endpoint.transport == "tcp")
         return list(dict.fromkeys(ports))
 
+    @property
+    def needed_paths(self) -> list[str]:
+        """The Unix sockets the cases were served on, likewise."""
+        paths = (case.endpoint.host for case in self.cases if case.endpoint.transport == "unix")
+        return list(dict.fromkeys(paths))
+
 
 def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> SelectedSet:
     """The cases whose name is one of, or matches one of, ``patterns`` (none: all), in order.

@@ -29,9 +29,10 @@ from kebpf.replay.events import (
 from kebpf.replay.executables import find_executable
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
+from kebpf.replay.localready import check_free, wait_local
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.noise import Noise
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.readiness import DEFAULT_TIMEOUT_S as DEFAULT_READY_S
 from kebpf.replay.readiness import Readiness, explain_exit, wait_ready
 from kebpf.replay.recordedclock import RecordedClock, make_recorded_clock
@@ -79,12 +80,13 @@ class RunOptions:
 class Environment:
     """What a run is done with: the kernel's part and the judging part, handed in.
 
-    ``make_cgroup`` gives a new control group that is removed when its context ends.  Both may
-    raise `KernelError` or ``OSError``.
+    ``make_group`` gives what the application's processes are to have in common: a new control
+    group that is removed when its context ends, or a network of the run's own.  Both may raise
+    `KernelError` or ``OSError``.
     """
 
     make_steering: Callable[[], Steering]
-    make_cgroup: Callable[[], AbstractContextManager[Cgroup]]
+    make_group: Callable[[], AbstractContextManager[Group]]
     compare: Comparing = compare
     protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
     noise: Noise = field(default_factory=Noise)
@@ -124,6 +126,7 @@ class SetRun:
                 scene.application.pid,
                 list(dict.fromkeys(ports)),
                 time.monotonic() - started,
+                self.selected.needed_paths,
             )
             async for event in self._run_cases(scene):
                 yield event
@@ -131,6 +134,7 @@ class SetRun:
 
     async def _start(self, stack: AsyncExitStack) -> tuple[Scene, Readiness]:
         self._clock = self._make_clock()
+        check_free(self.selected.needed_paths)
         bindings = Bindings()
         protocols = self._environment.protocols()
         routes = Routes()
@@ -147,14 +151,14 @@ class SetRun:
         self._matcher = matcher
         self._steering = steering = self._environment.make_steering()
         stack.callback(steering.close)
-        cgroup = stack.enter_context(self._environment.make_cgroup())
+        group = stack.enter_context(self._environment.make_group())
         self._responder = responder = Responder(steering, matcher, routes, protocols)
         stack.push_async_callback(responder.close)
-        steering.attach(cgroup, await responder.start())
+        steering.attach(group, await responder.start())
         called = asyncio.Event()
         matcher.on_call = called.set
         matcher.begin_case(None, self._now_ns())
-        application = await self._launch(stack, cgroup)
+        application = await self._launch(stack, group)
         readiness = await self._wait_ready(application, steering)
         if self._clock is not None:
             self._clock.check(readiness.pids)
@@ -176,16 +180,17 @@ class SetRun:
         """By the application's clock."""
         return time.time_ns() if self._clock is None else self._clock.now_ns()
 
-    async def _launch(self, stack: AsyncExitStack, cgroup: Cgroup) -> Application:
+    async def _launch(self, stack: AsyncExitStack, group: Group) -> Application:
         options = self._options
         launch = Launch(
             options.command,
             options.invoker,
-            cgroup,
+            group,
             log_file=options.log_file,
             on_line=options.on_line,
             dies_with_us=True,
             clock=self._clock,
+            files=self._responder.files if self._responder else {},
         )
         application = await launch_application(launch)
         stack.push_async_callback(self._stop, application)
@@ -205,6 +210,7 @@ class SetRun:
             selected.recorded.manifest.ports,
             self._options.ready_timeout_s,
         )
+        await wait_local(application, selected.needed_paths, self._options.ready_timeout_s)
         if readiness.note is not None:
             self._options.on_note(readiness.note)
         if self._options.delay_s > 0:

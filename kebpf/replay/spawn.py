@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from kebpf.kernel.members import Network
+from kebpf.kernel.mounts import covered
 from kebpf.kernel.timens import shifted_monotonic
 from kebpf.replay import exec_child
 from kebpf.replay.invoker import Invoker
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.stages import Clock
 
 STATUS_SIZE_LIMIT = 4096
@@ -39,12 +42,13 @@ class Launch:
     writes, and with ``keeps_stdout`` all of it to standard error.  ``dies_with_us`` has the kernel
     end the application's main process when this one dies, however it dies: wanted for a test,
     never for a recording.  ``before_exec`` is awaited with the process's number while it stands
-    just before its exec (for probes to be attached).  With ``clock`` it lives in another time.
+    just before its exec (for probes to be attached).  With ``clock`` it lives in another time;
+    ``files`` are what it finds in place of the files (sockets as a rule) at these paths.
     """
 
     command: str | Sequence[str]
     invoker: Invoker
-    cgroup: Cgroup | None = None
+    group: Group | None = None
     captures_output: bool = True
     keeps_stdout: bool = False
     log_file: Path | None = None
@@ -52,6 +56,7 @@ class Launch:
     dies_with_us: bool = False
     before_exec: Callable[[int], Awaitable[None]] | None = None
     clock: Clock | None = None
+    files: Mapping[Path, Path] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -107,13 +112,20 @@ def _close_all(*descriptors: int | None) -> None:
             os.close(descriptor)
 
 
+def _name_procs(group: Group | None) -> str | None:
+    """The file by which a process joins its group; a network it is in already."""
+    if group is None or isinstance(group, Network):
+        return None
+    return str(group.path / "cgroup.procs")
+
+
 def _write_spec(launch: Launch, pipes: Pipes) -> int:
     """What `exec_child` reads, in a file that exists in memory only."""
     invoker = launch.invoker
     spec = {
         "argv": launch.arguments,
         "environment": launch.environment,
-        "cgroup_procs": str(launch.cgroup.path / "cgroup.procs") if launch.cgroup else None,
+        "cgroup_procs": _name_procs(launch.group),
         "switches": invoker.switches,
         "uid": invoker.uid,
         "gid": invoker.gid,
@@ -139,7 +151,12 @@ def start_child(launch: Launch, pipes: Pipes) -> subprocess.Popen[bytes]:
     child = [exec_child.__file__, str(spec), str(pipes.status_write)]
     clock = launch.clock
     try:
-        with shifted_monotonic(clock.now_ns()) if clock else contextlib.nullcontext():
+        with ExitStack() as stack:
+            if launch.files:
+                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="kebpf-"))
+                stack.enter_context(covered(launch.files, Path(scratch)))
+            if clock is not None:
+                stack.enter_context(shifted_monotonic(clock.now_ns()))
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", *child],
                 stdin=subprocess.DEVNULL if launch.captures_output else None,

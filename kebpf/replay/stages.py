@@ -11,7 +11,7 @@ from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CallFinding, Ledger, Mismatch
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 
 Comparing = Callable[
     [TestCase, Any, Any, Bindings, Window], tuple[Sequence[Mismatch], Strength]
@@ -20,11 +20,15 @@ Comparing = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A socket of the application began to listen; ``host`` is numeric (``0.0.0.0``: all)."""
+    """A socket of the application began to listen; ``host`` is numeric (``0.0.0.0``: all).
+
+    ``mark`` is what a connection to it must carry so that it is not redirected too (``SO_MARK``).
+    """
 
     pid: int
     host: str
     port: int
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,13 @@ class Redirect(Protocol):
 
 
 class Steering(Redirect, Protocol):
-    """The kernel's part in a test: redirects what a cgroup sends, tells where it listens."""
+    """The kernel's part in a test: redirects what a group sends, tells where it listens."""
 
-    def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
-        """Starts redirecting, before any process is in the cgroup.  Raises ``OSError``."""
+    def attach(self, group: Group, ports: ResponderPorts) -> None:
+        """Starts redirecting, before any process is in the group.  Raises ``OSError``."""
 
     def watch_listening(self) -> AsyncIterator[Listening]:
-        """Each socket of the cgroup that begins to listen, from `attach` on."""
+        """Each socket of the group that begins to listen, from `attach` on."""
 
     def take_refusals(self) -> Sequence[Refusal]:
         """The packets that could not be answered and were not let out, since the last call."""

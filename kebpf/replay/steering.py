@@ -6,8 +6,9 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 
+from kebpf.kernel.members import Network
 from kebpf.kernel.redirect import Redirect, RedirectPorts
-from kebpf.replay.processes import Cgroup
+from kebpf.replay.processes import Group
 from kebpf.replay.stages import Listening, Refusal, ResponderPorts
 
 _PROTOCOLS = {
@@ -25,10 +26,11 @@ class KernelSteering:
     def __init__(self) -> None:
         self._redirect: Redirect | None = None
 
-    def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
+    def attach(self, group: Group, ports: ResponderPorts) -> None:
         """Starts redirecting.  Raises `kebpf.kernel.errors.KernelError`."""
+        assert not isinstance(group, Network)  # it is the other steering that takes one
         wanted = RedirectPorts(ports.tcp4, ports.udp4, ports.tcp6 or 0, ports.udp6 or 0)
-        self._redirect = Redirect(cgroup.path, wanted)
+        self._redirect = Redirect(group.path, wanted)
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""

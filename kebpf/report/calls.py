@@ -11,6 +11,8 @@ from kebpf.report.values import cut, escape_controls
 
 # What the application did otherwise explains what it then answered, or did no longer do.
 CALL_RANK = {"errored": -1, "changed": 0, "extra": 1, "repeated": 2, "reordered": 3, "missing": 4}
+# How a transaction ends follows from what happened in it.
+ENDINGS = frozenset({"COMMIT", "ROLLBACK", "ABORT", "END", "EXEC", "DISCARD"})
 MISS_SENTENCES = {
     MissKind.NEVER_RECORDED: "no call like it was recorded to this destination",
     MissKind.DIFFERENT: "it was recorded with other values",
@@ -21,7 +23,12 @@ CALL_LINES = 4  # of one call's text
 
 def rank_calls(calls: Sequence[CallFinding]) -> list[CallFinding]:
     """Causes before symptoms; otherwise in the order they were made."""
-    return sorted(calls, key=lambda call: CALL_RANK.get(call.kind, len(CALL_RANK)))
+    return sorted(calls, key=lambda call: (_is_ending(call), CALL_RANK.get(call.kind, 5)))
+
+
+def _is_ending(call: CallFinding) -> bool:
+    words = call.call.split(maxsplit=1)
+    return call.kind != "errored" and bool(words) and words[0].upper().rstrip(";") in ENDINGS
 
 
 def describe_call(call: CallFinding) -> str:

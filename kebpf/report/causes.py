@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from kebpf.replay.events import CallFinding, CaseFinished, Mismatch, Verdict
-from kebpf.report.calls import describe_call, rank_calls
+from kebpf.report.calls import describe_call, rank_calls, title_call
 from kebpf.report.differences import describe_mismatch
+from kebpf.report.requests import show_request
 from kebpf.report.values import escape_controls
 
 _VARYING = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{16,}|\d+")
@@ -20,9 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup(Generic[T]):
-    """Failed cases with one cause, which is the first one's in its own words."""
+    """Failed cases with one cause, which is the first one's in its own words.
+
+    ``title`` is the cause without what it differs in, for where that stands below.
+    """
 
     cause: str
+    title: str
     cases: list[T]
     rank: tuple[bool, bool] = (True, True)
 
@@ -37,7 +42,9 @@ class Grouping(Generic[T]):
         """The group of its cause, to which the caller adds what it keeps of the case."""
         key = _key_of(case)
         if key not in self._groups:
-            self._groups[key] = FailureGroup(describe_cause(case), [], _rank(case))
+            self._groups[key] = FailureGroup(
+                describe_cause(case), title_cause(case), [], _rank(case)
+            )
         return self._groups[key]
 
     def ranked(self) -> list[FailureGroup[T]]:
@@ -61,12 +68,14 @@ def describe_cause(case: CaseFinished) -> str:
     return symptom or "no reason was given"
 
 
-def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup[CaseFinished]]:
-    """Groups as `Grouping.ranked` gives them."""
-    grouping = Grouping[CaseFinished]()
-    for case in cases:
-        grouping.group_of(case).cases.append(case)
-    return grouping.ranked()
+def title_cause(case: CaseFinished) -> str:
+    """The cause in the fewest words that tell it from others."""
+    if case.error or not (case.calls or case.mismatches):
+        return describe_cause(case)
+    if case.calls:
+        return title_call(rank_calls(case.calls)[0])
+    symptom = describe_mismatch(rank_mismatches(case.mismatches)[0])
+    return f"{symptom}, in the response to {show_request(case.request)}"
 
 
 def _rank(case: CaseFinished) -> tuple[bool, bool]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import json
 import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
 from kebpf.replay.events import CaseFinished, RunEvent, RunFinished, Verdict
-from kebpf.report.causes import describe_cause, group_failures
+from kebpf.report.causes import Grouping, describe_cause
 from kebpf.report.values import to_json
 
 FAILING = (Verdict.FAILED, Verdict.ERRORED)
@@ -24,17 +24,16 @@ class JsonLinesReporter:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._failures: list[CaseFinished] = []
+        self._failures = Grouping[str]()
 
     def handle(self, event: RunEvent) -> None:
         document = event_to_json(event)
         if isinstance(event, CaseFinished) and event.verdict in FAILING:
             document["cause"] = describe_cause(event)
-            self._failures.append(replace(event, expected=None, actual=None))
+            self._failures.group_of(event).cases.append(event.case)
         elif isinstance(event, RunFinished):
             document["causes"] = [
-                {"cause": group.cause, "cases": [case.case for case in group.cases]}
-                for group in group_failures(self._failures)
+                {"cause": group.cause, "cases": group.cases} for group in self._failures.ranked()
             ]
         self._out.write(json.dumps(document, allow_nan=False) + "\n")
         self._out.flush()

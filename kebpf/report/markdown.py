@@ -121,7 +121,7 @@ class MarkdownReporter:
         left = len(group.cases) - len(names)
         more = f" and {count(left, 'other')}" if left else ""
         yield (
-            f"\n### {code(cut(group.cause, MOST_CAUSE))}\n\n"
+            f"\n### {code(cut(group.title, MOST_CAUSE))}\n\n"
             f"{count(len(group.cases), 'case')}: {', '.join(names)}{more}"
         )
         text = group.cases[0][1]

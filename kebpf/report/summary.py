@@ -210,7 +210,8 @@ def _show_noise(uses: Sequence[NoiseUse], width: int) -> list[Line]:
 def _show_counts(finished: RunFinished, tally: Tally, width: int) -> list[Line]:
     good = is_good(finished)
     texts = fill(describe_parts(finished, tally), width)
-    return [Line(text, Tone.GOOD if good else Tone.BAD) for text in texts]
+    first = Line(texts[0], Tone.GOOD if good else Tone.BAD)
+    return [first, *map(Line, texts[1:])]
 
 
 def is_good(finished: RunFinished) -> bool:

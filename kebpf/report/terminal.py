@@ -18,7 +18,7 @@ from kebpf.replay.events import (
     RunStarted,
     Verdict,
 )
-from kebpf.report.causes import group_failures
+from kebpf.report.causes import Grouping
 from kebpf.report.failure import show_failure
 from kebpf.report.lines import Line, Tone, count, fill
 from kebpf.report.requests import show_request
@@ -57,7 +57,7 @@ class TerminalReporter:
         self._width = width or min(available, MAX_WIDTH)
         self._verbose = verbose
         self._tally = Tally()
-        self._failures: list[CaseFinished] = []
+        self._failures = Grouping[CaseFinished]()
         self._run_failures: list[str] = []
         self._is_running = False
         self._is_alone = False
@@ -101,14 +101,14 @@ class TerminalReporter:
     def _show_ready(self, event: ApplicationReady) -> None:
         if self._is_alone:
             return  # a line for every case would say no more
-        where = ", ".join(str(port) for port in event.ports) or "nothing"
+        where = ", ".join([*map(str, event.ports), *event.paths]) or "nothing"
         text = f"{event.test_set}: pid {event.pid} listens on {where} after {event.seconds:.1f} s"
         self._print(Line(cut(text, self._width), Tone.FAINT))
 
     def _show_case(self, case: CaseFinished) -> None:
         self._tally.add(case)
         if case.verdict in (Verdict.FAILED, Verdict.ERRORED):
-            self._failures.append(case)
+            self._keep_failure(case)
         mark, style = MARKS[case.verdict]
         name, request = escape_controls(case.case), show_request(case.request)
         taken = _show_time(case.seconds)
@@ -117,9 +117,16 @@ class TerminalReporter:
         request = cut(request, room - len(name))
         self._print_text(Text.assemble((mark, style), f" {name}  ", (request, "dim"), f"  {taken}"))
 
+    def _keep_failure(self, case: CaseFinished) -> None:
+        """Of a case that will only be named, what may be large is let go."""
+        group = self._failures.group_of(case)
+        if group.cases and not self._verbose:
+            case = CaseFinished(case.test_set, case.case, case.request, case.verdict, case.seconds)
+        group.cases.append(case)
+
     def _show_failures(self) -> None:
         """Of cases with one cause the first is shown; all are with ``verbose``."""
-        for group in group_failures(self._failures):
+        for group in self._failures.ranked():
             shown = group.cases if self._verbose else group.cases[:1]
             if len(group.cases) > 1:
                 text = f"{len(group.cases)} cases have the cause that follows"

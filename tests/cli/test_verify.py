@@ -42,7 +42,7 @@ class Desk:
     def verify(self, mode: str, **options: Any) -> int:
         stand = self.proof.stand
         environment = Environment(
-            stand.make_steering, stand.make_cgroup, protocols=lambda: PROTOCOLS
+            stand.make_steering, stand.make_group, protocols=lambda: PROTOCOLS
         )
         command = list(stand.make_options(mode).command)
         asked = VerifyOptions([self.path], command, runs=2, **options)

@@ -111,7 +111,7 @@ class TestStart:
     @needs_root
     def test_it_is_in_the_cgroup_before_it_runs_though_not_root(self, cgroup: Group) -> None:
         invoker = Invoker("nobody", 65534, 65534, (65534,), {"PATH": "/usr/bin:/bin"}, True)
-        launch = make_launch(["cat", "/proc/self/cgroup"], invoker=invoker, cgroup=cgroup)
+        launch = make_launch(["cat", "/proc/self/cgroup"], invoker=invoker, group=cgroup)
         application = run(run_to_end(launch))
         assert f"0::/{cgroup.path.name}" in application.last_lines
 
@@ -153,7 +153,7 @@ class TestFailure:
 
     def test_a_cgroup_that_is_gone_is_a_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(LaunchError, match="could not be put into its cgroup: No such file"):
-            run(launch_application(make_launch("true", cgroup=Group(tmp_path / "none"))))
+            run(launch_application(make_launch("true", group=Group(tmp_path / "none"))))
 
     def test_a_log_that_cannot_be_written_is_a_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(LaunchError, match="cannot be written: No such file"):
@@ -251,7 +251,7 @@ signal.pause()
 async def stop_stubborn_family(cgroup: Group | None) -> list[int]:
     """Gives the main process, its child and the child that left the session."""
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    launch = make_launch(python(STUBBORN), cgroup=cgroup, on_line=told.set_result)
+    launch = make_launch(python(STUBBORN), group=cgroup, on_line=told.set_result)
     application = await launch_application(launch)
     pids = [int(word) for word in (await told).split()]
     pids.sort(key=os.getsid)

@@ -36,11 +36,11 @@ class Stand:
         self.folder = folder
         (folder / "cgroup.procs").touch()
         self.environment = Environment(
-            lambda: FakeSteering(folder), self.make_cgroup, protocols=lambda: PROTOCOLS
+            lambda: FakeSteering(folder), self.make_group, protocols=lambda: PROTOCOLS
         )
 
     @contextmanager
-    def make_cgroup(self) -> Iterator[Group]:
+    def make_group(self) -> Iterator[Group]:
         yield Group(self.folder)
         (self.folder / "cgroup.procs").write_text("")
 
@@ -116,7 +116,7 @@ def test_a_kernel_that_refuses(stand: Stand) -> None:
     def refuse() -> FakeSteering:
         raise KernelError("no BTF", "see `kebpf doctor`")
 
-    environment = Environment(refuse, stand.make_cgroup, protocols=lambda: PROTOCOLS)
+    environment = Environment(refuse, stand.make_group, protocols=lambda: PROTOCOLS)
     run = MockRun([stand.make_set("/a")], environment)
     with pytest.raises(MockRunError, match="no BTF") as caught:
         asyncio.run(run.run(["true"], find_invoker()))
@@ -127,7 +127,7 @@ def test_a_host_without_room_for_it(stand: Stand) -> None:
     def refuse() -> FakeSteering:
         raise PermissionError(1, "Operation not permitted")
 
-    environment = Environment(refuse, stand.make_cgroup, protocols=lambda: PROTOCOLS)
+    environment = Environment(refuse, stand.make_group, protocols=lambda: PROTOCOLS)
     run = MockRun([stand.make_set("/a")], environment)
     with pytest.raises(MockRunError, match="could not be set up: Operation not permitted"):
         asyncio.run(run.run(["true"], find_invoker()))

@@ -15,6 +15,7 @@ import pytest
 
 from kebpf.kernel.errors import KernelError
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier, Timing
+from kebpf.replay import processes
 from kebpf.replay.events import (
     ApplicationReady,
     CaseFinished,
@@ -26,7 +27,6 @@ from kebpf.replay.events import (
     Verdict,
 )
 from kebpf.replay.invoker import find_invoker
-from kebpf.replay.processes import Cgroup
 from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.replay.stages import Listening, Refusal, ResponderPorts
@@ -102,7 +102,7 @@ class FakeSteering:
         self._told.bind(str(folder / "notify"))
         self._told.setblocking(False)
 
-    def attach(self, cgroup: Cgroup, ports: ResponderPorts) -> None:
+    def attach(self, group: processes.Group, ports: ResponderPorts) -> None:
         (self._folder / "responder").write_text(str(ports.tcp4))
 
     async def watch_listening(self) -> AsyncIterator[Listening]:
@@ -185,14 +185,14 @@ class Stand:
         return self.steerings[-1]
 
     @contextmanager
-    def make_cgroup(self) -> Iterator[Group]:
+    def make_group(self) -> Iterator[Group]:
         yield Group(self.folder)
         (self.folder / "cgroup.procs").write_text("")
 
     def make_runner(
         self, mode: str, sets: Sequence[SetInMemory] | None = None, **changes: Any
     ) -> Runner:
-        environment = Environment(self.make_steering, self.make_cgroup, protocols=lambda: PROTOCOLS)
+        environment = Environment(self.make_steering, self.make_group, protocols=lambda: PROTOCOLS)
         sets = [self.make_set("a", "b", "c")] if sets is None else sets
         named = [(f"set{number}", one) for number, one in enumerate(sets, 1)]
         return Runner(self.make_options(mode, **changes), named, environment)
@@ -469,7 +469,7 @@ class TestEnvironment:
         def refuse() -> FakeSteering:
             raise error
 
-        environment = Environment(refuse, stand.make_cgroup, protocols=lambda: PROTOCOLS)
+        environment = Environment(refuse, stand.make_group, protocols=lambda: PROTOCOLS)
         options = stand.make_options("same")
         events = list(Runner(options, [("set", stand.make_set("a"))], environment).run())
         assert [failed.reason for failed in pick(events, RunFailed)] == [reason]

@@ -82,7 +82,7 @@ class Proof:
 
     def start(self, mode: str, recorded: SetInMemory | None = None, runs: int = 3) -> Verifier:
         environment = Environment(
-            self.stand.make_steering, self.stand.make_cgroup, protocols=lambda: PROTOCOLS
+            self.stand.make_steering, self.stand.make_group, protocols=lambda: PROTOCOLS
         )
         options = self.stand.make_options(mode, calls_wait_s=0.05)
         seeds = iter(range(5, 500))

@@ -109,3 +109,10 @@ def test_an_operation_too_long_for_a_line_is_shown_around_its_difference() -> No
     text = join_text(show_call(call, 78))
     assert "    recorded  …xxxxx" in text
     assert "x2'\"" in text
+
+
+def test_the_end_of_a_transaction_is_no_cause_of_what_was_in_it() -> None:
+    kinds = (("changed", "ROLLBACK"), ("missing", "INSERT"), ("extra", "SELECT 1"))
+    calls = [make_extra_call(kind=kind, call=call) for kind, call in kinds]
+    assert [call.call for call in rank_calls(calls)] == ["SELECT 1", "INSERT", "ROLLBACK"]
+    assert rank_calls(calls[:1])[0].call == "ROLLBACK"

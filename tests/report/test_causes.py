@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from kebpf.replay.events import Mismatch, Verdict
-from kebpf.report.causes import describe_cause, group_failures
+from collections.abc import Sequence
+
+from kebpf.replay.events import CaseFinished, Mismatch, Verdict
+from kebpf.report.causes import FailureGroup, Grouping, describe_cause, title_cause
 from tests.report.builders import ORDERS, make_extra_call, make_failed
+
+
+def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup[CaseFinished]]:
+    grouping = Grouping[CaseFinished]()
+    for case in cases:
+        grouping.group_of(case).cases.append(case)
+    return grouping.ranked()
+
+
+def test_a_title_is_the_cause_in_few_words() -> None:
+    assert title_cause(make_failed(calls=[make_extra_call()])) == f"extra call: {ORDERS} AND open"
+    assert title_cause(make_failed()) == "500 instead of 200, in the response to POST /orders"
+    assert title_cause(make_failed(error="no answer\nmore")) == "no answer"
+    assert title_cause(make_failed(mismatches=[])) == "no reason was given"
 
 
 def test_an_error_outranks_calls_and_calls_outrank_the_response() -> None:

@@ -33,7 +33,7 @@ def test_every_event_is_a_flushed_line() -> None:
     )
     assert write(ApplicationReady("shop-1", 9, [8000], 0.5)) == (
         '{"event": "application_ready", "test_set": "shop-1", "pid": 9, '
-        '"ports": [8000], "seconds": 0.5}\n'
+        '"ports": [8000], "seconds": 0.5, "paths": []}\n'
     )
     assert write(RunFailed("it ended", ["last\x1b"])) == (
         '{"event": "run_failed", "reason": "it ended", "output": ["last\\u001b"]}\n'

@@ -43,7 +43,7 @@ def test_the_whole_report() -> None:
 1 passed, 2 failed in 3.1 s · 30 values compared exactly, 6 by class, 0 not compared · 75 of 75 \
 mocks used
 
-### `extra call: SELECT 1, and so: 500 instead of 200`
+### `extra call: SELECT 1`
 
 2 cases: `a`, `b`
 

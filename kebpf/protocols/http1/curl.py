@@ -18,18 +18,32 @@ _ADDED_BY_CURL = ("User-Agent", "Accept")
 _MADE_BY_CURL = frozenset({"content-length"})
 
 
-def curl_line(request: Document, base_url: str) -> str:
+def curl_line(request: Document, base_url: str, path: str = "") -> str:
     """A shell line that sends ``request`` to ``base_url`` (``http://host:port``) with curl.
 
+    With ``path`` it goes to that Unix socket (abstract if it begins with ``@``).
     Method, target, headers and body are those of the request; headers of curl's own are
     suppressed.  Only trailers are left out, which curl cannot send; the line ends with a comment
     that says so.
     """
     feed, data = _make_data(request)
-    words = ["curl", "-i", *_make_method(request, bool(data)), *_make_url(request, base_url)]
+    words = [
+        "curl",
+        "-i",
+        *_make_socket(path),
+        *_make_method(request, bool(data)),
+        *_make_url(request, base_url),
+    ]
     words += _make_headers(request, base_url, bool(data)) + data
     note = "  # without its trailers" if request["trailers"] else ""
     return f"{feed}{' '.join(words)}{note}"
+
+
+def _make_socket(path: str) -> list[str]:
+    if not path:
+        return []
+    option = "--abstract-unix-socket" if path.startswith("@") else "--unix-socket"
+    return [option, shlex.quote(path.removeprefix("@"))]
 
 
 def _make_method(request: Document, has_data: bool) -> list[str]:

@@ -8,15 +8,16 @@ from typing import Any
 from kebpf.replay.events import CallFinding, CaseFinished, Mismatch, Verdict
 from kebpf.report.calls import describe_place, rank_calls, title_call
 from kebpf.report.causes import describe_cause, rank_mismatches
-from kebpf.report.html.markup import Html, join, make, make_code, make_copyable, unfold
+from kebpf.report.html.markup import Html, escape_text, join, make, make_code, make_copyable, unfold
 from kebpf.report.html.sidebyside import list_lines, mark_difference, show_beside
 from kebpf.report.html.waterfall import show_ms, show_waterfall
 from kebpf.report.lines import count
 from kebpf.report.requests import show_request
 from kebpf.report.uncompared import list_uncompared
-from kebpf.report.values import cut, cut_pair, escape_controls, pretty
+from kebpf.report.values import cut, cut_pair, escape_controls, pretty, show_value
 
 MOST_VALUE = 600  # characters of a value in a table
+MOST_LINES = 8  # of a tree in a table
 MOST_TEXT = 4000  # of a call, an error
 MOST_CURL = 16_384  # characters of a curl line
 MOST_MISMATCHES = 60
@@ -141,14 +142,14 @@ def _show_mismatch(one: Mismatch) -> Html:
     where = make("th", path, " (order)" if one.kind == "order" else "", scope="row")
     if one.kind in ("missing", "extra"):
         is_missing = one.kind == "missing"
-        text = make_code(pretty(one.expected if is_missing else one.actual), MOST_VALUE)
+        text = make_code(_show_value(one.expected if is_missing else one.actual), MOST_VALUE)
         recorded, came = make("td", text, class_="was"), make("td", text, class_="now")
         nothing = make("td", one.kind, class_="faint")
         return make("tr", where, *((recorded, nothing) if is_missing else (nothing, came)))
-    texts = _show_scalar(one.expected), _show_scalar(one.actual)
-    left, right = mark_difference(*cut_pair(*texts, MOST_VALUE))
-    if type(one.expected) is not type(one.actual):
-        left, right = join((texts[0],)), join((texts[1],))
+    texts = _show_value(one.expected), _show_value(one.actual)
+    left, right = (escape_text(text) for text in cut_pair(*texts, MOST_VALUE))
+    if type(one.expected) is type(one.actual):
+        left, right = mark_difference(*cut_pair(*texts, MOST_VALUE))
     return make(
         "tr",
         where,
@@ -157,10 +158,12 @@ def _show_mismatch(one: Mismatch) -> Html:
     )
 
 
-def _show_scalar(value: Any) -> str:
-    """The value so that ``1`` and ``"1"`` differ, text of several lines as it is."""
-    text = pretty(value)
-    return f'"{text}"' if isinstance(value, str) and "\n" not in text else cut(text, 20_000)
+def _show_value(value: Any) -> str:
+    """So that ``1`` and ``"1"`` differ; of a tree the first lines, for all of it stands below."""
+    if not isinstance(value, dict | list):
+        return show_value(value)
+    lines = pretty(value).splitlines()
+    return "\n".join([*lines[:MOST_LINES], "…"] if len(lines) > MOST_LINES else lines)
 
 
 def _show_times(case: CaseFinished) -> Iterator[Html]:

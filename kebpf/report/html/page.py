@@ -154,7 +154,7 @@ def _make_groups(groups: Sequence[FailureGroup[Html]]) -> Iterator[Html]:
         text = f"{count(len(group.cases), 'case')} with this cause"
         yield make(
             "article",
-            make("h3", cut(group.cause, 600)),
+            make("h3", cut(group.title, 600)),
             make("p", text, class_="faint") if len(group.cases) > 1 else "",
             make_list(group.cases[:opened], group.cases[opened:]),
             class_="group",

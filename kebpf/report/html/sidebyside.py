@@ -22,6 +22,10 @@ CONTEXT = 3  # equal lines around a difference
 HEX_WIDTH = 16
 LINES_BEFORE = 40  # of a body, before the first difference
 _PLACE = re.compile(r"/body/(line|offset)/(\d+)")
+ACCEPTED = (
+    "Dotted: accepted, because it is a fresh value of the same class, or this run's in place of "
+    "the recorded one."
+)
 _HEADERS = ("headers", "trailers")
 _NOT_SHOWN = frozenset({"body_kind"})
 
@@ -52,7 +56,12 @@ def show_beside(expected: Any, actual: Any, mismatches: Sequence[Mismatch]) -> H
     first = find_first_line(paths)
     rows = align(list_lines(expected, first), list_lines(actual, first), paths)
     head = make("div", make("b", "recorded"), make("b", "came"), class_="row head")
-    return make("div", head, *_fold(rows), class_="beside")
+    beside = make("div", head, *_fold(rows), class_="beside")
+    return join((beside, make("p", ACCEPTED, class_="faint")) if _has_alike(rows) else (beside,))
+
+
+def _has_alike(rows: Iterable[Row]) -> bool:
+    return any(row.kind == "alike" for row in rows)
 
 
 def find_first_line(paths: Iterable[str]) -> int:
@@ -191,13 +200,7 @@ def _show_row(row: Row) -> Html:
     cells: tuple[Content, Content] = left, right
     if row.kind in ("changed", "alike"):
         cells = mark_difference(left, right)
-    title = "accepted: by class, or bound to the value of this run" if row.kind == "alike" else ""
-    return make(
-        "div",
-        *(make("code", cell) for cell in cells),
-        class_=f"row {row.kind}",
-        title=title or False,
-    )
+    return make("div", *(make("code", cell) for cell in cells), class_=f"row {row.kind}")
 
 
 def mark_difference(left: str, right: str) -> tuple[Html, Html]:

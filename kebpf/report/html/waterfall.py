@@ -48,11 +48,14 @@ def _find_scale(case: CaseFinished) -> float:
 
 
 def _kind_of(timing: CallTiming, case: CaseFinished) -> str:
+    """What about a call is not as recorded, in a word or two."""
     if timing.mock is None:
-        return "not of this case"
+        found = (call.kind for call in case.calls if call.call == timing.call)
+        return next(found, "not of this case")
     if timing.at is None:
-        missing = {call.mock for call in case.calls}
-        return "missing" if timing.mock in missing else "left out"
+        kinds = {call.mock: call.kind for call in case.calls}
+        kind = kinds.get(timing.mock, "left out")
+        return kind if kind in ("missing", "left out") else "made otherwise"
     return ""
 
 
@@ -73,7 +76,7 @@ def _show_row(timing: CallTiming, scale: float, kind: str, took: float | None = 
         make("td", *label, text),
         make("td", drawing),
         make("td", _tell(timing, took, kind)),
-        class_=kind.replace(" ", "-") or False,
+        class_="wrong" if kind not in ("", "response") else False,
     )
 
 
