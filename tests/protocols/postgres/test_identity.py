@@ -31,8 +31,9 @@ def test_parameters_and_copy_data_are() -> None:
 
 def test_a_cursor_is_told_by_its_query_and_not_by_its_name() -> None:
     def name(sql: str, *parameters: str) -> dict[str, object]:
-        cursor = cursor_document("SELECT $1", parameters) if parameters else None
-        request = make_request(sql, **({"cursor": cursor} if cursor else {}))
+        request = make_request(sql)
+        if parameters:
+            request["cursor"] = cursor_document("SELECT $1", parameters)
         return POSTGRES.identity(request)
 
     assert name('DECLARE "c_7f" CURSOR FOR x') == name("declare d CURSOR FOR x") | {
