@@ -13,11 +13,22 @@ PACKAGE = ROOT / "kebpf"
 TESTS = ROOT / "tests"
 
 # A stage imports those behind it only.
-STAGES = ("cli", "report", "replay", "recording", "protocols", "reassembly", "capture", "kernel")
+STAGES = (
+    "pytest_plugin",
+    "cli",
+    "report",
+    "replay",
+    "recording",
+    "protocols",
+    "reassembly",
+    "capture",
+    "kernel",
+)
 KNOWS_ONLY = {"protocols": {"protocols"}}  # stricter than the order
 ONLY_IN = {
     "bcc": ("kebpf/kernel/loader",),
     "rich": ("kebpf/report/", "kebpf/cli/"),
+    "pytest": ("kebpf/pytest_plugin/",),
 }
 SANS_IO = (
     "kebpf/protocols/",
@@ -90,6 +101,7 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/case_calls.py": "tests/replay/test_matcher.py",
     "kebpf/replay/caserun.py": "tests/replay/test_runner.py",
     "kebpf/replay/clock.py": "tests/replay/test_binding.py",
+    "kebpf/replay/exec_child.py": "tests/replay/test_launch.py",
     "kebpf/replay/processes.py": "tests/replay/test_launch.py",
     "kebpf/replay/rewriting.py": "tests/replay/test_binding.py",
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
@@ -114,6 +126,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/capture/matrix/test_threads.py": "the same, with threads that get in each other's way",
     "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
     "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
+    "tests/replay/test_clients_conduct.py": "the responder with clients that behave badly",
     "tests/report/html/test_browser.py": "the HTML report as a browser shows it",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }

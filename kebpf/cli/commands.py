@@ -374,13 +374,17 @@ def mock(
     command = command_behind_dashes(context)
     if not command:
         raise CommandUsageError("what to run was not said", hint="say it with -- COMMAND")
+    folder = output or config.output or RECORDINGS_FOLDER
     return run_mock(
         MockOptions(
-            test_sets=find_test_sets(sets or [], output or config.output or RECORDINGS_FOLDER),
+            test_sets=find_test_sets(sets or [], folder),
             command=command,
             user=user or config.user,
             is_rootless=rootless or config.rootless,
             verbose=verbose,
+            noise=config.noise,
+            folder=folder,
+            is_default=not sets,
         )
     )
 

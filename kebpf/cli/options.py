@@ -115,10 +115,16 @@ class VerifyOptions:
 
 @dataclass(slots=True)
 class MockOptions:
-    """The words of ``command`` are executed as they are."""
+    """The words of ``command`` are executed as they are.
+
+    ``folder`` is where sets are that a test names; ``is_default``: nobody named ``test_sets``.
+    """
 
     test_sets: list[Path]
     command: list[str]
     user: str | None = None
     is_rootless: bool = False
     verbose: bool = False
+    noise: list[NoiseRule] = field(default_factory=list)
+    folder: Path = RECORDINGS_FOLDER
+    is_default: bool = False

@@ -9,7 +9,7 @@ objects that another stage would have to know.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -148,6 +148,17 @@ class Answerer(Protocol):
 
     def peek(self, request: Document) -> bool:
         """Whether a call could be answered with exactly what was recorded; changes nothing."""
+
+
+@runtime_checkable
+class KeepingAnswerer(Protocol):
+    """An answerer that keeps requests, so that equal bytes need not be read twice."""
+
+    def find_request(self, source: Hashable) -> Document | None:
+        """The request that was read from ``source``: to be answered, never to be changed."""
+
+    def keep_request(self, source: Hashable, request: Document) -> None:
+        """``request`` was read from ``source``, which always means just that."""
 
 
 class ServerSession(Protocol):

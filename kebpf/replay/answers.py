@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
@@ -13,6 +13,7 @@ from kebpf.replay.call import Call, is_read_operation, is_same, make_call
 from kebpf.replay.equality import answer_of
 from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
+from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray, list_differences, name_some
 from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
@@ -28,6 +29,7 @@ class Book(Protocol):
     index: MockIndex
     noise: Noise
 
+    def kept_at(self, endpoint: Endpoint, protocol: str, /) -> KeptRequests: ...
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
     def find(self, call: Call) -> Recorded | None: ...
     def find_known(self, call: Call) -> list[Recorded]: ...
@@ -64,6 +66,15 @@ class DestinationAnswers:
         self._served: deque[int] = deque(maxlen=MOST_SERVED)  # since the transaction began
         self._steps: deque[str] = deque(maxlen=MOST_SERVED)
         self._has_strays = False
+        self._kept = book.kept_at(endpoint, protocol)
+
+    def find_request(self, source: Hashable) -> Document | None:
+        """The request that was kept for ``source``."""
+        return self._kept.find(source)
+
+    def keep_request(self, source: Hashable, request: Document) -> None:
+        """Keeps a request for all connections to the destination."""
+        self._kept.keep(source, request)
 
     def answer(self, request: Document) -> Document | Miss:
         """The recorded response to a call; what is not as recorded becomes a finding."""
@@ -129,10 +140,14 @@ class DestinationAnswers:
         return {"columns": columns, "parameter_types": types, "copy": copy}
 
     def _make_call(self, request: Document) -> Call:
-        spec = self._book.get_spec(self._protocol)
-        book, place = self._book, self._endpoint
-        is_vague = place in book.index.vague
-        return make_call(place, spec, request, book.bindings, book.noise, is_vague)
+        book, place, version = self._book, self._endpoint, self._book.bindings.version
+        call = self._kept.find_call(request, version)
+        if call is None:
+            spec, is_vague = book.get_spec(self._protocol), place in book.index.vague
+            call = make_call(place, spec, request, book.bindings, book.noise, is_vague)
+            if not book.noise.is_about_calls:  # each call is counted by the rules it falls under
+                self._kept.note_call(request, version, call)
+        return call
 
     def _answer_stray(self, call: Call) -> Document | Miss | None:
         known = self._book.find_known(call)

@@ -70,6 +70,7 @@ class Bindings:
         self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
         self._input_size = 0
+        self.version = 0  # another one whenever something was bound
         self.has_ids = True  # whether the run can come to ask if a value is the program's making
 
     def bind(self, recorded: str, actual: str, class_name: str) -> bool:
@@ -85,6 +86,7 @@ class Bindings:
         opened = self._open(pairs)
         if opened is None or not self._fit(opened, window):
             return False
+        self.version += 1
         for class_name, recorded, actual in opened:
             self._take(class_name, recorded, actual)
         for stamp, signature in pairwise(opened):

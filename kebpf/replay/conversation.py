@@ -12,7 +12,7 @@ from kebpf.protocols.base import (
     TellingSession,
 )
 from kebpf.replay.routing import OPAQUE, Route
-from kebpf.replay.stages import Matching
+from kebpf.replay.stages import Answering
 
 HEAD_SIZE_LIMIT = 16 * 1024  # who has not shown a protocol by then speaks none we know
 
@@ -25,7 +25,7 @@ class Conversation:
     """
 
     def __init__(
-        self, route: Route, matcher: Matching, protocols: Mapping[str, ProtocolSpec]
+        self, route: Route, matcher: Answering, protocols: Mapping[str, ProtocolSpec]
     ) -> None:
         self.route = route
         self.protocol: str | None = None
@@ -42,6 +42,11 @@ class Conversation:
     def is_expected(self) -> bool:
         """Whether the recording knows the destination."""
         return bool(self.route.protocols)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it matters how the bytes come cut: they show no protocol, or not yet."""
+        return self.protocol in (None, OPAQUE)
 
     def open(self) -> bytes:
         """The connection is there; gives the greeting of a server that speaks first.

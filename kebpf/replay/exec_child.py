@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def main(spec_fd: int, status_fd: int) -> int:
         _await_go(spec["ready_fd"], spec["go_fd"])
         step = "exec"
         _restore_signals()
+        _restore_limits(spec["open_files"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["environment"])
     except OSError as error:
         os.write(status_fd, json.dumps([step, error.errno or 0]).encode())
@@ -84,6 +86,13 @@ def _restore_signals() -> None:
     """Python ignores these, and ignored signals stay ignored across exec."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _restore_limits(open_files: int | None) -> None:
+    """The starter may have raised its own."""
+    if open_files is not None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, hard))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -96,6 +97,12 @@ class Group:
         """Those with the key of a mock."""
         return self._table.find(key_of(mock, leaves))
 
+    def renew(self) -> Group:
+        """The same mocks, none of which is used up; to be asked for when all were added."""
+        same = copy(self)
+        same._buckets = {}
+        return same
+
     def _keys(self, call: Call) -> Iterator[Key]:
         yield call.key()
         if self._shapes:
@@ -137,6 +144,14 @@ class MockIndex:
         self._fill(watch)
         if self._is_late:
             self._fill(None)
+
+    def renew(self) -> MockIndex:
+        """The same index for another run, without reading the set again."""
+        same = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Group):
+                setattr(same, name, value.renew())
+        return same
 
     def _fill(self, watch: Callable[[Mock], None] | None) -> None:
         """Reads the set through."""

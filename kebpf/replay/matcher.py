@@ -11,6 +11,7 @@ made is answered as there, so that the application goes on, and reported as extr
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -27,6 +28,7 @@ from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
@@ -58,7 +60,7 @@ class Matcher:
     not run: their calls are asserted of nobody, and answer once each whom they fit.  ``watch``, if
     set, is shown every mock while the set is read; ``on_call`` is called after each answered call,
     ``watch_call`` before, with the mock that answers it.
-    ``routes`` are those of all recorded cases.
+    ``routes`` are those of all recorded cases; ``index`` is the test set's, if it is made already.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Matcher:
         set_apart: Collection[str] = (),
         routes: Mapping[str, str] | None = None,
         noise: Noise | None = None,
+        index: MockIndex | None = None,
     ) -> None:
         self._places = {name: place for place, name in enumerate(case_names)}
         self.on_call: Callable[[], None] | None = None
@@ -78,8 +81,11 @@ class Matcher:
         self.bindings = bindings
         self.get_spec = get_spec
         self.noise = noise or Noise()
-        self.index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        if index is None:
+            index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
+        self.index = index
         self._assignments = Assignments(self.index.load)
+        self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
@@ -214,6 +220,10 @@ class Matcher:
         place = self._find_resolver(endpoint)
         name = protocol or self.protocol_of(place) or "opaque"
         return DestinationAnswers(self, place, name)
+
+    def kept_at(self, endpoint: Endpoint, protocol: str) -> KeptRequests:
+        """The requests that the connections to a destination have in common."""
+        return self._kept[endpoint, protocol]
 
     def _find_resolver(self, endpoint: Endpoint) -> Endpoint:
         """Which machine resolves names is the host's affair: any recorded resolver answers."""

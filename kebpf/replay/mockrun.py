@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 from kebpf.kernel.errors import KernelError
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import Application, LaunchError, launch_application
-from kebpf.replay.mockset import FreeMocks, MissedCall, MockMatcher
-from kebpf.replay.responder import Responder
-from kebpf.replay.routing import Routes
+from kebpf.replay.mockcontrol import SOCKET_VARIABLE, MockControl, listen
+from kebpf.replay.mocklane import Lane, open_lane
+from kebpf.replay.mockscope import MockLibrary, Scope, Scopes, Totals
+from kebpf.replay.mockset import MissedCall
+from kebpf.replay.noise import NoiseUse
+from kebpf.replay.responder import SETTLE_S
 from kebpf.replay.setrun import Environment
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Recorded
@@ -34,7 +39,8 @@ class MockRunResult:
     """How the command ended (negative: by that signal) and what became of its calls.
 
     ``answered`` counts calls, those of sessions too; ``used`` and ``mocks`` count mocks without
-    those, which answer any number of sessions.
+    those, which answer any number of sessions.  Where tests chose their mocks the counts are sums
+    over the tests; ``tolerated`` are misses that a test said it provokes.
     """
 
     status: int
@@ -44,7 +50,9 @@ class MockRunResult:
     used: int = 0
     mocks: int = 0
     missed: int = 0
+    tolerated: int = 0
     misses: Counter[MissedCall] = field(default_factory=Counter)
+    noise: list[NoiseUse] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
@@ -55,19 +63,25 @@ class MockRunResult:
 
 
 class MockRun:
-    """One command on the mocks of some test sets."""
+    """One command on the mocks of some test sets.
 
-    def __init__(self, sets: Sequence[Recorded], environment: Environment) -> None:
+    ``opens_sets`` opens the sets that a test asks for by name.  With ``is_default`` nobody named
+    ``sets``: they do not answer for a test runner whose tests say which mocks they want.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[Recorded],
+        environment: Environment,
+        open_sets: Callable[[Sequence[str]], Sequence[Recorded]] = lambda _: (),
+        is_default: bool = False,
+    ) -> None:
+        self._sets = sets
         self._environment = environment
+        self._is_default = is_default
         self._protocols = environment.protocols()
-        self._mocks = FreeMocks(sets)
-        self._routes = Routes()
-        self._matcher = MockMatcher(self._mocks, self._protocols.__getitem__, self._routes.add)
-
-    @property
-    def mock_count(self) -> int:
-        """How many mocks there are, those of sessions too."""
-        return len(self._matcher.index)
+        self._library = MockLibrary(open_sets, self._protocols, environment.noise)
+        self._totals = Totals()
 
     async def run(self, command: str | Sequence[str], invoker: Invoker) -> MockRunResult:
         """Runs the command until its main process ends; what it left running is ended too.
@@ -85,53 +99,83 @@ class MockRun:
             raise MockRunError(reason) from error
 
     async def _run(self, command: str | Sequence[str], invoker: Invoker) -> MockRunResult:
-        async with self._launched(command, invoker) as (application, responder):
+        async with contextlib.AsyncExitStack() as stack:
+            lane = await stack.enter_async_context(self._open_main())
+            named = [] if self._is_default else [one.manifest.name for one in self._sets]
+            control = MockControl(lane, self._open_further, self._library, named)
+            if self._is_default:
+                control.on_hello = lambda: lane.scopes.replace_base(self._make_empty)
+            path = await stack.enter_async_context(listen(control, invoker.uid, invoker.gid))
+            application = await self._launch(stack, command, _add_socket(invoker, path), lane)
             began = time.monotonic()
             status = await application.wait()
             seconds = time.monotonic() - began
             await application.stop(GRACE_S)
-            await responder.settle()
-            self._keep_problems(responder)
+            await lane.settle(SETTLE_S)
         return self._make_result(status, application.describe_exit(), seconds)
 
     def _make_result(self, status: int, how: str, seconds: float) -> MockRunResult:
-        matcher = self._matcher
+        totals = self._totals
         return MockRunResult(
             status,
             how,
             seconds,
-            answered=matcher.answered,
-            used=matcher.used,
-            mocks=matcher.total,
-            missed=matcher.missed,
-            misses=matcher.misses,
+            answered=totals.answered,
+            used=totals.used,
+            mocks=totals.mocks,
+            missed=totals.missed,
+            tolerated=totals.tolerated,
+            misses=totals.misses,
+            noise=[use for use in self._environment.noise.uses() if use.count],
         )
 
     @contextlib.asynccontextmanager
-    async def _launched(
-        self, command: str | Sequence[str], invoker: Invoker
-    ) -> AsyncIterator[tuple[Application, Responder]]:
-        async with contextlib.AsyncExitStack() as stack:
-            steering = self._environment.make_steering()
-            stack.callback(steering.close)
-            group = stack.enter_context(self._environment.make_group())
-            responder = Responder(steering, self._matcher, self._routes, self._protocols)
-            stack.push_async_callback(responder.close)
-            steering.attach(group, await responder.start())
-            self._matcher.begin_case(None, time.time_ns())
-            launch = Launch(
-                command,
-                invoker,
-                group,
-                captures_output=False,
-                dies_with_us=True,
-                files=responder.files,
-            )
-            application = await launch_application(launch)
-            stack.push_async_callback(application.stop, GRACE_S)
-            yield application, responder
+    async def _open_main(self) -> AsyncIterator[Lane]:
+        """The command's own lane: all of the sets answer."""
+        now_ns = time.time_ns()
+        make_base = partial(self._library.make_scope_of, self._sets, now_ns)
+        scopes = Scopes(make_base, self._totals)
+        try:
+            async with open_lane(self._environment, scopes, self._protocols) as lane:
+                _ = scopes.current  # a command that never calls has mocks to use as well
+                yield lane
+        finally:
+            scopes.close()
 
-    def _keep_problems(self, responder: Responder) -> None:
-        for problem in responder.take_problems():
-            reason = f"the connection could not be served: {problem.text}"
-            self._matcher.note_miss(MissedCall(problem.destination, problem.protocol, reason))
+    @contextlib.asynccontextmanager
+    async def _open_further(self) -> AsyncIterator[Lane]:
+        """That of a worker of a test runner: what the sets named for the command are is its too."""
+        now_ns = time.time_ns()
+        named = partial(self._library.make_scope_of, self._sets, now_ns)
+        scopes = Scopes(self._make_empty if self._is_default else named, self._totals)
+        try:
+            async with open_lane(self._environment, scopes, self._protocols) as lane:
+                yield lane
+        finally:
+            scopes.close()
+
+    def _make_empty(self) -> Scope:
+        return self._library.make_scope(())
+
+    async def _launch(
+        self,
+        stack: contextlib.AsyncExitStack,
+        command: str | Sequence[str],
+        invoker: Invoker,
+        lane: Lane,
+    ) -> Application:
+        launch = Launch(
+            command,
+            invoker,
+            lane.group,
+            captures_output=False,
+            dies_with_us=True,
+            files=lane.responder.files,
+        )
+        application = await launch_application(launch)
+        stack.push_async_callback(application.stop, GRACE_S)
+        return application
+
+
+def _add_socket(invoker: Invoker, path: Path) -> Invoker:
+    return replace(invoker, environment={**invoker.environment, SOCKET_VARIABLE: str(path)})

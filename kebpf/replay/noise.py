@@ -44,6 +44,11 @@ class Noise:
         self._of_responses = [rule for rule in self.rules if not rule.call]
         self._counts: Counter[NoiseRule] = Counter()
 
+    @property
+    def is_about_calls(self) -> bool:
+        """Whether any rule is about calls."""
+        return bool(self._of_calls)
+
     def is_in_response(self, path: str) -> bool:
         """Whether a path of a response is not to be compared; if so that is counted."""
         steps = path.split("/")

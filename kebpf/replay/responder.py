@@ -17,14 +17,19 @@ from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.replay.conversation import Conversation
 from kebpf.replay.doors import Doors
+from kebpf.replay.limits import raise_open_files
 from kebpf.replay.localsockets import LocalSockets
 from kebpf.replay.routing import OPAQUE, Route, Routes
-from kebpf.replay.stages import Matching, Redirect, ResponderPorts
+from kebpf.replay.stages import Answering, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
 SETTLE_STEP_S = 0.005
 SETTLE_ROUNDS = 64  # of the loop, each of which takes one datagram and all new connections
+BACKLOG = 4096  # the kernel's own limit is usually the same
+FIRST_PIECE = 1024  # bytes of what came at once are answered before more of it is looked at
+LARGE_ANSWER = 64 * 1024  # bytes, by default what is kept for a client that does not read
+MOST_NEWS = 32 << 20  # bytes kept for one that does not read its messages (Redis's own limit)
 DATAGRAM_PROTOCOLS = ("dns", OPAQUE)
 LOOPBACK4, LOOPBACK6 = "127.0.0.1", "::1"
 _NO_IPV6 = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -49,7 +54,7 @@ class Responder:
     def __init__(
         self,
         redirect: Redirect,
-        matcher: Matching,
+        matcher: Answering,
         routes: Routes,
         protocols: Mapping[str, ProtocolSpec] | None = None,
         silence_s: float = SILENCE_S,
@@ -74,6 +79,7 @@ class Responder:
 
     async def start(self) -> ResponderPorts:
         """Starts listening, on ports of the kernel's choice.  Raises ``OSError``."""
+        raise_open_files()
         await self._local.open(self._routes.local)
         if isinstance(self._redirect, Doors):
             return await self._listen_at(self._redirect)
@@ -88,7 +94,7 @@ class Responder:
 
     async def _listen(self, host: str) -> tuple[int, int]:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Stream(self), host, 0, backlog=1024)
+        server = await loop.create_server(lambda: _Stream(self), host, 0, backlog=BACKLOG)
         self._servers.append(server)
         datagrams, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self), local_addr=(host, 0)
@@ -161,11 +167,15 @@ class Responder:
             return Conversation(route, self._matcher, self._protocols)
         return None
 
-    def serve(self, conversation: Conversation, call: Callable[[], bytes]) -> bytes | None:
-        """What ``call`` answers; ``None`` after a failure."""
-        with self.boundary(conversation):
-            return call()
-        return None
+    def serve(
+        self, conversation: Conversation, call: Callable[..., bytes], *arguments: object
+    ) -> bytes | None:
+        """What ``call`` answers; ``None`` after a failure, which is kept as by `boundary`."""
+        try:
+            return call(*arguments)
+        except Exception as error:  # noqa: BLE001 - any failure of one connection stops here
+            self._note(error, conversation, None)
+            return None
 
     @contextlib.contextmanager
     def boundary(
@@ -203,9 +213,18 @@ class Responder:
             for transport, conversation in list(self._streams.items()):
                 if conversation is None or conversation is teller or transport.is_closing():
                     continue
-                heard = self.serve(conversation, partial(conversation.hear, teller, news))
+                heard = self.serve(conversation, conversation.hear, teller, news)
                 if heard:
-                    transport.write(heard)
+                    self._send_news(transport, conversation, heard)
+
+    def _send_news(
+        self, transport: asyncio.Transport, conversation: Conversation, data: bytes
+    ) -> None:
+        if transport.get_write_buffer_size() + len(data) > MOST_NEWS:
+            self._note(BufferError("it does not read what it listens to"), conversation, None)
+            transport.abort()
+            return
+        transport.write(data)
 
 
 class _Stream(asyncio.Protocol):
@@ -220,6 +239,8 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._conversation: Conversation | None = None
         self._silence: asyncio.TimerHandle | None = None
+        self._unread = b""  # of what came: the client does not read its answers
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -244,10 +265,24 @@ class _Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         conversation = self._conversation
-        if conversation is not None:
-            self._answer(conversation, lambda: conversation.receive_data(data))
-            if conversation.protocol is not None:
-                self._cancel_silence()
+        if conversation is None:
+            return
+        if len(data) <= FIRST_PIECE or conversation.is_opaque:
+            self._answer(conversation, conversation.receive_data, data)
+        else:
+            self._take(conversation, data)
+        if self._silence is not None and conversation.protocol is not None:
+            self._cancel_silence()
+
+    def _take(self, conversation: Conversation, data: bytes) -> None:
+        """Answers what came piece by piece, as far as the client reads the answers."""
+        size, at = FIRST_PIECE, 0
+        while at < len(data) and not self._is_full:
+            piece = data[at : at + size]
+            at += size
+            answer = self._answer(conversation, conversation.receive_data, piece)
+            size = FIRST_PIECE if answer > LARGE_ANSWER else 2 * size
+        self._unread = data[at:]
 
     def eof_received(self) -> bool:
         conversation = self._conversation
@@ -260,19 +295,23 @@ class _Stream(asyncio.Protocol):
         if conversation is not None:
             self._answer(conversation, conversation.give_up)
 
-    def _answer(self, conversation: Conversation, call: Callable[[], bytes]) -> None:
+    def _answer(
+        self, conversation: Conversation, call: Callable[..., bytes], *arguments: object
+    ) -> int:
+        """Sends what ``call`` answers; how many bytes that were."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            return
-        answer = self._responder.serve(conversation, call)
+            return 0
+        answer = self._responder.serve(conversation, call, *arguments)
         if answer is None:
             transport.abort()
-            return
+            return 0
         if answer:
             transport.write(answer)
         if conversation.is_closed:
             transport.close()
         self._responder.spread_news(conversation)
+        return len(answer)
 
     def _cancel_silence(self) -> None:
         if self._silence is not None:
@@ -280,12 +319,17 @@ class _Stream(asyncio.Protocol):
             self._silence = None
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._is_full = False
+        if self._conversation is not None and self._unread:
+            self._take(self._conversation, self._unread)
+        if self._is_full or self._transport is None or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_silence()

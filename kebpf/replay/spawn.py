@@ -19,6 +19,7 @@ from kebpf.kernel.mounts import covered
 from kebpf.kernel.timens import shifted_monotonic
 from kebpf.replay import exec_child
 from kebpf.replay.invoker import Invoker
+from kebpf.replay.limits import get_given_files
 from kebpf.replay.processes import Group
 from kebpf.replay.stages import Clock
 
@@ -133,6 +134,7 @@ def _write_spec(launch: Launch, pipes: Pipes) -> int:
         "parent": os.getpid() if launch.dies_with_us else None,
         "ready_fd": pipes.ready_write,
         "go_fd": pipes.go_read,
+        "open_files": get_given_files(),
     }
     descriptor = os.memfd_create("kebpf-launch")
     os.write(descriptor, json.dumps(spec).encode())

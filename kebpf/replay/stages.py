@@ -86,19 +86,23 @@ class Clock(Protocol):
         """The application's environment with what gives it this time."""
 
 
-class Matching(Protocol):
-    """Chooses the mocks of one test set's run."""
-
-    on_call: Callable[[], None] | None
-
-    def begin_case(self, case: TestCase | None, now_ns: int, /) -> None:
-        """Calls from now on belong to ``case`` (``None``: to the start-up)."""
+class Answering(Protocol):
+    """Finds the answers for whatever is called."""
 
     def for_destination(self, destination: Endpoint, protocol: str | None, /) -> Answerer:
         """Answers the calls to one destination in one protocol."""
 
     def facts_for(self, destination: Endpoint, /) -> list[Document]:
         """The recorded session exchanges of a destination."""
+
+
+class Matching(Answering, Protocol):
+    """Chooses the mocks of one test set's run."""
+
+    on_call: Callable[[], None] | None
+
+    def begin_case(self, case: TestCase | None, now_ns: int, /) -> None:
+        """Calls from now on belong to ``case`` (``None``: to the start-up)."""
 
     def pending(self) -> list[str]:
         """The mocks of the current case that were not called yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kebpf.replay.mockrun import MockRunResult
+from kebpf.replay.noise import NoiseUse
 from kebpf.report.lines import count
 from kebpf.report.values import escape_controls
 
@@ -34,4 +35,11 @@ def _describe_end(result: MockRunResult) -> list[str]:
         f"{count(result.answered, 'call')} answered in {result.seconds:.1f} s, {missed}; "
         f"{result.used:,} of {count(result.mocks, 'mock')} used"
     )
-    return [*ended, answered]
+    if result.tolerated:
+        answered += f"; {count(result.tolerated, 'miss', 'misses')} that the tests provoke"
+    return [*ended, *map(_describe_noise, result.noise), answered]
+
+
+def _describe_noise(use: NoiseUse) -> str:
+    rule = use.rule
+    return f"not compared, as kebpf.yml says: {use.count:,} × {rule.path} ({rule.reason})"

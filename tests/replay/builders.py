@@ -45,6 +45,9 @@ class MemorySet:
     def cases(self) -> list[TestCase]:
         return self._cases
 
+    def apart(self) -> list[TestCase]:
+        return []
+
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         return ((index * 10, mock) for index, mock in enumerate(self._mocks))
 

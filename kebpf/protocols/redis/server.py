@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kebpf.protocols.base import Answerer, Document, Mark, Miss, ProtocolError
+from kebpf.protocols.base import Answerer, Document, KeepingAnswerer, Mark, Miss, ProtocolError
 from kebpf.protocols.redis.catalogue import (
     ALLOWED_WHILE_SUBSCRIBED,
     LEAVES_PROTOCOL,
@@ -27,6 +27,8 @@ from kebpf.protocols.redis.subscriptions import PUBLISHING
 from kebpf.protocols.redis.text import Text, to_printable
 from kebpf.protocols.redis.writer import write_reply
 
+MOST_KEPT_SIZE = 512  # bytes of a command that is kept with the request it means
+
 
 class RedisServer:
     """The server's side of one connection."""
@@ -38,6 +40,8 @@ class RedisServer:
         self._session = SessionCommands(self._state, answerer)
         self._queue: list[list[Text]] | None = None
         self._out: list[bytes] = []
+        self._call: Document | None = None  # what was last asked for outside a transaction
+        self._keeper = answerer if isinstance(answerer, KeepingAnswerer) else None
         self._news: list[Document] = []
         self.is_closed = False
 
@@ -45,16 +49,41 @@ class RedisServer:
         """Takes what the client sent; gives the replies to all commands completed by it."""
         if self.is_closed:
             return b""
+        keeper = self._keeper if self._is_plain(data) else None
+        source = self._state.asked_db, data
+        request = keeper.find_request(source) if keeper is not None else None
+        if request is not None:
+            self._answer(request)
+        elif self._read(data) == 1 and keeper is not None:
+            self._keep(keeper, source)
+        out, self._out = b"".join(self._out), []
+        return out
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether ``data``, if it is one command and a call, means the same whenever it comes."""
+        state = self._state
+        is_open = self._queue is not None or state.is_muted or state.skips
+        return not (is_open or state.is_resp2_subscriber or len(data) > MOST_KEPT_SIZE) and (
+            self._commands.is_idle
+        )
+
+    def _keep(self, keeper: KeepingAnswerer, source: tuple[int, bytes]) -> None:
+        if self._call is not None and self._commands.is_idle and not self.is_closed:
+            keeper.keep_request(source, self._call)
+
+    def _read(self, data: bytes) -> int:
+        """Answers all commands completed by ``data``; how many these are."""
         self._commands.feed(data, Mark(0))
+        self._call, count = None, 0
         try:
             while not self._state.is_closed and (message := self._commands.next_message()):
+                count += 1
                 self._receive(message.document["command"])
         except ProtocolError as error:
             self._send(make_error(f"ERR Protocol error: {error}"))
             self._state.is_closed = True
         self.is_closed = self._state.is_closed
-        out, self._out = b"".join(self._out), []
-        return out
+        return count
 
     def receive_eof(self) -> bytes:
         """The client closed its direction: nothing more to say."""
@@ -106,7 +135,8 @@ class RedisServer:
             for reply in self._session.answer(command):
                 self._send(reply)
         else:
-            self._answer({"command": mask_credentials(command)})
+            self._call = {"command": mask_credentials(command)}
+            self._answer(self._call)
 
     # Transactions
 

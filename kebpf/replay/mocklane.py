@@ -1,0 +1,69 @@
+"""A group of processes that are answered from mocks, with a responder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from kebpf.kernel.errors import KernelError
+from kebpf.kernel.members import Network
+from kebpf.protocols.base import ProtocolSpec
+from kebpf.replay.mockscope import Scopes
+from kebpf.replay.mockset import MissedCall
+from kebpf.replay.processes import Group
+from kebpf.replay.responder import Responder
+from kebpf.replay.setrun import Environment
+
+WORKERS_HINT = (
+    "with xdist give each worker its own kebpf: pytest --dist load "
+    '--tx "4*popen//python=kebpf mock --rootless -- python"'
+)
+
+
+@dataclass(slots=True)
+class Lane:
+    """What processes in ``group`` call is answered in the current one of ``scopes``."""
+
+    group: Group
+    responder: Responder
+    scopes: Scopes
+
+    async def settle(self, timeout_s: float = 0.0) -> None:
+        """Waits until what was sent by now is answered, and with a timeout until clients are gone.
+
+        Connections that could not be served count as misses.
+        """
+        await self.responder.settle(timeout_s)
+        for problem in self.responder.take_problems():
+            reason = f"the connection could not be served: {problem.text}"
+            missed = MissedCall(problem.destination, problem.protocol, reason)
+            self.scopes.current.matcher.note_miss(missed)
+
+    def check_further(self) -> None:
+        """Raises `KernelError` where there cannot be another lane beside this one."""
+        if isinstance(self.group, Network):
+            raise KernelError("under --rootless one test process can have mocks", WORKERS_HINT)
+
+    def adopt(self, pid: int) -> None:
+        """Moves a process here, with all its threads.  Raises ``OSError``."""
+        assert not isinstance(self.group, Network)
+        (self.group.path / "cgroup.procs").write_text(f"{pid}\n", encoding="ascii")
+
+
+@contextlib.asynccontextmanager
+async def open_lane(
+    environment: Environment, scopes: Scopes, protocols: Mapping[str, ProtocolSpec]
+) -> AsyncIterator[Lane]:
+    """A lane for as long as the block lasts; who is still in it then is ended.
+
+    Raises `kebpf.kernel.errors.KernelError` and ``OSError``.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        steering = environment.make_steering()
+        stack.callback(steering.close)
+        group = stack.enter_context(environment.make_group())
+        responder = Responder(steering, scopes, scopes.routes, protocols)
+        stack.push_async_callback(responder.close)
+        steering.attach(group, await responder.start())
+        yield Lane(group, responder, scopes)
