@@ -50,6 +50,11 @@ class RecordedError(SessionError):
         super().__init__(str(fields.get("code")), str(fields.get("message")))
         self._fields = fields
 
+    @property
+    def is_unforeseen(self) -> bool:
+        """Never: a miss is known to the matcher that told of it."""
+        return False
+
     def document(self, severity: str = "ERROR") -> Document:
         return self._fields
 
@@ -106,6 +111,9 @@ class ExtendedQuery:
         if message.name and message.name in self._statements:
             text = f'prepared statement "{message.name}" already exists'
             raise SessionError("42P05", text)
+        statements = split_sql(printable(message.sql))
+        if len(statements) > 1 and statements[0].verb != "create":  # which may hold a body
+            raise SessionError("42601", "cannot insert multiple commands into a prepared statement")
         self._parsed = ServedStatement(printable(message.sql), list(message.type_oids))
         self._statements[message.name] = self._parsed
         return out
@@ -249,6 +257,8 @@ class ExtendedQuery:
         if not statement.is_looked_up:
             statement.description = self._answers.describe(statement.sql)
             statement.is_looked_up = True
+            if statement.description is not None:
+                self._answers.spend(statement.description)
         description = statement.description
         if description is not None and description.error:
             raise RecordedError(description.error)

@@ -88,6 +88,14 @@ class PostgresServer:
         sent = state.notifications.take_sent()
         return [{"database": state.database, "channel": c, "payload": p} for c, p in sent]
 
+    def take_problems(self) -> Sequence[str]:
+        """What its client was refused though the recording was not asked for it."""
+        if self._answers is None or not self._answers.state.problems:
+            return ()
+        state = self._answers.state
+        problems, state.problems = state.problems, []
+        return problems
+
     def hear(self, news: Document) -> bytes:
         """Another client's notification: sent at once to a client that no command runs for.
 
@@ -233,10 +241,12 @@ class _Served:
         try:
             return handler(message)
         except SessionError as error:
-            return self._refuse(message, error.document())
+            return self._refuse(message, error)
 
-    def _refuse(self, message: m.FrontendMessage, document: Document) -> bytes:
+    def _refuse(self, message: m.FrontendMessage, error: SessionError) -> bytes:
+        document = error.document()
         self._extended.discard_pending()
+        self._answers.state.note_refusal(error)
         self._answers.state.block.fail()
         if isinstance(message, m.Query | m.FunctionCall):
             return error_bytes(document) + self._ready()
@@ -260,6 +270,7 @@ class _Served:
                 out = self._extended.settle()
             except SessionError as error:
                 out = error_bytes(error.document())
+                self._answers.state.note_refusal(error)
                 self._answers.state.block.fail()
         self._extended.discard_pending()
         self._session.end_skipping()
@@ -369,7 +380,7 @@ class _Served:
         try:
             out = self._extended.complete_copy(portal, copy.request)
         except SessionError as error:
-            return self._refuse(message, error.document())
+            return self._refuse(message, error)
         if portal.error:
             self._session.skip_to_sync()
         return out
