@@ -35,6 +35,7 @@ from kebpf.cli.options import (
     RecordOptions,
     TestOptions,
 )
+from kebpf.cli.reviewing import review
 from kebpf.cli.verifying import verify
 
 __all__ = ["Invocation", "app"]
@@ -343,6 +344,7 @@ def test(
 
 app.command()(verify)
 app.command()(diff)
+app.command()(review)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")
