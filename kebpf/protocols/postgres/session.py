@@ -8,7 +8,7 @@ from typing import Any
 
 from kebpf.protocols.base import Answerer, Document, ProtocolError
 from kebpf.protocols.postgres import messages as m
-from kebpf.protocols.postgres.answering import Answers, index_descriptions
+from kebpf.protocols.postgres.answering import Answers
 from kebpf.protocols.postgres.cancelling import Cancelling
 from kebpf.protocols.postgres.documents import make_request, printable
 from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
@@ -150,7 +150,7 @@ class PostgresServer:
         }
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
-        self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
+        self._answers = Answers(self._answerer, state, self._facts)
         self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
@@ -245,6 +245,8 @@ class _Served:
 
     def _refuse(self, message: m.FrontendMessage, error: SessionError) -> bytes:
         document = error.document()
+        if not isinstance(error, RecordedError):
+            document = self._answers.word(document)
         self._extended.discard_pending()
         self._answers.state.note_refusal(error)
         self._answers.state.block.fail()
