@@ -105,9 +105,10 @@ class Responder:
     async def _listen_at(self, doors: Doors) -> ResponderPorts:
         """The same where the sockets are made for us."""
         loop = asyncio.get_running_loop()
-        for door in doors.listen():
+        destinations = self._routes.list_destinations()
+        for door in doors.listen(destinations):
             self._servers.append(await loop.create_server(lambda: _Stream(self), sock=door))
-        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self))
+        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self), destinations)
         return ResponderPorts(HOOK_PORT, HOOK_PORT)
 
     async def close(self) -> None:

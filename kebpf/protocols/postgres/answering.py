@@ -61,11 +61,17 @@ class Answers:
     """The calls and session matters of one connection."""
 
     def __init__(
-        self, answerer: Answerer, state: SessionState, descriptions: dict[str, Document]
+        self, answerer: Answerer, state: SessionState, facts: Sequence[Document] = ()
     ) -> None:
         self.state = state
         self._answerer = answerer
-        self._descriptions = descriptions
+        self._descriptions = index_descriptions(facts)
+        responses = (fact.get("response") or {} for fact in facts)
+        self._reports = [one["error"] for one in responses if one.get("error")]
+
+    def word(self, report: Document) -> Document:
+        """A report as the server worded it in a session exchange, if it was recorded."""
+        return find_report(report, self._reports)
 
     def describe(self, sql: str) -> Description | None:
         """What is known of ``sql``; ``None`` for nothing.
@@ -94,7 +100,33 @@ class Answers:
             return self._run_session(request, statements)
         if statements and not self.state.can_run(statements[0]):
             return _failed(FAILED_BLOCK, self._answerer.session(request))
-        return self._run_call(request, statements)
+        parts = self._split(request, statements)
+        return self._run_parts(parts) if parts else self._run_call(request, statements)
+
+    def _split(self, request: Document, statements: Sequence[Statement]) -> list[Document]:
+        """The requests of a query's statements if they were recorded one by one, else none."""
+        if len(statements) < 2 or self._can_answer(request):
+            return []
+        parts = [{**request, "sql": statement.sql} for statement in statements]
+        calls = (part for part in parts if not is_session_sql(part["sql"]))
+        return parts if all(map(self._can_answer, calls)) else []
+
+    def _can_answer(self, request: Document) -> bool:
+        return self._answerer.peek(name_database(request, self.state.database))
+
+    def _run_parts(self, parts: Sequence[Document]) -> Document:
+        """The responses of statements in one, up to the first that fails."""
+        whole = new_response()
+        whole["parameters"] = {}
+        for part in parts:
+            response = self.run(part)
+            whole["results"] += response.get("results", ())
+            whole["notices"] += response.get("notices", ())
+            whole["parameters"].update(response.get("parameters") or {})
+            if response.get("error"):
+                whole["error"] = response["error"]
+                break
+        return whole
 
     def call(self, request: Document) -> Document:
         """The recorded response to a call, a miss as an error."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from kebpf.protocols.base import Answerer, Document, ProtocolError
 from kebpf.protocols.postgres import messages as m
-from kebpf.protocols.postgres.answering import Answers, index_descriptions
+from kebpf.protocols.postgres.answering import Answers
 from kebpf.protocols.postgres.documents import make_request, printable
 from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
@@ -126,7 +126,7 @@ class PostgresServer:
         }
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
-        self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
+        self._answers = Answers(self._answerer, state, self._facts)
         self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
@@ -211,8 +211,10 @@ class _Served:
             return b""
         try:
             return handler(message)
-        except SessionError as error:
+        except RecordedError as error:
             return self._refuse(message, error.document())
+        except SessionError as error:
+            return self._refuse(message, self._answers.word(error.document()))
 
     def _refuse(self, message: m.FrontendMessage, document: Document) -> bytes:
         self._extended.discard_pending()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -19,10 +19,11 @@ from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import column_document, make_request, new_response
 from kebpf.protocols.postgres.framing import BACKEND_KINDS, FrameReader
 from kebpf.protocols.postgres.parser import parse_backend
+from kebpf.protocols.postgres.synthesis import FAILED_BLOCK
 from kebpf.protocols.postgres.writer import write, write_all
 from tests.fix_postgres import PostgresCluster
 from tests.protocols.postgres.test_session import dsn, record
-from tests.protocols.postgres.wire import RecordedAnswerer, replay
+from tests.protocols.postgres.wire import RecordedAnswerer, key_of, replay
 
 SQL = (
     "select g, g::text as t, g * 1.25 as n, '2024-01-01 12:00+02'::timestamptz as z, "
@@ -159,9 +160,9 @@ def make_rows(type_oid: int, value: Any, value_format: int = 0) -> Document:
 class Client:
     """Talks to a server session and reads its messages."""
 
-    def __init__(self, exchanges: list[Exchange]) -> None:
+    def __init__(self, exchanges: list[Exchange], facts: Sequence[Document] = ()) -> None:
         self.answerer = RecordedAnswerer(exchanges)
-        self._session = POSTGRES.make_server(self.answerer, [])
+        self._session = POSTGRES.make_server(self.answerer, facts)
         self.greeting = self.say(m.StartupMessage([("user", "u")]))
 
     def say(self, *messages: Any) -> list[Any]:
@@ -186,6 +187,33 @@ def test_a_miss_is_an_error_and_skips_to_sync() -> None:
     assert (error.fields["C"], ready.status) == ("KB001", "I")
     assert "never recorded: select x from y" in error.fields["M"]
     assert len(client.answerer.misses) == 1
+
+
+def test_statements_recorded_one_by_one_are_answered_in_one_query() -> None:
+    def make_exchanges() -> list[Exchange]:
+        texts = ("select a from x", "select b from x", "select c from x")
+        return [
+            make_exchange(make_request(sql, "extended", database="u"), make_rows(25, sql[7]))
+            for sql in texts
+        ]
+
+    client = Client(make_exchanges())
+    answered = client.say(m.Query("select a from x; set timezone = 'UTC'; select b from x;"))
+    assert [one.values for one in answered if isinstance(one, m.DataRow)] == [[b"a"], [b"b"]]
+    assert client.answerer.unused == [key_of(make_request("select c from x", database="u"))]
+    client = Client(make_exchanges())
+    error, _ = client.say(m.Query("select a from x; select other from x"))
+    assert error.fields["C"] == "KB001"
+    assert len(client.answerer.misses) == 1 and len(client.answerer.unused) == 3
+
+
+def test_a_refusal_is_worded_as_recorded() -> None:
+    recorded = {**FAILED_BLOCK.document(), "file": "postgres.c", "routine": "exec_parse_message"}
+    fact = {"request": make_request("select 1"), "response": {"error": recorded}}
+    client = Client([], [fact])
+    client.say(m.Query("begin"), m.Query("select nothing"))
+    error, _ = client.say(m.Parse("s", "select 2"), m.Describe("S", "s"), m.Sync())
+    assert (error.fields["C"], error.fields["R"]) == ("25P02", "exec_parse_message")
 
 
 def test_a_failed_block_refuses_until_rollback() -> None:
