@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
+import typer
+
 from kebpf.cli.errors import KebpfError
 from kebpf.replay.comparison import compare
 from kebpf.replay.noise import Noise, NoiseRule
@@ -20,6 +22,12 @@ def make_environment(rules: Sequence[NoiseRule]) -> Environment:
 
     noise = Noise(rules)
     return Environment(KernelSteering, make_cgroup, make_comparing(noise), noise=noise)
+
+
+NOT_INTERCEPTED = (
+    "this kernel has no nf_tables with tproxy and socket: recorded destinations are answered, "
+    "attempts to reach others are refused and reported by address only"
+)
 
 
 @contextmanager
@@ -38,8 +46,13 @@ def rootless_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
             network = stack.enter_context(entered())
         except KernelError as error:
             raise KebpfError(str(error), hint=error.hint) from error
+        if not network.is_intercepted:
+            typer.echo(f"kebpf: {NOT_INTERCEPTED}", err=True)
         yield Environment(
-            TransparentSteering, lambda: nullcontext(network), make_comparing(noise), noise=noise
+            partial(TransparentSteering, network.is_intercepted),
+            lambda: nullcontext(network),
+            make_comparing(noise),
+            noise=noise,
         )
 
 
