@@ -32,13 +32,15 @@ class Description:
     parameter_types: Sequence[int] = ()
     copy: Document | None = None
     error: Document | None = None
+    call: Document | None = None  # that ended with the error, if it was not a description
 
     @classmethod
     def from_response(cls, response: Document) -> Description:
         """From the response to a describe, or to a query with the same SQL."""
         types = response.get("parameter_types") or ()
         if "results" not in response:
-            return cls(response.get("columns"), types, response.get("copy"), response.get("error"))
+            error, call = response.get("error"), response.get("call")
+            return cls(response.get("columns"), types, response.get("copy"), error, call)
         for result in response["results"]:
             return cls(result.get("columns"), types, result.get("copy"))
         return cls(None, types)
@@ -85,6 +87,11 @@ class Answers:
         if response is not None:
             return Description.from_response(response)
         return self._describe_session(sql)
+
+    def spend(self, description: Description) -> None:
+        """Uses up the recorded call that failed as its statement was parsed."""
+        if description.call is not None:
+            self.call(description.call)
 
     def _describe_session(self, sql: str) -> Description | None:
         statements = split_sql(sql)
@@ -146,6 +153,7 @@ class Answers:
             if statement is not None:
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
+            self.state.failure = response["error"]
             self.state.block.fail()
         return {**response, "parameters": parameters}
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import Document, Exchange, Mark
+from kebpf.protocols.base import CandidSession, Document, Exchange, Mark
 from kebpf.protocols.postgres import POSTGRES
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import column_document, make_request, new_response
@@ -163,6 +163,8 @@ class Client:
     def __init__(self, exchanges: list[Exchange], facts: Sequence[Document] = ()) -> None:
         self.answerer = RecordedAnswerer(exchanges)
         self._session = POSTGRES.make_server(self.answerer, facts)
+        assert isinstance(self._session, CandidSession)
+        self.take_problems = self._session.take_problems
         self.greeting = self.say(m.StartupMessage([("user", "u")]))
 
     def say(self, *messages: Any) -> list[Any]:
@@ -317,6 +319,47 @@ def test_an_unrecorded_type_lookup_is_not_empty() -> None:
     asked = [m.Parse("", "select oid from pg_type"), m.Describe("S", ""), m.Sync()]
     error, _ = client.say(*asked)
     assert error.fields["C"] == "KB001"
+    assert [text for text in client.take_problems() if "pg_type" not in text] == []
+
+
+def test_who_asks_is_told_of_what_no_matcher_knows() -> None:
+    """Neither a miss, of which the matcher knows, nor what was recorded."""
+    client = Client([make_exchange(make_request("s", database="u"), make_rows(99_999, b"1", 1))])
+    client.say(*run("select never"))
+    client.say(m.Query("rollback to nothing"))
+    assert list(client.take_problems()) == []
+    client.say(*run("s"))
+    [problem] = client.take_problems()
+    assert "type 99999 is only known" in problem
+    assert list(client.take_problems()) == []
+
+
+def test_several_statements_cannot_be_prepared() -> None:
+    error, _ = Client([]).say(m.Parse("", "select 1; select 2"), m.Sync())
+    assert (error.fields["C"], error.fields["M"]) == (
+        "42601",
+        "cannot insert multiple commands into a prepared statement",
+    )
+
+
+class FailedParse(RecordedAnswerer):
+    """Knows of each call that its statement could not be parsed."""
+
+    def session(self, request: Document) -> Document | None:
+        if request["kind"] != "describe":
+            return super().session(request)
+        report = {"severity": "ERROR", "code": "42P01", "message": "no", "position": "15"}
+        return {"columns": None, "error": report, "call": make_request(request["sql"])}
+
+
+def test_what_could_not_be_parsed_fails_at_its_parse_and_is_used_up() -> None:
+    call = make_request("select * from nowhere", database="u")
+    answerer = FailedParse([make_exchange(call, new_response())])
+    session = POSTGRES.make_server(answerer, [])
+    session.receive_data(write(m.StartupMessage([("user", "u")])))
+    answer = session.receive_data(write_all([m.Parse("p", "select * from nowhere"), m.Sync()]))
+    assert answer[:1] == b"E" and b"42P01" in answer
+    assert (answerer.unused, answerer.misses) == ([], [])
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8))
