@@ -30,12 +30,27 @@ struct listening {
     u8 address[16];
 };
 
+/* Where the responder is, and whose calls are its affair: ports in host order, 0 for none. */
+struct settings {
+    u64 cgroup;
+    u32 stream4;
+    u32 datagram4;
+    u32 stream6;
+    u32 datagram6;
+};
+
+BPF_TABLE("array", u32, struct settings, settings, 1); /* no flags: what is compiled is kept */
 BPF_TABLE("lru_hash", u64, struct destination, wanted, 65536); /* socket cookie → destination */
 /* The same by the responder's view of the peer, and whether the socket is a datagram one. */
 BPF_TABLE("lru_hash", struct source, struct destination, streams, 65536);
 BPF_TABLE("lru_hash", struct source, struct destination, datagrams, 65536);
 BPF_HASH(own_ports, u32, u32, 1024); /* ports the application listens on, host order → 1 */
 BPF_RINGBUF_OUTPUT(listens, 16);
+
+static inline struct settings *get_settings(void) {
+    u32 first = 0;
+    return settings.lookup(&first);
+}
 
 #define RESPONDER_INET bpf_htonl(0x7f000001)
 
@@ -84,7 +99,10 @@ static inline int is_steered(struct bpf_sock_addr *ctx, u32 port) {
 
 static inline int steer4(struct bpf_sock_addr *ctx) {
     struct destination to = {.port = ctx->user_port, .family = FAMILY_INET};
-    u32 port = bpf_htons(ctx->type == TYPE_STREAM ? KEBPF_STREAM4 : KEBPF_DATAGRAM4);
+    struct settings *now = get_settings();
+    if (!now)
+        return 0;
+    u32 port = bpf_htons(ctx->type == TYPE_STREAM ? now->stream4 : now->datagram4);
     if ((is_loopback4(ctx) && is_own_port(ctx)) || is_steered(ctx, port))
         return 1;
     to.address[0] = ctx->user_ip4;
@@ -96,6 +114,9 @@ static inline int steer4(struct bpf_sock_addr *ctx) {
 
 static inline int steer6(struct bpf_sock_addr *ctx) {
     struct destination to = {.port = ctx->user_port, .family = FAMILY_INET6};
+    struct settings *now = get_settings();
+    if (!now)
+        return 0;
     if (is_loopback6(ctx) && is_own_port(ctx))
         return 1;
     to.address[0] = ctx->user_ip6[0];
@@ -105,14 +126,14 @@ static inline int steer6(struct bpf_sock_addr *ctx) {
     remember(ctx, &to);
     if (is_mapped(ctx)) {
         ctx->user_ip6[3] = RESPONDER_INET;
-        ctx->user_port = bpf_htons(ctx->type == TYPE_STREAM ? KEBPF_STREAM4 : KEBPF_DATAGRAM4);
+        ctx->user_port = bpf_htons(ctx->type == TYPE_STREAM ? now->stream4 : now->datagram4);
         return 1;
     }
     ctx->user_ip6[0] = 0;
     ctx->user_ip6[1] = 0;
     ctx->user_ip6[2] = 0;
     ctx->user_ip6[3] = bpf_htonl(1);
-    ctx->user_port = bpf_htons(ctx->type == TYPE_STREAM ? KEBPF_STREAM6 : KEBPF_DATAGRAM6);
+    ctx->user_port = bpf_htons(ctx->type == TYPE_STREAM ? now->stream6 : now->datagram6);
     return 1;
 }
 
@@ -219,9 +240,12 @@ int on_egress(struct __sk_buff *skb) {
 /* Whether the current process is in the application's cgroup or below it.  Its depth is not known
  * to user space where the hierarchy's root is out of sight, as in a container. */
 static inline int is_application(void) {
+    struct settings *now = get_settings();
+    if (!now)
+        return 0;
 #pragma clang loop unroll(full)
     for (int level = 0; level < 16; level++)
-        if (bpf_get_current_ancestor_cgroup_id(level) == KEBPF_CGROUP)
+        if (bpf_get_current_ancestor_cgroup_id(level) == now->cgroup)
             return 1;
     return 0;
 }

@@ -27,6 +27,7 @@ from kebpf.cli.options import (
     LEAST_BACKLOG,
     MAX_PORT,
     MOST_BACKLOG,
+    MOST_JOBS,
     MOST_RUNS,
     RECORDINGS_FOLDER,
     ClockChoice,
@@ -250,6 +251,17 @@ def test(
         bool,
         typer.Option("--isolated", help="Run in a network of its own, with only loopback."),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=MOST_JOBS,
+            help="Run N instances side by side, each isolated.  [default: 1]",
+        ),
+    ] = None,
     rootless: RootlessOption = False,
     output: OutputOption = None,
     junit: Annotated[
@@ -324,6 +336,7 @@ def test(
             shuffle=choose_seed(shuffle, config),
             is_alone=alone or config.alone,
             is_isolated=isolated or config.isolated,
+            jobs=jobs or config.jobs or 1,
             is_rootless=rootless or config.rootless,
             junit=junit,
             json=json,

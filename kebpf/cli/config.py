@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kebpf.cli.errors import CommandUsageError
-from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG, ClockChoice
+from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG, MOST_JOBS, ClockChoice
 from kebpf.replay.noise import NoiseRule
 
 CONFIG_NAME = "kebpf.yml"
@@ -36,6 +36,7 @@ class Config:
     alone: bool = False
     clock: ClockChoice | None = None
     isolated: bool = False
+    jobs: int | None = None
     rootless: bool = False
     duration: float | None = None
     noise: list[NoiseRule] = field(default_factory=list)
@@ -208,6 +209,12 @@ def _read_backlog(value: Any) -> int:
     return int(value)
 
 
+def _read_jobs(value: Any) -> int:
+    if not _is_number(value, 1, MOST_JOBS):
+        raise _WrongValueError(f"a whole number from 1 to {MOST_JOBS}")
+    return int(value)
+
+
 def _is_number(value: Any, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
@@ -223,6 +230,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "alone": _read_truth,
     "clock": _read_clock,
     "isolated": _read_truth,
+    "jobs": _read_jobs,
     "rootless": _read_truth,
     "duration": _read_positive_seconds,
     "noise": _read_noise,

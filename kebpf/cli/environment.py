@@ -23,24 +23,44 @@ def make_environment(rules: Sequence[NoiseRule]) -> Environment:
 
 
 @contextmanager
-def rootless_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
+def isolated_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
+    """That of this host in a network of its own, into which this process moves for good.
+
+    Raises `KernelError`.
+    """
+    from kebpf.kernel.namespaces import isolate
+
+    isolate()
+    yield make_environment(rules)
+
+
+@contextmanager
+def unprivileged_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
     """The environment of a network of the run's own, into which this process moves for good.
 
-    What the application left running is ended with the context.  Raises `KebpfError`.
+    What the application left running is ended with the context.  Raises `KernelError`.
     """
-    from kebpf.kernel.errors import KernelError
     from kebpf.kernel.rootless import entered
     from kebpf.replay.transparent import TransparentSteering
 
     noise = Noise(rules)
-    with ExitStack() as stack:
-        try:
-            network = stack.enter_context(entered())
-        except KernelError as error:
-            raise KebpfError(str(error), hint=error.hint) from error
+    with entered() as network:
         yield Environment(
             TransparentSteering, lambda: nullcontext(network), make_comparing(noise), noise=noise
         )
+
+
+@contextmanager
+def rootless_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
+    """The same for a command, which ends with a sentence: raises `KebpfError`."""
+    from kebpf.kernel.errors import KernelError
+
+    with ExitStack() as stack:
+        try:
+            environment = stack.enter_context(unprivileged_environment(rules))
+        except KernelError as error:
+            raise KebpfError(str(error), hint=error.hint) from error
+        yield environment
 
 
 def make_comparing(noise: Noise) -> Comparing:

@@ -14,6 +14,7 @@ RECORDINGS_FOLDER = Path("kebpf")
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RUNS = 3
 MOST_RUNS = 100
+MOST_JOBS = 256
 DEFAULT_RING_SIZE = 4
 DEFAULT_BACKLOG = 64
 LEAST_BACKLOG = 4
@@ -73,7 +74,8 @@ class TestOptions:
 
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
     ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
-    for a network of the run's own, ``is_rootless`` for one that needs no rights.
+    for a network of the run's own, ``is_rootless`` for one that needs no rights, ``jobs`` for
+    so many instances, each in one of its own.
     """
 
     __test__ = False
@@ -84,6 +86,7 @@ class TestOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_isolated: bool = False
+    jobs: int = 1
     is_rootless: bool = False
     junit: Path | None = None
     json: Path | None = None

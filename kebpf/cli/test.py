@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -14,10 +15,12 @@ import typer
 
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError, NothingToRunError
 from kebpf.cli.options import RECORDINGS_FOLDER, ClockChoice, TestOptions
+from kebpf.kernel.errors import KernelError
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.store import TestSet
 from kebpf.replay.events import RunEvent, RunFailed, RunFinished
 from kebpf.replay.invoker import InvokerError, find_invoker
+from kebpf.replay.jobs import Instances, JobsRunner
 from kebpf.replay.runner import Runner, exit_status
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.report.jsonl import JsonLinesReporter
@@ -34,6 +37,8 @@ def run_test(options: TestOptions, out: TextIO) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    if options.jobs > 1:
+        return run_in(make_environment(options.noise), options, out, make_instances(options))
     if options.is_rootless:
         with rootless_environment(options.noise) as environment:
             return run_in(environment, options, out)
@@ -44,7 +49,6 @@ def run_test(options: TestOptions, out: TextIO) -> int:
 
 def isolate_run() -> None:
     """Gives this process, and all it will start, a network of its own.  Raises `KebpfError`."""
-    from kebpf.kernel.errors import KernelError
     from kebpf.kernel.namespaces import isolate
 
     try:
@@ -53,12 +57,28 @@ def isolate_run() -> None:
         raise KebpfError(str(error), hint=error.hint) from error
 
 
+def make_instances(options: TestOptions) -> Instances:
+    """Several instances: each has a network of its own, with or without rights."""
+    from kebpf.cli.environment import isolated_environment, unprivileged_environment
+    from kebpf.kernel.cgroup import remove_cgroups_of
+
+    if options.is_rootless:
+        return Instances(options.jobs, partial(unprivileged_environment, options.noise))
+    enter = partial(isolated_environment, options.noise)
+    return Instances(options.jobs, enter, remove_cgroups_of)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Ends a run as Ctrl-C does: a CI job that is cancelled leaves nothing behind either."""
     signal.raise_signal(signal.SIGINT)
 
 
-def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
+def run_in(
+    environment: Environment,
+    options: TestOptions,
+    out: TextIO,
+    instances: Instances | None = None,
+) -> int:
     """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
     try:
         run_options = make_run_options(options)
@@ -68,8 +88,12 @@ def run_in(environment: Environment, options: TestOptions, out: TextIO) -> int:
         runner = Runner(run_options, test_sets, environment)
     except (TestSetError, InvokerError) as error:
         raise KebpfError(str(error)) from error
+    run = runner if instances is None else JobsRunner(runner, instances)
     with open_reporters(options, out) as reporters:
-        return report_run(runner.run(), reporters)
+        try:
+            return report_run(run.run(), reporters)
+        except KernelError as error:
+            raise KebpfError(str(error), hint=error.hint) from error
 
 
 def check_cases(test_sets: Sequence[tuple[str, TestSet]]) -> None:

@@ -58,6 +58,16 @@ def make_cgroup() -> Iterator[Cgroup]:
         remove_cgroup(folder)
 
 
+def remove_cgroups_of(pid: int) -> None:
+    """Removes the groups that a process made which was killed, with what still runs in them.
+
+    Raises `KernelError`.
+    """
+    parent = find_cgroup2_mount()
+    for folder in (parent / f"{_PREFIX}{pid}", *parent.glob(f"{_PREFIX}{pid}-*")):
+        remove_cgroup(folder)
+
+
 def _remove_stale(parent: Path) -> None:
     """Removes empty groups of runs that were killed; a group with processes cannot be removed."""
     for folder in parent.glob(f"{_PREFIX}*"):

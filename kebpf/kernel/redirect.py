@@ -24,8 +24,9 @@ from kebpf.kernel.bpf import (
 )
 from kebpf.kernel.btf import Btf
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.offsets import offset_flags
-from kebpf.kernel.programs import Program, load_programs
+from kebpf.kernel.programs import Loaded, Program, load_kept, load_programs, make_key
 from kebpf.kernel.ring import RECORD_HEAD_SIZE, RingBuffer, record_span
 
 # enum bpf_attach_type of linux/bpf.h
@@ -44,6 +45,10 @@ _EGRESS_ATTACH = 1
 _TRACEPOINT = "inet_sock_set_state"
 _LISTENS_SIZE = 16 * os.sysconf("SC_PAGESIZE")
 
+_SOURCE_FILE = "redirect.c"
+_MAPS = ("settings", "wanted", "streams", "datagrams", "own_ports", "listens", "refused")
+_KEY = struct.Struct("=I")
+_SETTINGS = struct.Struct("=QIIII")
 _SOURCE = struct.Struct("=II")
 _DESTINATION = struct.Struct("=16sII")
 _LISTENING = struct.Struct("=IIII16s")
@@ -87,26 +92,39 @@ def _make_address(family: int, raw: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
-class Redirect:
-    """Attached on construction.  Raises `KernelError` when the kernel refuses."""
+def _load(cache: ProgramCache | None) -> Loaded:
+    """The programs, kept from another run or compiled now."""
+    programs = {name: Program(CGROUP_SOCK_ADDR, kind) for name, kind in _ATTACH_TYPES.items()}
+    programs["on_sock_ops"] = Program(SOCK_OPS)
+    programs["on_egress"] = Program(CGROUP_SKB)
+    programs["on_inet_sock_set_state"] = Program(RAW_TRACEPOINT)
+    btf = Btf.load()
+    if cache is None:
+        return load_programs(_SOURCE_FILE, programs, _MAPS, offset_flags(btf))
+    key = make_key(btf.digest(), _SOURCE_FILE, list(programs), _MAPS)
+    return load_kept(cache, key, _MAPS, {}) or load_programs(
+        _SOURCE_FILE,
+        programs,
+        _MAPS,
+        offset_flags(btf),
+        keep=lambda compiled: cache.keep(key, compiled.encode()),
+    )
 
-    def __init__(self, cgroup: Path, ports: RedirectPorts) -> None:
-        flags = [
-            *offset_flags(Btf.load()),
-            f"-DKEBPF_STREAM4={ports.stream4}",
-            f"-DKEBPF_STREAM6={ports.stream6}",
-            f"-DKEBPF_DATAGRAM4={ports.datagram4}",
-            f"-DKEBPF_DATAGRAM6={ports.datagram6}",
-            f"-DKEBPF_CGROUP={cgroup.stat().st_ino}ULL",
-        ]
-        programs = {
-            name: Program(CGROUP_SOCK_ADDR, attach) for name, attach in _ATTACH_TYPES.items()
-        }
-        programs["on_sock_ops"] = Program(SOCK_OPS)
-        programs["on_egress"] = Program(CGROUP_SKB)
-        programs["on_inet_sock_set_state"] = Program(RAW_TRACEPOINT)
-        maps = ("wanted", "streams", "datagrams", "own_ports", "listens", "refused")
-        self._loaded = load_programs("redirect.c", programs, maps, flags)
+
+class Redirect:
+    """Attached on construction.  Raises `KernelError` when the kernel refuses.
+
+    With ``cache`` the programs are compiled once for all runs on a kernel.
+    """
+
+    def __init__(
+        self, cgroup: Path, ports: RedirectPorts, cache: ProgramCache | None = None
+    ) -> None:
+        self._loaded = _load(cache)
+        settings = Map(self._loaded.maps["settings"], _KEY.size, _SETTINGS.size)
+        settings[_KEY.pack(0)] = _SETTINGS.pack(
+            cgroup.stat().st_ino, ports.stream4, ports.datagram4, ports.stream6, ports.datagram6
+        )
         self._links: list[int] = []
         self._streams = Map(self._loaded.maps["streams"], _SOURCE.size, _DESTINATION.size)
         self._datagrams = Map(self._loaded.maps["datagrams"], _SOURCE.size, _DESTINATION.size)

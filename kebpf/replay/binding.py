@@ -32,7 +32,7 @@ from kebpf.replay.nested import Pair, open_pair
 from kebpf.replay.rewriting import rewrite_tree
 from kebpf.replay.substitution import Substitution
 
-__all__ = ["Bindings", "Pair", "pair_tokens"]
+__all__ = ["Bindings", "Pair", "pair_tokens", "variants"]
 
 MOST_INPUT_TEXT = 256 << 10  # characters of what came in lately, of which a fresh id is none
 
@@ -182,7 +182,7 @@ class Bindings:
             # It was given, or follows (a digest, say) from what was; its maker may yet come.
             self._unchanged.add(recorded)
         elif not is_time_class(class_name):
-            for old, new in _variants(class_name, recorded, actual):
+            for old, new in variants(class_name, recorded, actual):
                 self._forward.add(old, new)
                 self._backward.add(new, old)
         elif split_time_class(class_name)[0] not in _NEVER_BOUND:
@@ -243,7 +243,8 @@ def _is_same_instant(found: times.PrintedTime, expected_ns: int) -> bool:
     return found.time_ns // resolution == expected_ns // resolution
 
 
-def _variants(class_name: str, recorded: str, actual: str) -> Iterator[tuple[str, str]]:
+def variants(class_name: str, recorded: str, actual: str) -> Iterator[tuple[str, str]]:
+    """The pair in each way in which the value may be written."""
     yield from _spellings(recorded, actual)
     if class_name.lower().startswith(("hex:", "objectid")):
         yield recorded.upper(), actual.upper()

@@ -74,13 +74,17 @@ class CallFinding:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """``shuffle`` is the seed of the order, if it is not the recorded one."""
+    """``shuffle`` is the seed of the order, if it is not the recorded one.
+
+    ``jobs`` is how many instances of the application run side by side.
+    """
 
     test_sets: list[str]
     cases: int
     command: list[str]
     shuffle: int | None = None
     is_alone: bool = False
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ class Application:
         """
         self._family.terminate()
         await self._family.wait_gone(grace_s)
+        if self.status is None:
+            self._process.kill()  # one that has not come to its cgroup yet is no member there
         survivors = await self._family.kill()
         if not survivors:
             await self.wait()

@@ -18,7 +18,7 @@ from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, Mock, TestCase
+from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
 from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.assignment import Assignments
@@ -27,11 +27,12 @@ from kebpf.replay.caches import Caches, describe_overuse
 from kebpf.replay.call import Call
 from kebpf.replay.case_calls import CaseCalls, describe_missing, pair_call
 from kebpf.replay.events import CallFinding, Ledger
-from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
+from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
@@ -174,6 +175,32 @@ class Matcher:
             item = self.index.load(ordinal)
             if self._have_run(item.mock.candidates) and not self._cover(item):
                 yield describe_missing(item)
+
+    def list_shared(self) -> Iterator[SharedCall]:
+        """Calls of several cases, not all of which ran here: who ran the others knows the rest."""
+        index = self.index
+        judged = bytearray(len(index))
+        for ordinals_of in (index.shared, index.possible):
+            for ordinal in self._of_ran(ordinals_of):
+                if judged[ordinal]:
+                    continue
+                judged[ordinal] = 1
+                item = index.load(ordinal)
+                if not self._have_run(item.mock.candidates):
+                    yield self._tell_shared(item)
+
+    def _tell_shared(self, item: Recorded) -> SharedCall:
+        mock = item.mock
+        own = frozenset(self._ran.intersection(mock.candidates))
+        return SharedCall(
+            mock.name,
+            key_of(mock, item.leaves),
+            frozenset(mock.candidates),
+            own,
+            bool(self._used[item.ordinal]),
+            mock.tier is Tier.CASE,
+            describe_missing(item),
+        )
 
     def _cover(self, item: Recorded) -> bool:
         bucket = self.index.undecided.bucket_of(item.mock, item.leaves)

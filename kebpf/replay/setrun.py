@@ -40,8 +40,10 @@ from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.selection import SelectedSet, write_repeat_command
+from kebpf.replay.sharing import SharedCall
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Comparing, Refusal, Steering
+from kebpf.replay.tally import Part
 from kebpf.replay.timeline import Timeline
 
 
@@ -51,10 +53,11 @@ class RunOptions:
 
     ``cases`` are names or globs (none: all); with ``shuffle``, a seed, they run in the order drawn
     from it; ``is_alone`` starts the application anew for each of them; ``is_failing_fast`` ends
-    the run after the first case that does not pass; ``is_detailed`` has the cases' requests and the
-    times of their calls told; with ``is_clock_recorded`` the application
-    starts at the time at which the first case was recorded; ``delay_s`` is waited in addition once
-    the application listens; ``on_line`` gets the application's output line by line, ``on_note``
+    the run after the first case that does not pass; ``is_part`` says that other cases of the same
+    sets run elsewhere at the same time; ``is_detailed`` has the cases' requests and the times of
+    their calls told; with ``is_clock_recorded`` the application starts at the time at which the
+    first case was recorded; ``delay_s`` is waited in addition once the application listens;
+    ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
     """
 
@@ -64,6 +67,7 @@ class RunOptions:
     shuffle: int | None = None
     is_alone: bool = False
     is_failing_fast: bool = False
+    is_part: bool = False
     is_detailed: bool = False
     delay_s: float = 0.0
     ready_timeout_s: float = DEFAULT_READY_S
@@ -101,6 +105,7 @@ class SetRun:
         self.findings: list[CallFinding] = []
         self.ledger = Ledger()
         self.is_ready = False
+        self._shared: list[SharedCall] = []
         self._matcher: Matcher | None = None
         self._responder: Responder | None = None
         self._clock: RecordedClock | None = None
@@ -269,9 +274,17 @@ class SetRun:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
 
+    def sum_up(self) -> Part:
+        """What it came to, once its events are at an end."""
+        calls = frozenset(name for case in self.selected.cases for name in case.calls)
+        name, is_ready = self.selected.name, self.is_ready
+        return Part(name, is_ready, self.findings, self.ledger, calls, self._shared)
+
     def _finish(self) -> None:
         if self._matcher is not None:
             findings, self.ledger = self._matcher.finish()
+            if self._options.is_part:
+                self._shared = list(self._matcher.list_shared())
             self.findings += findings
         if self._responder is not None:
             self._keep_problems(self._responder)

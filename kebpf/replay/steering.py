@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.members import Network
 from kebpf.kernel.redirect import Redirect, RedirectPorts
 from kebpf.replay.processes import Group
@@ -30,7 +31,7 @@ class KernelSteering:
         """Starts redirecting.  Raises `kebpf.kernel.errors.KernelError`."""
         assert not isinstance(group, Network)  # it is the other steering that takes one
         wanted = RedirectPorts(ports.tcp4, ports.udp4, ports.tcp6 or 0, ports.udp6 or 0)
-        self._redirect = Redirect(group.path, wanted)
+        self._redirect = Redirect(group.path, wanted, ProgramCache())
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""

@@ -53,6 +53,10 @@ class Substitution:
             end = stop
         return "".join([*pieces, text[end:]]) if pieces else text
 
+    def find_replacements(self, text: str) -> Iterator[str]:
+        """What would be put into the text, in order."""
+        return (new for _, _, new in self._find(text)) if self._spans else iter(())
+
     def _find(self, text: str) -> Iterator[tuple[int, int, str]]:
         end = 0
         for run in _RUN.finditer(text):

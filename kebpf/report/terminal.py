@@ -92,7 +92,8 @@ class TerminalReporter:
         sets = ", ".join(event.test_sets)
         self._is_alone = event.is_alone
         cases = count(event.cases, "case") + (", each alone," if event.is_alone else "")
-        self._print(Line(cut(f"{cases} from {sets}", self._width)))
+        many = f" in {event.jobs} instances" if event.jobs > 1 else ""
+        self._print(Line(cut(f"{cases} from {sets}{many}", self._width)))
         if event.shuffle is not None:
             self._print(Line(f"shuffled: --shuffle {event.shuffle} is this order again"))
         command = escape_controls(shlex.join(event.command))

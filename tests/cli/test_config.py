@@ -23,6 +23,7 @@ delay: 0.5
 shuffle: 12
 alone: true
 isolated: true
+jobs: 4
 rootless: true
 duration: 60
 noise:
@@ -48,6 +49,7 @@ def test_every_key_is_read() -> None:
         shuffle=12,
         alone=True,
         isolated=True,
+        jobs=4,
         rootless=True,
         duration=60.0,
         noise=[NoiseRule("/body/updated_at")],
@@ -101,7 +103,8 @@ noise:
         (
             "name: a\n\ntiemout: 5\n",
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
-            "timeout, delay, shuffle, alone, clock, isolated, rootless, duration, noise, cgroup, "
+            "timeout, delay, shuffle, alone, clock, isolated, jobs, rootless, duration, noise, "
+            "cgroup, "
             "unit, container, port, exclude-port, inbound-only, backlog)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),

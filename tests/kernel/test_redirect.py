@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
+from kebpf.kernel import redirect as redirect_module
 from kebpf.kernel.cgroup import Cgroup, make_cgroup
 from kebpf.kernel.errors import KernelError
+from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.redirect import ListeningSocket, Redirect, RedirectPorts
 
 pytestmark = pytest.mark.kernel
@@ -98,11 +100,11 @@ class Bench:
 
 
 @contextmanager
-def make_bench() -> Iterator[Bench]:
+def make_bench(cache: ProgramCache | None = None) -> Iterator[Bench]:
     with ExitStack() as stack:
         cgroup = stack.enter_context(make_cgroup())
         responder = Responder(stack)
-        redirect = Redirect(cgroup.path, responder.open())
+        redirect = Redirect(cgroup.path, responder.open(), cache)
         stack.callback(redirect.close)
         responder.redirect = redirect
         stopped, stop = os.pipe()
@@ -299,3 +301,14 @@ def test_what_is_no_cgroup_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="the kernel refuses to redirect a cgroup"):
         Redirect(tmp_path, RedirectPorts(1, 2, 3, 4))
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_what_was_compiled_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler the second time, for other ports and another cgroup."""
+    cache = ProgramCache(tmp_path / "kept")
+    with make_cgroup() as cgroup:
+        Redirect(cgroup.path, RedirectPorts(1, 2, 3, 4), cache).close()
+    assert cache.check() == 1
+    monkeypatch.setattr(redirect_module, "load_programs", None)
+    with make_bench(cache) as bench:
+        assert bench.run("call_streams", "192.0.2.7", 80)[0][1] == ["192.0.2.7", 80]

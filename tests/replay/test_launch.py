@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from kebpf.replay import launch as launch_module
 from kebpf.replay.invoker import Invoker, find_invoker
 from kebpf.replay.launch import Application, LaunchError, describe_status, launch_application
 from kebpf.replay.output import TAIL_LINES
@@ -220,6 +221,26 @@ class TestStop:
         pids = run(stop_stubborn_family(cgroup))
         assert len(pids) == 3
         assert [pid for pid in pids if is_alive(pid)] == []
+
+    def test_one_that_never_came_to_its_cgroup_is_ended_too(
+        self, cgroup: Group, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An interrupt comes while the child has not even begun: it is held there."""
+        held: list[int] = []
+
+        async def interrupt(_launch: Launch, pid: int, _pipes: object) -> None:
+            os.kill(pid, signal.SIGSTOP)
+            held.append(pid)
+            raise asyncio.CancelledError
+
+        async def start() -> None:
+            async with asyncio.timeout(20):
+                await launch_application(Launch(["sleep", "60"], find_invoker(), cgroup))
+
+        monkeypatch.setattr(launch_module, "_release", interrupt)
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(start())
+        assert not Path("/proc", str(held[0])).exists()
 
     def test_without_a_cgroup_the_session_is_ended_whole(self) -> None:
         pids = run(stop_stubborn_family(None))

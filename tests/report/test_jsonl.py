@@ -29,7 +29,7 @@ def test_every_event_is_a_flushed_line() -> None:
     started = RunStarted(["shop-1"], 2, ["python", "-m", "shop"])
     assert write(started) == (
         '{"event": "run_started", "test_sets": ["shop-1"], "cases": 2, '
-        '"command": ["python", "-m", "shop"], "shuffle": null, "is_alone": false}\n'
+        '"command": ["python", "-m", "shop"], "shuffle": null, "is_alone": false, "jobs": 1}\n'
     )
     assert write(ApplicationReady("shop-1", 9, [8000], 0.5)) == (
         '{"event": "application_ready", "test_set": "shop-1", "pid": 9, '
