@@ -153,7 +153,8 @@ class TestRuns:
         assert done.status == 1
         assert done.outcomes["get-a"] == ["PASSED"]
         assert done.outcomes["get-b"] == ["FAILED"]
-        assert done.outcomes["get-d"] == ["SKIPPED"]
+        for name in ("get-c", "get-d"):  # skipped as soon as it is seen to have ended
+            assert done.outcomes[name] in (["FAILED"], ["SKIPPED"])
         assert done.outcomes["the run"] == ["FAILED"]
         assert "that was too much" in done.output
 
