@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -17,7 +18,6 @@ from kebpf.cli.config import Config, load_config
 from kebpf.cli.errors import KebpfError
 from kebpf.cli.options import DEFAULT_TIMEOUT, RECORDINGS_FOLDER, TestOptions
 from kebpf.cli.sets import MANIFEST_NAME, find_test_sets
-from kebpf.pytest_plugin.channel import WORKER_VARIABLE
 from kebpf.pytest_plugin.host import CaseHost, HostError
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.model import TestCase
@@ -28,6 +28,7 @@ from kebpf.report.calls import show_call
 from kebpf.report.failure import show_failure
 
 WIDTH = 80
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 OUTPUT_KEY = "kebpf"  # in what a worker of xdist hands over
 OF_NO_CASE = "calls of no case"
 RUN = "the run"
@@ -109,7 +110,7 @@ class SetFile(pytest.File):
 
 def describe_case(finished: CaseFinished) -> str:
     """A failed case in whole."""
-    return "\n".join(line.text for line in show_failure(finished, WIDTH))
+    return dedent("\n".join(line.text for line in show_failure(finished, WIDTH)))
 
 
 class CaseRuns:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 SOCKET_VARIABLE = "KEBPF_MOCK_SOCKET"  # as in kebpf.replay.mockcontrol
-WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 ANSWER_S = 60.0
 
 Message = dict[str, Any]
@@ -34,9 +33,9 @@ class Channel:
         self._lines = self._socket.makefile("rb")
         self._pid = os.getpid()
 
-    def hello(self, is_worker: bool) -> None:
+    def hello(self) -> None:
         """Asks for mocks of this process alone."""
-        answer = self._ask({"op": "hello", "worker": is_worker})
+        answer = self._ask({"op": "hello"})
         self.named_sets = [str(name) for name in answer["sets"]]
 
     def begin(self, sets: Sequence[str], cases: Sequence[str], is_lenient: bool) -> Message:
@@ -88,7 +87,7 @@ def open_channel() -> Channel | None:
         return None
     channel = Channel(path)
     try:
-        channel.hello(bool(os.environ.get(WORKER_VARIABLE)))
+        channel.hello()
     except ChannelError:
         channel.close()
         raise
