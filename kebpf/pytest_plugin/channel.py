@@ -23,6 +23,7 @@ class Channel:
 
     def __init__(self, path: str) -> None:
         self.named_sets: list[str] = []  # that answer where a test is not marked
+        self.refusal: str | None = None  # why workers cannot have mocks of their own
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_S)
         try:
@@ -37,6 +38,7 @@ class Channel:
         """Asks for mocks of this process alone."""
         answer = self._ask({"op": "hello"})
         self.named_sets = [str(name) for name in answer["sets"]]
+        self.refusal = answer["alone"]
 
     def begin(self, sets: Sequence[str], cases: Sequence[str], is_lenient: bool) -> Message:
         """From now on only these mocks answer; gives what came of those before."""

@@ -48,5 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         channel = open_channel()
     except ChannelError as error:
         raise pytest.UsageError(f"kebpf: {error}") from error
+    if channel is not None and channel.refusal and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"kebpf: {channel.refusal}")
     guard = NoMocks() if channel is None else MockGuard(channel)
     config.pluginmanager.register(guard, "kebpf-mocks")

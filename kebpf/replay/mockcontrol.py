@@ -91,7 +91,7 @@ class MockControl:
             hint = f" ({error.hint})" if isinstance(error, KernelError) and error.hint else ""
             _write(writer, {"error": f"mocks for this process alone cannot be had: {error}{hint}"})
             return None
-        _write(writer, {"sets": self._named_sets})
+        _write(writer, {"sets": self._named_sets, "alone": self._main.refusal})
         return lane
 
     async def _find_lane(self, stack: contextlib.AsyncExitStack, pid: int) -> Lane:
@@ -100,7 +100,8 @@ class MockControl:
             if self.on_hello is not None:
                 self.on_hello()
             return self._main
-        self._main.check_further()
+        if self._main.refusal is not None:
+            raise KernelError(self._main.refusal)
         lane = await stack.enter_async_context(self._open_lane())
         lane.adopt(pid)
         return lane

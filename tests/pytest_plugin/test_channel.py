@@ -49,7 +49,12 @@ def serving(path: Path, *answers: bytes) -> Iterator[tuple[Server, Channel]]:
 
 
 def test_what_is_asked(tmp_path: Path) -> None:
-    answers = [b'{"sets": ["a"]}\n', b'{"before": {"n": 1}}\n', b'{"n": 2}\n', b'{"n": 3}\n']
+    answers = [
+        b'{"sets": ["a"], "alone": null}\n',
+        b'{"before": {"n": 1}}\n',
+        b'{"n": 2}\n',
+        b'{"n": 3}\n',
+    ]
     with serving(tmp_path / "s", *answers) as (server, channel):
         channel.hello()
         assert channel.named_sets == ["a"]

@@ -127,7 +127,7 @@ def test_scopes_come_and_go(stand: Stand) -> None:
             return await stand.call(path, hello(), begin("bank"), LOOK, END, END)
 
     greeting, opened, looked, ended, refused = asyncio.run(talk())
-    assert greeting == {"sets": ["named"]}
+    assert greeting == {"sets": ["named"], "alone": None}
     assert (opened["mocks"], opened["before"]["mocks"]) == (1, 0)
     counts = {"answered": 0, "used": 0, "mocks": 1, "missed": 0, "misses": []}
     assert (looked, ended) == (counts, {**counts, "unused": ["GET []"]})
@@ -220,7 +220,7 @@ def test_the_first_has_the_commands_lane_and_every_other_its_own(stand: Stand) -
     async def talk() -> None:
         async with listening(stand) as path:
             first = await start_caller(path)
-            assert await greet(first) == {"sets": ["named"]}
+            assert await greet(first) == {"sets": ["named"], "alone": None}
             second = await start_caller(path)
             assert "sets" in await greet(second)
             third = await start_caller(path)
