@@ -21,8 +21,10 @@ from benchmarks.case_speed import measure_cases
 from benchmarks.figures import Figure, show_figure, summarise
 from benchmarks.http_speed import measure_http
 from benchmarks.matching_speed import measure_matching
+from benchmarks.overhead_speed import measure_overhead
 from benchmarks.postgres_speed import measure_postgres
 from benchmarks.redis_speed import measure_redis
+from benchmarks.responder_speed import measure_responder
 from benchmarks.results import write_results
 from benchmarks.shop_speed import measure_shop
 from examples.processes import ProcessError, exiting_on_signals
@@ -39,6 +41,8 @@ SUBJECTS = (
     "assembler",
     "cases",
     "matching",
+    "responder",
+    "overhead",
 )
 DOORS = {Door.A: ["a", "b"], Door.B: ["b"]}  # by what the kernel has
 
@@ -56,6 +60,8 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
         "assembler": lambda: measure_assembler(rounds),
         "cases": lambda: measure_cases(rounds),
         "matching": lambda: measure_matching(rounds, folder),
+        "responder": lambda: measure_responder(rounds, folder),
+        "overhead": lambda: measure_overhead(rounds, folder),
     }
     for subject in subjects:
         yield from measures[subject]()

@@ -54,7 +54,7 @@ class Line:
         return ring_record(self._head(Kind.OPEN) + OPEN_TAIL.pack(*tail))
 
     def _piece(self, direction: Direction, data: bytes) -> bytes:
-        tail = PIECE_TAIL.pack(self.moved[direction], len(data), len(data), 0, 0)
+        tail = PIECE_TAIL.pack(self.moved[direction], len(data), len(data), 0, 0, 0)
         record = ring_record(self._head(Kind.DATA, direction) + tail + data)
         self.moved[direction] += len(data)
         return record

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,10 +112,11 @@ def _install_mitmproxy() -> bool:
     return program.exists()
 
 
-def _start_mitmproxy(port: int, folder: Path) -> tuple[Process, int]:
-    """As a reverse proxy that keeps what it saw, which is how it would record."""
+def _start_mitmproxy(port: int, folder: Path, replay: Sequence[str] = ()) -> tuple[Process, int]:
+    """As a reverse proxy that keeps what it saw, which is how it would record, or replays."""
     its_port = find_free_port()
-    options = ["--mode", f"reverse:http://127.0.0.1:{port}", "-w", str(folder / "flows")]
+    mode = ["--mode", f"reverse:http://127.0.0.1:{port}"]
+    options = [*mode, *(replay or ("-w", str(folder / "flows")))]
     where = ["--listen-host", "127.0.0.1", "--listen-port", str(its_port)]
     settings = ["--set", f"confdir={folder}", "--set", "flow_detail=0"]
     process = Process(
@@ -126,3 +128,20 @@ def _start_mitmproxy(port: int, folder: Path) -> tuple[Process, int]:
         process.stop(signal.SIGKILL)
         raise
     return process, its_port
+
+
+@contextmanager
+def replaying_mitmproxy(port: int, folder: Path) -> Iterator[int]:
+    """mitmproxy's server replay of one request to ``port``, and the port it serves."""
+    folder.mkdir()
+    process, its_port = _start_mitmproxy(port, folder)
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{its_port}/", timeout=30).read()
+    finally:
+        process.stop(signal.SIGINT)
+    options = ["--server-replay", str(folder / "flows"), "--set", "server_replay_reuse=true"]
+    process, its_port = _start_mitmproxy(port, folder, options)
+    try:
+        yield its_port
+    finally:
+        process.stop(signal.SIGKILL)

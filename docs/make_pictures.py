@@ -27,12 +27,12 @@ from examples.shop.drive import drive
 
 PICTURES = Path(__file__).parent / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BUG = "wrong_where"
+BUG = "wrong_amount"
 NAME = "shop"
 COMMAND = "python -m shop"
 WIDTH = 80
 LINES_BEFORE = 6  # cases shown above the failures
-WINDOW = "1180,1560"
+WINDOW = "1180,1640"
 STOP_SECONDS = 60.0
 
 

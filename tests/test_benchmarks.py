@@ -21,6 +21,7 @@ from benchmarks.figures import (
     spread,
     summarise,
 )
+from benchmarks.responder_speed import read_redis_speed, read_tps, read_wrk_speed
 from benchmarks.results import read_speeds, write_results
 from benchmarks.usage import (
     ProcessorTime,
@@ -28,6 +29,18 @@ from benchmarks.usage import (
     read_processor_time,
     read_proportional_memory,
 )
+from examples.processes import ProcessError
+
+
+def test_speeds_are_read_from_what_the_loads_print() -> None:
+    rows = '"test","rps","p50_latency_ms"\n"SET","100.00","0.1"\n"GET","300.00","0.1"\n{"cpu": 1}\n'
+    assert read_redis_speed(rows) == pytest.approx(150.0)  # 100 in 1 s and 100 in 1/3 s
+    assert read_tps("tps = 15931.261915 (without initial connection time)\n") == 15931.261915
+    assert read_wrk_speed("Requests/sec:   1586.12\nTransfer/sec: 1MB\n") == 1586.12
+    with pytest.raises(ProcessError):
+        read_wrk_speed("Non-2xx or 3xx responses: 3\nRequests/sec:   1586.12\n")
+    with pytest.raises(ProcessError):
+        read_tps("pgbench: error")
 
 
 def test_ratio_is_of_the_same_round() -> None:

@@ -36,6 +36,7 @@ from kebpf.cli.options import (
     RecordOptions,
     TestOptions,
 )
+from kebpf.cli.reviewing import review
 from kebpf.cli.verifying import verify
 
 __all__ = ["Invocation", "app"]
@@ -356,6 +357,7 @@ def test(
 
 app.command()(verify)
 app.command()(diff)
+app.command()(review)
 
 
 @app.command(epilog="The exit status is COMMAND's; 1 in place of 0 when a call found no mock.")

@@ -22,7 +22,7 @@ from kebpf.cli.errors import (
 )
 
 HELP_HINT = "kebpf --help and kebpf COMMAND --help say what there is"
-COMMANDS_WITH_COMMAND = ("record", "test", "verify", "mock")
+COMMANDS_WITH_COMMAND = ("record", "test", "verify", "mock", "review")
 _PLAIN = (
     (re.compile(r"is not a valid int(?:eger)?(?: range)?"), "is not a whole number"),
     (re.compile(r"is not in the range (\d+)<=x<=(\d+)"), r"has to be from \1 to \2"),

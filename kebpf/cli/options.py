@@ -117,6 +117,26 @@ class VerifyOptions:
 
 
 @dataclass(slots=True)
+class ReviewOptions:
+    """Either ``run`` is there or ``command``; ``folder`` is where ``kebpf.yml`` lies.
+
+    ``patterns`` say what is accepted without asking; the rest is as in `TestOptions`.
+    """
+
+    test_sets: list[Path]
+    folder: Path
+    run: Path | None = None
+    command: str | list[str] = field(default_factory=list)
+    is_accepting_all: bool = False
+    patterns: list[str] = field(default_factory=list)
+    delay: float = 0.0
+    timeout: float = DEFAULT_TIMEOUT
+    user: str | None = None
+    noise: list[NoiseRule] = field(default_factory=list)
+    verbose: bool = False
+
+
+@dataclass(slots=True)
 class MockOptions:
     """The words of ``command`` are executed as they are.
 

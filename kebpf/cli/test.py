@@ -82,7 +82,7 @@ def run_in(
     """Runs in ``environment``; the exit status.  Raises `KebpfError` if it cannot begin."""
     try:
         run_options = make_run_options(options)
-        test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        test_sets = open_sets(options.test_sets)
         if not options.cases:
             check_cases(test_sets)
         runner = Runner(run_options, test_sets, environment)
@@ -94,6 +94,14 @@ def run_in(
             return report_run(run.run(), reporters)
         except KernelError as error:
             raise KebpfError(str(error), hint=error.hint) from error
+
+
+def open_sets(paths: Sequence[Path]) -> list[tuple[str, TestSet]]:
+    """The test sets with their names.  Raises `TestSetError` for one that is not whole."""
+    test_sets = [(name_set(path), TestSet.open(path)) for path in paths]
+    for _, test_set in test_sets:
+        test_set.check_calls()
+    return test_sets
 
 
 def check_cases(test_sets: Sequence[tuple[str, TestSet]]) -> None:

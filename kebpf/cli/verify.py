@@ -14,12 +14,13 @@ from rich.text import Text
 
 from kebpf.cli.errors import ExitStatus, KebpfError
 from kebpf.cli.options import DEFAULT_RUNS, RecordOptions, TestOptions, VerifyOptions
-from kebpf.cli.test import check_cases, make_run_options, name_set
+from kebpf.cli.test import check_cases, make_run_options, name_set, open_sets
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.model import TestCase
 from kebpf.recording.rewriting import rewrite_set
 from kebpf.recording.store import TestSet
 from kebpf.replay.invoker import InvokerError
+from kebpf.replay.ports import find_held_port
 from kebpf.replay.selection import select_cases
 from kebpf.replay.setrun import Environment, RunOptions
 from kebpf.replay.verifier import RunDone, Verified, Verifier, VerifyError
@@ -89,7 +90,7 @@ def _read_command(options: RecordOptions, path: Path, folder: Path | None) -> li
 def verify_in(environment: Environment, options: VerifyOptions, out: TextIO) -> int:
     """Verifies in ``environment``; the exit status.  Raises `KebpfError`."""
     try:
-        test_sets = [(name_set(path), TestSet.open(path)) for path in options.test_sets]
+        test_sets = open_sets(options.test_sets)
         check_cases(test_sets)
         run_options = make_run_options(_as_test_options(options))
         display = _Display(out, options.as_json)
@@ -152,20 +153,6 @@ def explain_failure(error: VerifyError, name: str, test_set: TestSet) -> KebpfEr
     text = f"{error}; {name} was left as it is{last}"
     held = find_held_port(select_cases(name, test_set, []).needed_ports)
     return KebpfError(text, hint=None if held is None else say_port_is_held(held))
-
-
-def find_held_port(ports: Sequence[int]) -> int | None:
-    """The first of the ports on which something of this host listens."""
-    import socket
-
-    for port in ports:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("", port))
-            except OSError:
-                return port
-    return None
 
 
 def say_port_is_held(port: int) -> str:

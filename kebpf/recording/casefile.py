@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Any
 
 from kebpf.protocols.base import Document
 from kebpf.recording.body import body_of_form, form_of_body
+from kebpf.recording.casefields import check_fields
 from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
 from kebpf.recording.yamlemit import emit_yaml
 from kebpf.recording.yamltext import BodyForm, YamlError, dump_yaml, load_yaml
@@ -19,6 +21,12 @@ _HEAD = (
 def write_case(case: TestCase) -> str:
     """The file of a case.  Raises ``ValueError`` if it would not read back as it is."""
     return write_head(case) + write_middle(case) + write_tail(case)
+
+
+def fingerprint_case(case: TestCase) -> str:
+    """The same for cases that ask for the same and assert the same."""
+    parts = (case.name, case.request, case.response, case.generated, case.calls)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
 
 def write_head(case: TestCase) -> str:
@@ -60,7 +68,18 @@ def write_tail(case: TestCase) -> str:
 
 def read_case(text: str | bytes) -> TestCase:
     """The case in a file.  Raises ``YamlError`` for the syntax, ``ValueError`` for the rest."""
+    return _read_tree(load_yaml(text))
+
+
+def read_edited_case(text: str | bytes) -> TestCase:
+    """The same of a file that a person may have edited.  Raises ``FieldError`` too."""
     tree = load_yaml(text)
+    if isinstance(tree, dict):
+        check_fields(tree, text)
+    return _read_tree(tree)
+
+
+def _read_tree(tree: Any) -> TestCase:
     if not isinstance(tree, dict):
         raise ValueError("it does not hold a test case")
     try:

@@ -33,8 +33,11 @@ def read_manifest(text: str | bytes) -> Manifest:
     for key in _REQUIRED:
         if key not in tree:
             raise ValueError(f"{key!r} is missing")
-    if not isinstance(tree["version"], int) or tree["version"] > FORMAT_VERSION:
-        raise NewerVersionError(str(tree["version"]))
+    version = tree["version"]
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"version: a whole number from 1 is expected, not {version!r}")
+    if version > FORMAT_VERSION:
+        raise NewerVersionError(str(version))
     return _manifest_of_tree(tree)
 
 

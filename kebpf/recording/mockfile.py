@@ -23,6 +23,7 @@ MAX_MOCK_SIZE = (1 << 32) - 1
 _MARK = 0xCE  # of an unsigned 32-bit integer
 _BIG_INTEGER = 1  # MessagePack extension type: an integer beyond 64 bits, in decimal
 _PREFIX_SIZE = 5
+_HEAD_SIZE = 128  # bytes in which the name of a mock is found
 _USUAL_SIZE = 2048  # bytes: most mocks are not larger, prefix included
 _TIERS = {tier.value: tier for tier in Tier}
 _EVIDENCE = {evidence.value: evidence for evidence in Evidence}
@@ -98,6 +99,32 @@ def iter_offsets(file: BinaryIO) -> Iterator[int]:
             raise MockFileError("the last mock is cut off", offset)
         yield offset
         offset = file.seek(offset + _PREFIX_SIZE + size)
+
+
+def iter_names(file: BinaryIO) -> Iterator[str]:
+    """The names of all mocks, without decoding the rest.  Raises ``MockFileError``."""
+    for offset in iter_offsets(file):
+        file.seek(offset + _PREFIX_SIZE)
+        yield _peek_name(file.read(_HEAD_SIZE)) or _name_of(file, offset)
+        file.seek(offset)
+
+
+def _peek_name(head: bytes) -> str | None:
+    """The name, if it is the first thing there and short, as it was written."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(head)
+    try:
+        unpacker.read_map_header()
+        key, name = unpacker.unpack(), unpacker.unpack()
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    return str(name) if key == "name" else None
+
+
+def _name_of(file: BinaryIO, offset: int) -> str:
+    file.seek(offset)
+    mock = read_mock(file)
+    return "" if mock is None else mock.name
 
 
 def _read_size(file: BinaryIO, offset: int) -> int | None:

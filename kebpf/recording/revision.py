@@ -81,11 +81,11 @@ class RevisedSet:
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Every mock as it is to be, with its offset in the original."""
-        return ((offset, self._revise(mock)) for offset, mock in self._original.iter_mocks())
+        return ((offset, self.revise(mock)) for offset, mock in self._original.iter_mocks())
 
     def mock_at(self, offset: int) -> Mock:
         """The mock at an offset of the original, as it is to be."""
-        return self._revise(self._original.mock_at(offset))
+        return self.revise(self._original.mock_at(offset))
 
     def template_at(self, place: Place) -> str | None:
         """What is asserted of a place by class, ``None``: the very value."""
@@ -133,7 +133,18 @@ class RevisedSet:
             return self._cases[place.owner].generated
         return self.mocks.get(place.owner) or self._owners[place.owner].generated
 
-    def _revise(self, mock: Mock) -> Mock:
+    @property
+    def has_new_mocks(self) -> bool:
+        """Whether a mock is not as it was."""
+        return bool(self.mocks)
+
+    @property
+    def added(self) -> tuple[Mock, ...]:
+        """Mocks that were not there: none."""
+        return ()
+
+    def revise(self, mock: Mock) -> Mock:
+        """A mock as it is to be, the same object if it stays."""
         generated = self.mocks.get(mock.name)
         return mock if generated is None else replace(mock, generated=generated)
 

@@ -11,17 +11,17 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from kebpf.recording.casefile import write_case
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.flushing import flush_file, flush_folder
 from kebpf.recording.manifestfile import write_manifest
 from kebpf.recording.mockfile import iter_offsets, pack_mock, read_mock
-from kebpf.recording.revision import RevisedSet
+from kebpf.recording.model import Manifest, Mock, TestCase
 from kebpf.recording.store import TestSet
 from kebpf.recording.writer import (
     APART_NAME,
@@ -36,7 +36,31 @@ _AT_FDCWD = -100
 _EXCHANGE = 2  # renameat2(2): RENAME_EXCHANGE
 
 
-def rewrite_set(test_set: TestSet, revised: RevisedSet) -> None:
+class Changes(Protocol):
+    """A test set as it is to be."""
+
+    manifest: Manifest
+
+    @property
+    def changed(self) -> set[str]:
+        """The names of the cases that are not as they were."""
+
+    @property
+    def has_new_mocks(self) -> bool:
+        """Whether a mock is not as it was."""
+
+    @property
+    def added(self) -> Sequence[Mock]:
+        """Mocks that were not there."""
+
+    def case(self, name: str, /) -> TestCase:
+        """The case of a name."""
+
+    def revise(self, mock: Mock, /) -> Mock | None:
+        """A mock as it is to be, the same object if it stays, ``None`` if it goes."""
+
+
+def rewrite_set(test_set: TestSet, revised: Changes) -> None:
     """Writes what was changed; unchanged files stay the same files.  Raises ``TestSetError``."""
     folder = test_set.folder.resolve()
     doing = f"the test set {folder} cannot be changed"
@@ -56,10 +80,12 @@ class _Copy:
         facts = old.stat()
         self._owner = (facts.st_uid, facts.st_gid) if os.geteuid() == 0 else None
 
-    def write(self, test_set: TestSet, revised: RevisedSet) -> None:
+    def write(self, test_set: TestSet, revised: Changes) -> None:
         """Everything of the old folder, with the changes."""
         self._own(self._new)
-        texts = {Path(MANIFEST_NAME): write_manifest(revised.manifest)}
+        texts = {}
+        if revised.manifest != test_set.manifest:
+            texts[Path(MANIFEST_NAME)] = write_manifest(revised.manifest)
         gone = set()
         for path, case in test_set.files():
             relative = path.relative_to(test_set.folder)
@@ -70,11 +96,11 @@ class _Copy:
             if now.set_apart is not None:
                 relative = Path(APART_NAME, relative.name)
             texts[relative] = write_case(now)
-        self._link_rest({*gone, *texts}, bool(revised.mocks))
+        self._link_rest({*gone, *texts}, revised.has_new_mocks)
         for relative, text in texts.items():
             with self._create(relative) as file:
                 file.write(text.encode())
-        if revised.mocks:
+        if revised.has_new_mocks:
             self._write_mocks(revised)
 
     def _link_rest(self, written: set[Path], has_new_mocks: bool) -> None:
@@ -94,7 +120,7 @@ class _Copy:
         (self._new / relative).mkdir(mode=FOLDER_MODE)
         self._own(self._new / relative)
 
-    def _write_mocks(self, revised: RevisedSet) -> None:
+    def _write_mocks(self, revised: Changes) -> None:
         """One mock after another, never all of them."""
         with (self._old / MOCKS_NAME).open("rb") as old, self._create(Path(MOCKS_NAME)) as new:
             end = old.seek(0, os.SEEK_END)
@@ -102,12 +128,14 @@ class _Copy:
             for start, stop in zip(offsets, [*offsets[1:], end], strict=True):
                 old.seek(start)
                 mock = read_mock(old)
-                if mock is not None and mock.name in revised.mocks:
-                    mock.generated = revised.mocks[mock.name]
-                    new.write(pack_mock(mock))
-                else:
+                now = revised.revise(mock) if mock is not None else None
+                if now is mock:
                     old.seek(start)
                     shutil.copyfileobj(_Part(old, stop - start), new)
+                elif now is not None:
+                    new.write(pack_mock(now))
+            for added in revised.added:
+                new.write(pack_mock(added))
 
     def _create(self, relative: Path) -> BinaryIO:
         path = self._new / relative

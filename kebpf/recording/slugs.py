@@ -36,9 +36,12 @@ _LONG = re.compile(
     r"(?<![\w-])(?![0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3})(?=\w*-|\w*[A-Za-z])[\w-]{20,40}(?![\w-])",
     re.ASCII,
 )
+_CODED = re.compile(  # base64 without its padding, and not of both shapes above
+    r"(?<![\w+/=-])(?=[A-Za-z0-9]*[+/])[A-Za-z0-9+/]{16,44}(?=={0,2}(?![\w+/=-]))", re.ASCII
+)
 _INDEX = re.compile(r"/\d+(?=/|\Z)")
 
-Place = tuple[Hashable, str, str, bool]  # the last: whether it is a long one
+Place = tuple[Hashable, str, str, str]  # the last: the shape of what stands there
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class Slugs:
                 continue
             for match in _find_runs(text):
                 before = text[max(match.start() - CONTEXT_SIZE, 0) : match.start()]
-                place = (origin, _INDEX.sub("/#", path), before, match.re is _LONG)
+                place = (origin, _INDEX.sub("/#", path), before, match.re.pattern)
                 self._note_made(match.group(), place, time_ns)
 
     def find(self, text: str) -> Iterator[Token]:
@@ -100,9 +103,13 @@ class Slugs:
         self._judge()
         if not self._proved:
             return
-        for match in _find_runs(text):
+        end = 0
+        for match in sorted(_find_runs(text), key=_span_of):
             value = self._values.get(match.group().lower())
-            if value is not None and value.home in self._proved and value.is_made:
+            if match.start() < end or value is None:
+                continue
+            if value.home in self._proved and value.is_made:
+                end = match.end()
                 charset = self._places[value.home].charset
                 class_name = f"{charset}:{len(match.group())}"
                 yield Token(match.start(), match.end(), class_name, match.group())
@@ -171,6 +178,13 @@ def _find_runs(text: str) -> Iterator[re.Match[str]]:
     if len(text) >= LEAST_SIZE:
         yield from _SHORT.finditer(text)
         yield from _LONG.finditer(text)
+        if "+" in text or "/" in text:
+            yield from _CODED.finditer(text)
+
+
+def _span_of(match: re.Match[str]) -> tuple[int, int]:
+    """What begins first comes first, and the longer of two."""
+    return match.start(), -match.end()
 
 
 def _time_of(known: tuple[str, _Value | None]) -> int:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from kebpf.recording.casefile import read_case
+from kebpf.recording.casefields import FieldError
+from kebpf.recording.casefile import read_edited_case
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.manifestfile import NewerVersionError, read_manifest
-from kebpf.recording.mockfile import MockFileError, MockReader, iter_offsets, read_mock
+from kebpf.recording.mockfile import MockFileError, MockReader, iter_names, iter_offsets, read_mock
 from kebpf.recording.model import FORMAT_VERSION, Manifest, Mock, TestCase
 from kebpf.recording.writer import APART_NAME, MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
 from kebpf.recording.yamltext import YamlError
+
+_CALLS = re.compile(rb"^calls:(.*?)^\w", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(rb"[^\s,\[\]-][^\s,\[\]]*")
 
 __all__ = ["TestSet", "TestSetError", "TestSetWriter"]
 
@@ -57,7 +62,7 @@ class TestSet:
         cases: dict[str, tuple[Path, TestCase]] = {}
         for path in [*self._case_paths(), *self._case_paths(APART_NAME)]:
             with _reading(path):
-                case = read_case(path.read_bytes())
+                case = read_edited_case(path.read_bytes())
             if case.name in cases:
                 raise TestSetError(
                     f"{path}: another file of the set has the name {case.name!r} too; "
@@ -99,6 +104,28 @@ class TestSet:
 
     def _case_paths(self, folder: str = TESTS_NAME) -> list[Path]:
         return sorted((self.folder / folder).glob("*.yaml"))
+
+    def check_calls(self) -> None:
+        """Raises ``TestSetError`` where a case names a mock that is not there: a set of two."""
+        with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
+            names = set(iter_names(file))
+        if all(self._names_known(path, names) for path in self._case_paths()):
+            return  # files are not parsed a second time for nothing
+        for path, case in self.files():
+            unknown = [name for name in case.calls if name not in names]
+            if unknown:
+                raise TestSetError(
+                    f"{path}: it makes the call {unknown[0]!r}, which {MOCKS_NAME} does not hold; "
+                    "record again, or take the name out"
+                )
+
+    @staticmethod
+    def _names_known(path: Path, names: set[str]) -> bool:
+        """Whether all lines below ``calls:`` are names of mocks, as kebpf writes them."""
+        with _reading(path):
+            match = _CALLS.search(path.read_bytes())
+        listed = _NAME.findall(match.group(1)) if match is not None else [b""]
+        return all(name.decode(errors="replace") in names for name in listed)
 
     def _check_counts(self) -> None:
         with _reading(self._mocks_path), self._mocks_path.open("rb") as file:
@@ -159,6 +186,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise TestSetError(
             f"{where}: not valid YAML ({error.problem}); mend it or record again"
         ) from error
+    except FieldError as error:
+        where = f"{path}, line {error.line}" if error.line else str(path)
+        raise TestSetError(f"{where}: {error.problem}; mend it or record again") from error
     except MockFileError as error:
         raise TestSetError(f"{path}, byte {error.offset}: {error}; record again") from error
     except ValueError as error:

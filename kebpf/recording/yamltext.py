@@ -184,6 +184,12 @@ def dump_yaml(value: Any, quote_all: bool = False) -> str:
     return text
 
 
+def compose_yaml(text: str | bytes) -> yaml.Node | None:
+    """The nodes of what can be loaded, which know their lines."""
+    node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    return node
+
+
 def load_yaml(text: str | bytes) -> Any:
     """Reads what ``dump_yaml`` or a person wrote.  Raises ``YamlError``."""
     try:

@@ -160,6 +160,7 @@ class DestinationAnswers:
         # Answered as recorded, so that the extra call shows and not the error it would cause.
         note = f"recorded in case {name_some(owners_of(elsewhere.mock))}"
         stray = self._make_stray(call, "extra", None, note=note)
+        stray.answer = elsewhere.mock.name
         if not self._book.borrow(stray, elsewhere):
             self._note(stray)
         return self._book.respond(elsewhere)
@@ -175,7 +176,10 @@ class DestinationAnswers:
     def _make_stray(
         self, call: Call, kind: str, miss: MissKind | None, note: str | None = None
     ) -> Stray:
-        return Stray(call, kind, miss, call.key(), note=note, is_read=_is_read(call))
+        stray = Stray(call, kind, miss, call.key(), note=note, is_read=_is_read(call))
+        stray.request = self._book.bindings.tell(call.request)
+        stray.is_unanswered = kind == "extra" and miss is not None
+        return stray
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
@@ -186,7 +190,9 @@ class DestinationAnswers:
         stray.mock = known[0].mock.name
         self._note(stray)
         if _is_read(call) and self._book.has_one_answer(call, known):
+            stray.answer = known[0].mock.name
             return self._book.respond(known[0])
+        stray.is_unanswered = True
         return Miss(f"recorded and used up: {call.description} ({recorded})"[:MOST_REASON])
 
     def _describe_use(self, known: list[Recorded]) -> str:

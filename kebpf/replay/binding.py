@@ -69,6 +69,8 @@ class Bindings:
         self._backward = Substitution()
         self._unchanged: set[str] = set()  # that stood for themselves
         self._inputs: deque[str] = deque()
+        self._told = Substitution()  # actual instants → recorded ones, in any format
+        self.shift_ns: int | None = None  # from the last recorded time that was bound to its own
         self._input_size = 0
         self.version = 0  # another one whenever something was bound
         self.has_ids = True  # whether the run can come to ask if a value is the program's making
@@ -206,7 +208,10 @@ class Bindings:
         old_time = times.parse_in_format(recorded, format_)
         new_time = times.parse_in_format(actual, format_)
         if old_time is not None and new_time is not None:
+            if old_time.resolution_ns <= 1_000_000:
+                self.shift_ns = new_time.time_ns - old_time.time_ns
             self._forward.add_instant(old_time, new_time.time_ns)
+            self._told.add_instant(new_time, old_time.time_ns)
 
     def hand_over(self, tree: Any) -> Any:
         """`to_actual` of what the application is about to get: nothing in it is of its making."""
@@ -225,6 +230,10 @@ class Bindings:
     def to_recorded(self, tree: Any) -> Any:
         """The tree with actual values replaced by the recorded ones they are bound to."""
         return tree if self._backward.is_empty else rewrite_tree(tree, self._backward.apply)
+
+    def tell(self, tree: Any) -> Any:
+        """`to_recorded`, with times in other formats too: for people, not for matching."""
+        return rewrite_tree(self.to_recorded(tree), self._told.apply)
 
 
 _STAMP_SIGNS = {"time:epoch_b64": ".", "time:epoch_b62": ":"}  # itsdangerous', Django's

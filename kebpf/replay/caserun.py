@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kebpf.protocols.base import Exchange, ProtocolSpec
+from kebpf.protocols.base import Document, Exchange, ProtocolSpec
 from kebpf.protocols.http1 import HTTP1
 from kebpf.protocols.http1.curl import curl_line
+from kebpf.recording.casefile import fingerprint_case
 from kebpf.recording.model import TestCase
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
-from kebpf.replay.events import CaseFinished, Verdict
+from kebpf.replay.events import CaseFinished, Exact, Revision, Verdict
 from kebpf.replay.launch import Application
 from kebpf.replay.replayer import Address, Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
@@ -59,7 +60,11 @@ async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     if problems:
         error = "; ".join(filter(None, [error, describe_problems(problems)]))
     seconds = time.monotonic() - started
-    return _judge(replace(finished, calls=calls, timings=timings, error=error, seconds=seconds))
+    finished = replace(finished, calls=calls, timings=timings, error=error, seconds=seconds)
+    finished = _judge(finished)
+    if finished.verdict is not Verdict.FAILED:
+        return replace(finished, revision=None)
+    return replace(finished, recorded=fingerprint_case(case))
 
 
 def skip_case(scene: Scene, case: TestCase, error: str) -> CaseFinished:
@@ -106,9 +111,20 @@ async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFin
         exchange = await _send(scene, case)
     except ReplayError as error:
         return replace(finished, error=str(error))
-    finished = _compare(scene, case, exchange, Window(start_ns, scene.now_ns()), finished)
+    window = Window(start_ns, scene.now_ns())
+    finished = _compare(scene, case, exchange, window, finished)
+    response = (exchange.response or {}) if finished.mismatches else None
+    finished = replace(finished, revision=_revise(scene, case, response, window))
     await _await_calls(scene, start_ns)
     return finished
+
+
+def _revise(scene: Scene, case: TestCase, response: Document | None, window: Window) -> Revision:
+    shift_ns = scene.bindings.shift_ns
+    if shift_ns is None:
+        shift_ns = window.start_ns - case.timing.start_ns
+    told = None if response is None else Exact(scene.bindings.tell(response))
+    return Revision(told, window.start_ns, window.end_ns, shift_ns)
 
 
 async def _send(scene: Scene, case: TestCase) -> Exchange:

@@ -33,14 +33,14 @@ def compare(
     expected_view: Any,
     actual_view: Any,
     bindings: Bindings,
-    window: Window,
+    window: Window | None,
     noise: Noise | None = None,
 ) -> tuple[list[Mismatch], Strength]:
     """What differs between the recorded and the actual response, and how much was compared.
 
-    ``window`` is the time in which the actual response was made.  ``noise`` is what a
-    person said not to compare, and counts what it kept from it; header values are
-    ``/headers/<name>``.
+    ``window`` is the time in which the actual response was made (``None``: at any time).
+    ``noise`` is what a person said not to compare, and counts what it kept from it; header values
+    are ``/headers/<name>``.
     """
     comparison = _Comparison(case.generated, bindings, window, noise or Noise())
     comparison.compare_message(expected_view, actual_view)
@@ -51,7 +51,7 @@ class _Comparison:
     """One comparison; templates are judged first, so that what repeats them is bound by then."""
 
     def __init__(
-        self, templates: dict[str, str], bindings: Bindings, window: Window, noise: Noise
+        self, templates: dict[str, str], bindings: Bindings, window: Window | None, noise: Noise
     ) -> None:
         self._templates = templates
         self._bindings = bindings

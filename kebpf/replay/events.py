@@ -18,6 +18,29 @@ class Verdict(enum.Enum):
     SKIPPED = "skipped"
 
 
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A document of which a run file keeps every byte (see `kebpf.recording.exact`)."""
+
+    tree: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a review needs of a case that failed.
+
+    ``response`` is the whole of it in the recording's own terms (what is bound to a recorded value
+    is that value), ``None`` where nothing of it differs.  ``start_ns`` and ``end_ns`` are the time
+    in which it was made, ``shift_ns`` is how far that is from the recording by the last time that
+    was told in both.
+    """
+
+    response: Exact | None
+    start_ns: int
+    end_ns: int
+    shift_ns: int
+
+
 class MissKind(enum.Enum):
     """Why a call found no mock."""
 
@@ -53,6 +76,8 @@ class CallFinding:
     how often the case made it; ``operation`` is equal for calls that differ in their ids and
     numbers only; ``note`` says where it was recorded, or who used it up.
     ``mock`` names the recorded call: the one that is missing, or that ``fields`` compare with.
+    ``request`` is the call in the recording's own terms; ``is_unanswered`` says that it got an
+    error in place of an answer, ``answer`` names the mock whose answer it got.
     """
 
     kind: str
@@ -70,6 +95,9 @@ class CallFinding:
     is_read: bool = False
     operation: str = ""
     mock: str | None = field(default=None, compare=False)
+    request: Exact | None = field(default=None, compare=False)
+    is_unanswered: bool = field(default=False, compare=False)
+    answer: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +167,8 @@ class CaseFinished:
     not_compared: int = 0
     expected: Any = None
     actual: Any = None
+    revision: Revision | None = None
+    recorded: str = ""  # of a case that failed: `fingerprint_case` of what it was compared with
     classes: dict[str, str] = field(default_factory=dict)
     recorded_seconds: float | None = None
     answered_seconds: float | None = None

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
 from kebpf.replay.launch import Application, LaunchError
+from kebpf.replay.ports import find_held_port
 from kebpf.replay.replayer import Address
 from kebpf.replay.stages import Listening
 
@@ -85,7 +86,7 @@ async def wait_ready(
     try:
         await asyncio.wait({watch, exit_}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if exit_.done():
-            raise await explain_exit(application, "before it listened")
+            raise _add_holder(await explain_exit(application, "before it listened"), needed)
         if not watch.done():
             reason = f"{board.describe()} within {timeout_s:g} s"
             raise LaunchError(reason, application.last_lines)
@@ -96,6 +97,15 @@ async def wait_ready(
         exit_.cancel()
         await asyncio.gather(watch, exit_, return_exceptions=True)
         await _close(listening)
+
+
+def _add_holder(error: LaunchError, needed: Collection[int]) -> LaunchError:
+    """Says that something else has a port the application needs: mostly why it ended."""
+    held = find_held_port(needed)
+    if held is None:
+        return error
+    text = f"{error}; something else listens on port {held}: end it, or use --isolated"
+    return LaunchError(text, error.output)
 
 
 async def explain_exit(application: Application, when: str) -> LaunchError:

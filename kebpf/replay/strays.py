@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from kebpf.recording.model import Mock
 from kebpf.replay.call import DATABASE, Call, Key, find_differences, shape_operation
-from kebpf.replay.events import CallFinding, Mismatch, MissKind
+from kebpf.replay.events import CallFinding, Exact, Mismatch, MissKind
 from kebpf.replay.index import Recorded
 
 MOST_STRAYS = 1000  # different ones kept for one case
@@ -20,7 +21,9 @@ SAME_OPERATION = 1000  # what an equal operation adds to the likeness of two cal
 class Stray:
     """A call that was not served as one of the case's own; ``count`` times by now.
 
-    ``identity`` is equal for calls that one mock could answer; ``recorded`` is how often the call
+    ``request`` is the call in the recording's terms.
+    ``identity`` is equal for calls that one mock could answer; ``answer`` is the mock whose answer
+    it got, ``is_unanswered`` says that it got an error; ``recorded`` is how often the call
     was recorded for the case to make, ``made`` how often the case made it as recorded.
     """
 
@@ -36,6 +39,9 @@ class Stray:
     made: int = 0
     count: int = 1
     is_read: bool = False
+    is_unanswered: bool = False
+    answer: str | None = None
+    request: Any = None
 
 
 class Strays:
@@ -91,6 +97,9 @@ def _pair(stray: Stray, due: dict[int, Recorded], least: int) -> Iterator[CallFi
             list_differences(nearest, call),
             mock=nearest.mock.name,
             operation=shape_operation(call.operation),
+            request=Exact(stray.request),
+            is_unanswered=stray.is_unanswered,
+            answer=stray.answer,
         )
 
 
@@ -111,6 +120,9 @@ def _describe(stray: Stray) -> CallFinding:
         is_read=stray.is_read,
         mock=stray.mock,
         operation=shape_operation(call.operation),
+        request=Exact(stray.request),
+        is_unanswered=stray.is_unanswered,
+        answer=stray.answer,
     )
 
 
@@ -147,6 +159,9 @@ def _describe_group(group: list[Stray], recorded: Collection[Recorded]) -> CallF
         is_read=first.is_read,
         mock=first.mock,
         operation=shape_operation(call.operation),
+        request=Exact(first.request) if is_one else None,
+        is_unanswered=any(stray.is_unanswered for stray in group),
+        answer=first.answer if is_one else None,
     )
 
 

@@ -36,7 +36,7 @@ def describe_call(call: CallFinding) -> str:
     reasons = []
     if call.kind == "reordered":
         reasons.append(f"came before {escape_controls(call.nearest or '')}")
-    elif call.nearest:
+    elif call.nearest and call.nearest != call.call:
         reasons.append(f"nearest: {escape_controls(call.nearest)}")
     fields = [one for one in call.fields if one.path != "/operation"]
     if fields:
@@ -80,7 +80,7 @@ def show_call(
     inner = width - 2
     body = [Line(cut(f"e.g. {escape_controls(text)}", inner)) for text in call.examples]
     body += [Line(text) for text in wrap(describe_place(call), inner)]
-    if call.nearest:
+    if call.nearest and call.nearest != call.call:
         label = "came before" if call.kind == "reordered" else "nearest"
         body.append(Line(cut(f"{label}: {escape_controls(call.nearest)}", inner)))
     fields = [field for field in call.fields if not _is_shown(field, call, inner)]

@@ -73,7 +73,9 @@ def title_cause(case: CaseFinished) -> str:
     if case.error or not (case.calls or case.mismatches):
         return describe_cause(case)
     if case.calls:
-        return title_call(rank_calls(case.calls)[0])
+        first = rank_calls(case.calls)[0]
+        places = [field.path for field in first.fields if field.path != "/operation"]
+        return title_call(first) + (f", differs in {places[0]}" if places else "")
     symptom = describe_mismatch(rank_mismatches(case.mismatches)[0])
     return f"{symptom}, in the response to {show_request(case.request)}"
 

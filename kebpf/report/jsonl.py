@@ -8,7 +8,8 @@ import re
 from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
-from kebpf.replay.events import CaseFinished, RunEvent, RunFinished, Verdict
+from kebpf.recording.exact import pack_exact
+from kebpf.replay.events import CaseFinished, Exact, RunEvent, RunFinished, Verdict
 from kebpf.report.causes import Grouping, describe_cause
 from kebpf.report.values import to_json
 
@@ -59,6 +60,8 @@ def _fields_to_json(value: Any) -> dict[str, Any]:
 def _convert(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, Exact):
+        return pack_exact(value.tree)
     if is_dataclass(value):
         return _fields_to_json(value)
     if isinstance(value, list):

@@ -48,7 +48,9 @@ class JUnitReporter:
     def handle(self, event: RunEvent) -> None:
         match event:
             case RunStarted():
-                self._properties["command"] = cut(shlex.join(event.command), MOST_MESSAGE)
+                words = event.command
+                text = words[0] if len(words) == 1 else shlex.join(words)
+                self._properties["command"] = cut(text, MOST_MESSAGE)
                 if event.shuffle is not None:
                     self._properties["shuffle"] = str(event.shuffle)
             case CaseFinished():
@@ -60,6 +62,8 @@ class JUnitReporter:
                 self._has_ended = True
                 self._seconds = event.seconds
                 self._add_findings(event.findings)
+                if not self._suites:
+                    self._add_to_run("run", "error", "no case ran", "")
 
     def _add_case(self, event: CaseFinished) -> None:
         case = _make_case(event)

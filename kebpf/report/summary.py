@@ -15,6 +15,7 @@ from kebpf.report.values import cut, escape_controls
 
 UNUSED_LIMIT = 10
 CACHED_LIMIT = 5
+TOLD = "told above as missing or changed calls"
 UNCOMPARED_LIMIT = 10  # places that were not compared
 MOST_NAMED = 1000  # cases of which some values were not compared, by name
 CACHED = "made or left out by a cache in another state than when recorded"
@@ -33,7 +34,7 @@ class Tally:
     partly_compared: dict[str, int] = field(default_factory=dict)  # case → values, up to a cap
     more_partly_compared: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
-    missing_mocks: set[str] = field(default_factory=set)  # told as missing calls
+    told_mocks: set[str] = field(default_factory=set)  # as calls that are missing or changed
     test_sets: set[str] = field(default_factory=set)
 
     def add(self, case: CaseFinished) -> None:
@@ -51,8 +52,8 @@ class Tally:
         for finding in findings:
             if finding.miss is not None:
                 self.misses[finding.miss] += finding.count
-            if finding.kind == "missing" and finding.mock is not None:
-                self.missing_mocks.add(finding.mock)
+            if finding.kind in ("missing", "changed") and finding.mock is not None:
+                self.told_mocks.add(finding.mock)
 
     def _add_uncompared(self, case: CaseFinished) -> None:
         self.uncompared.update(list_uncompared(case))
@@ -62,11 +63,11 @@ class Tally:
             self.more_partly_compared += 1
 
     def is_told(self, mock: str) -> bool:
-        """Whether a mock that was not used is a missing call, which was told already.
+        """Whether a mock that was not used is a call which was told already.
 
         Names are those of one test set: with several nothing is taken for told.
         """
-        return len(self.test_sets) == 1 and mock in self.missing_mocks
+        return len(self.test_sets) == 1 and mock in self.told_mocks
 
 
 def show_summary(
@@ -162,9 +163,9 @@ def _show_unused(finished: RunFinished, tally: Tally, width: int, verbose: bool)
     told = len(finished.ledger.unused) - len(names)
     head = f"{count(finished.unused_mocks, 'mock')} not used"
     if told == finished.unused_mocks:
-        return [Line(f"{head}: the missing calls above", Tone.WARNING)]
+        return [Line(f"{head}: {TOLD}", Tone.WARNING)]
     shown = names if verbose else names[:UNUSED_LIMIT]
-    lines = [Line(f"{head}, {told:,} of them the missing calls above" if told else head)]
+    lines = [Line(f"{head}, {told:,} of them {TOLD}" if told else head)]
     lines += _list_names(shown, width)
     left = finished.unused_mocks - told - len(shown)
     if left > 0:
@@ -222,6 +223,9 @@ def is_good(finished: RunFinished) -> bool:
 
 def describe_parts(finished: RunFinished, tally: Tally) -> list[str]:
     """The parts of the summary line; what there was none of is not told."""
+    has_cases = finished.passed or finished.failed or finished.errored or finished.skipped
+    if not has_cases:
+        return ["no case ran"]
     parts = [f"{describe_verdicts(finished)} in {finished.seconds:.1f} s"]
     if tally.exact or tally.by_class or tally.not_compared:
         parts.append(

@@ -96,6 +96,8 @@ class TerminalReporter:
         self._print(Line(cut(f"{cases} from {sets}{many}", self._width)))
         if event.shuffle is not None:
             self._print(Line(f"shuffled: --shuffle {event.shuffle} is this order again"))
+        if not event.cases:
+            return  # nothing is started for nothing
         command = escape_controls(shlex.join(event.command))
         self._print(Line(cut(f"starting {command}", self._width), Tone.FAINT))
 

@@ -14,12 +14,11 @@ import pytest
 from kebpf.cli import verify
 from kebpf.cli.errors import ExitStatus, KebpfError, NothingToRunError
 from kebpf.cli.options import RecordOptions, VerifyOptions
-from kebpf.cli.verify import find_held_port, verify_in, verify_recording
+from kebpf.cli.verify import verify_in, verify_recording
 from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.replay.setrun import Environment
 from tests.recording.builders import make_manifest
 from tests.replay.sets import PROTOCOLS
-from tests.replay.test_runner import find_free_port
 from tests.replay.test_verifier import Proof
 
 
@@ -108,16 +107,6 @@ def test_a_port_that_is_held_is_named(desk: Desk) -> None:
             desk.verify("same")
     hint = raised.value.hint or ""
     assert f"something still listens on port {desk.proof.stand.port}" in hint
-
-
-def test_a_free_port_is_held_by_nobody() -> None:
-    free = find_free_port()
-    assert find_held_port([free]) is None
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        held = holder.getsockname()[1]
-        assert find_held_port([free, held]) == held
 
 
 def test_a_set_without_cases_starts_nothing(desk: Desk, tmp_path: Path) -> None:

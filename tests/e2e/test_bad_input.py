@@ -137,6 +137,16 @@ def damage_case(test_set: Path) -> None:
     case.write_text("request: [\n")
 
 
+def mistype_field(test_set: Path) -> None:
+    [case] = (test_set / "tests").iterdir()
+    case.write_text(case.read_text().replace("  status: 200\n", "  staus: 200\n", 1))
+
+
+def name_another_mock(test_set: Path) -> None:
+    [case] = (test_set / "tests").iterdir()
+    case.write_text(case.read_text().replace("calls: []", "calls: [mock-000099]", 1))
+
+
 def damage_manifest(test_set: Path) -> None:
     (test_set / "test-set.yaml").write_bytes(b"\x00\xff")
 
@@ -155,6 +165,7 @@ class TestSets:
             (lose_mocks, "mocks.msgpack is missing: the test set is not whole"),
             (cut_mocks, "mocks.msgpack, byte 0: "),
             (damage_case, "not valid YAML"),
+            (mistype_field, "response/staus: no such field (is it 'status'?); mend it or"),
             (damage_manifest, "test-set.yaml"),
             (make_newer, "written by a newer kebpf (format 99, this one reads 1); update kebpf"),
         ],
@@ -170,6 +181,13 @@ class TestSets:
             assert done.stdout == ""
         assert not marker.exists()
         assert_refused(run_kebpf("show", str(test_set)), 3, sentence)
+
+    def test_one_whose_case_names_a_mock_that_is_not_there(self, test_set: Path) -> None:
+        """Of two recordings, say; `kebpf show` still shows what there is."""
+        name_another_mock(test_set)
+        done = run_kebpf("test", str(test_set), "--", "true")
+        assert_refused(done, 3, "makes the call 'mock-000099', which mocks.msgpack does not hold")
+        assert "mock-000099 is not among the mocks" in run_kebpf("show", str(test_set)).stdout
 
     def test_one_that_was_never_finished_is_not_among_all(self, test_set: Path) -> None:
         test_set.rename(test_set.with_name(".shop.unfinished-1"))

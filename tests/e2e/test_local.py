@@ -111,7 +111,7 @@ def test_requests_and_calls_are_recorded(recorded: Recorded) -> None:
     assert {"postgres", "redis"} <= {protocol for kind, protocol in kinds if kind == "mock"}
 
 
-@pytest.mark.parametrize("form", ["--clock=real", "--isolated", "--alone"])
+@pytest.mark.parametrize("form", ["--clock=real", "--isolated", "--rootless", "--alone"])
 def test_they_replay_without_the_servers(recorded: Recorded, form: str) -> None:
     asked = recorded.count_statements()
     done = recorded.test(form)

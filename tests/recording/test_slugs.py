@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import string
 
@@ -39,6 +40,24 @@ def test_random_texts_at_one_place(alphabet: str, size: int, charset: str) -> No
     slugs = Slugs()
     learn(slugs, values, "ref: ")
     assert classes(slugs, f"/tickets/{values[0]}") == [(values[0], f"{charset}:{size}")]
+
+
+def test_base64_with_all_its_characters() -> None:
+    drawn = random.Random(3)
+    salts = [base64.b64encode(drawn.randbytes(16)).decode() for _ in range(12)]
+    slugs = Slugs()
+    learn(slugs, [f"{salt}$rest" for salt in salts], "scrypt$")
+    special = [salt[:22] for salt in salts if set(salt) & set("+/")]
+    assert len(special) >= PROOFS_NEEDED
+    for salt in special:
+        assert classes(slugs, f"scrypt${salt}==$rest") == [(salt, "token:22")]
+
+
+def test_paths_are_no_base64() -> None:
+    slugs = Slugs()
+    words = ("alpha/invoices/north", "omega/articles/south", "gamma/outgoing/water")
+    learn(slugs, [*words, "sigma/incoming/amber", "delta/packages/stone"], "at ")
+    assert not slugs.is_known
 
 
 def test_too_few_do_not_tell() -> None:

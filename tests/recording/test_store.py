@@ -217,13 +217,25 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (_write("mocks.msgpack", b"hello world"), r"byte 0: no mock starts here"),
     (_write(CASE, b"a: 'b\n\nc: d: e\n"), r"get-root-1.yaml, line \d: not valid YAML"),
     (_write(CASE, b"[]"), r"does not hold a test case"),
-    (_replace(CASE, "order: 1", "orde: 1"), r"get-root-1.yaml: 'order' is missing"),
-    (_replace(CASE, "order: 1", "order: x"), r"get-root-1.yaml: .*mend it"),
-    (_replace(CASE, "request:", "request: 3\nother:"), r"'request' is not a mapping"),
+    (
+        _replace(CASE, "order: 1", "orde: 1"),
+        r"get-root-1.yaml, line \d+: orde: no such field .is it 'order'",
+    ),
+    (
+        _replace(CASE, "order: 1", "order: x"),
+        r"get-root-1.yaml, line \d+: order: a whole number is expected, not 'x'",
+    ),
+    (
+        _replace(CASE, "request:", "request: 3\nother:"),
+        r"line 5: request: a mapping is expected, not 3",
+    ),
     (_replace(CASE, "name: get-root-1", "name: get-root-2"), r"has the name 'get-root-2' too"),
-    (_replace(CASE, "json: {}", "text: 5"), r"is not a string"),
+    (
+        _replace(CASE, "json: {}", "text: 5"),
+        r"response/body/text: a text is expected, not 5: put it in quotes",
+    ),
     (_replace(CASE, "json: {}", "base64: '***'"), r"base64 of a body is damaged"),
-    (_replace(CASE, "json: {}", "yaml: {}"), r"needs one of json, text or base64"),
+    (_replace(CASE, "json: {}", "yaml: {}"), r"response/body/yaml: no such field .there are: json"),
     (_replace(CASE, "!body", "!other"), r"line \d+: not valid YAML"),
     (_write("mocks.msgpack", (b"\xce\x00\x00\x00\x01\xc1") * 3), r"damaged mock"),
     (_write("mocks.msgpack", (b"\xce\x00\x00\x00\x01\x80") * 3), r"damaged mock"),
@@ -272,3 +284,17 @@ def test_mocks_are_streamed(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 64
     assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("more", [[], ["m2"], ["m2", "m3"]])
+def test_a_case_that_names_a_mock_that_is_not_there(more: list[str], tmp_path: Path) -> None:
+    writer = TestSetWriter(tmp_path / "set", None)
+    for name in ("m" * 200, "m2", "m3"):
+        writer.add_mock(make_mock(name))
+    writer.add_case(make_case(calls=["m" * 200, *more]))
+    writer.commit(make_manifest())
+    TestSet.open(tmp_path / "set").check_calls()
+    [path] = (tmp_path / "set" / "tests").iterdir()
+    path.write_text(path.read_text().replace("m" * 200, "gone"))
+    with pytest.raises(TestSetError, match=r"the call 'gone', which mocks\.msgpack does not hold"):
+        TestSet.open(tmp_path / "set").check_calls()

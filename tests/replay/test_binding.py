@@ -339,3 +339,13 @@ class TestSeconds:
         for actual in ("2025-10-09 08:53:20", "2025-10-09 08:53:21"):
             assert bindings.fits([(second, "2023-11-14 22:13:20", actual)], None)
         assert not bindings.fits([(second, "2023-11-14 22:13:20", "2025-10-09 08:53:22")], None)
+
+
+def test_people_are_told_recorded_times_in_any_format() -> None:
+    bindings = Bindings()
+    pair = ("time:%Y-%m-%dT%H:%M:%S.%fZ", "2026-11-23T01:00:00.5Z", "2026-11-24T02:00:00.75Z")
+    assert bindings.try_bind([pair], None)
+    tree = {"at": "2026-11-24 02:00:00.75+00", "id": 7}
+    assert bindings.tell(tree) == {"at": "2026-11-23 01:00:00.5+00", "id": 7}
+    assert bindings.to_recorded(tree) == tree
+    assert bindings.shift_ns == 25 * 3600 * 10**9 + 250_000_000

@@ -245,6 +245,16 @@ class TestVerdicts:
         assert (finished.misses, finished.unused_mocks, finished.ledger.used) == (0, 0, 3)
         assert exit_status(finished) == 0
 
+    def test_details_are_told_where_a_report_asks_for_them(self, stand: Stand) -> None:
+        [plain, *_] = pick(stand.run("same"), CaseFinished)
+        assert (plain.sent, plain.timings) == (None, [])
+        [case, *_] = pick(stand.run("same", is_detailed=True), CaseFinished)
+        assert (case.sent["method"], case.sent["path"]) == ("GET", "/a")
+        [call] = case.timings
+        assert call.mock is not None
+        assert 0 < (call.at or 0) <= (case.answered_seconds or 0) <= case.seconds
+        assert call.recorded_seconds is not None
+
     def test_a_changed_response_fails(self, stand: Stand) -> None:
         events = stand.run("wrong")
         assert verdicts(events) == "fff"

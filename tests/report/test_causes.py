@@ -18,6 +18,10 @@ def group_failures(cases: Sequence[CaseFinished]) -> list[FailureGroup[CaseFinis
 
 def test_a_title_is_the_cause_in_few_words() -> None:
     assert title_cause(make_failed(calls=[make_extra_call()])) == f"extra call: {ORDERS} AND open"
+    field = Mismatch("/body/amount", "changed", 1, 2)
+    changed = make_extra_call(kind="changed", call="POST /charges", fields=[field])
+    title = "changed call: POST /charges, differs in /body/amount"
+    assert title_cause(make_failed(calls=[changed])) == title
     assert title_cause(make_failed()) == "500 instead of 200, in the response to POST /orders"
     assert title_cause(make_failed(error="no answer\nmore")) == "no answer"
     assert title_cause(make_failed(mismatches=[])) == "no reason was given"

@@ -145,3 +145,9 @@ def test_the_text_of_a_case_is_bounded() -> None:
     assert len(text) < MOST_TEXT + 100
     kept = text.splitlines()
     assert kept[-1].startswith("and ") and kept[-1].endswith(" more lines")
+
+
+def test_a_run_of_no_case_is_no_empty_report() -> None:
+    root = check(report(RunStarted(["shop-1"], 0, ["./serve -p 1"]), make_finished(passed=0)))
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
+    assert [one.get("value") for one in root.iter("property")] == ["./serve -p 1"]

@@ -237,3 +237,9 @@ def test_the_host_of_a_request_takes_no_room() -> None:
 def test_calls_that_no_case_asserts_are_counted() -> None:
     text = report(make_case(), make_finished(ledger=Ledger(used=75, unasserted=12)))
     assert "12 calls answered that no case asserts\n" in text
+
+
+def test_a_run_of_nothing_says_so() -> None:
+    finished = make_finished(passed=0, seconds=0.0, ledger=Ledger())
+    text = report(RunStarted(["shop-1"], 0, ["serve"]), finished)
+    assert text == "0 cases from shop-1\n\nno case ran\n"

@@ -110,7 +110,7 @@ def show_finding(call: CallFinding) -> Html:
         make("p", describe_place(call), class_="faint"),
     ]
     parts += [make("p", "e.g. ", make_code(one, MOST_VALUE)) for one in call.examples]
-    if call.nearest:
+    if call.nearest and call.nearest != call.call:
         label = "came before " if call.kind == "reordered" else "nearest recorded call: "
         parts.append(make("p", label, make_code(call.nearest, MOST_TEXT)))
     if call.fields:

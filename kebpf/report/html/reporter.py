@@ -22,8 +22,8 @@ from kebpf.report.html.page import OPEN_GROUPS, Content, write_page
 from kebpf.report.lines import count
 
 MIB = 1024 * 1024
-MOST_FAILING = 10 * MIB  # of markup of failed cases, as UTF-8
-MOST_PASSING = 4 * MIB  # of the others
+MOST_FAILING = 12 * MIB  # of markup of failed cases, as UTF-8
+MOST_PASSING = 6 * MIB  # of the others
 MOST_BRIEF = 2 * MIB  # of cases that are told without their details
 FAILING = (Verdict.FAILED, Verdict.ERRORED)
 NO_ROOM = "Its details were left out to keep this file small; the command below shows them."
@@ -34,7 +34,7 @@ def _now() -> datetime:
 
 
 class HtmlReporter:
-    """Writes one file of at most some 17 MiB; what it had no room for is counted and said in it.
+    """Writes one file of at most some 20 MiB; what it had no room for is counted and said in it.
 
     Of each case only its markup is kept, so memory is bounded as the file is.
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from kebpf.replay.events import CallTiming, CaseFinished
 from kebpf.report.html.markup import Html, escape_text, make
 from kebpf.report.lines import count
@@ -18,8 +21,9 @@ def show_waterfall(case: CaseFinished) -> Html:
     scale = _find_scale(case)
     response = CallTiming("response", "", "", None, 0.0, 0.0, case.recorded_seconds)
     rows = [_show_row(response, scale, "response", case.answered_seconds)]
-    rows += [_show_row(one, scale, _kind_of(one, case)) for one in case.timings[:MOST_CALLS]]
-    left = len(case.timings) - MOST_CALLS
+    calls = list(_pair_changed(case))
+    rows += [_show_row(one, scale, kind) for one, kind in calls[:MOST_CALLS]]
+    left = len(calls) - MOST_CALLS
     more = make("p", f"and {count(left, 'more call')}", class_="faint") if left > 0 else ""
     keys = make(
         "p",
@@ -47,16 +51,29 @@ def _find_scale(case: CaseFinished) -> float:
     return max(*ends, 0.001)
 
 
-def _kind_of(timing: CallTiming, case: CaseFinished) -> str:
-    """What about a call is not as recorded, in a word or two."""
-    if timing.mock is None:
-        found = (call.kind for call in case.calls if call.call == timing.call)
-        return next(found, "not of this case")
-    if timing.at is None:
-        kinds = {call.mock: call.kind for call in case.calls}
-        kind = kinds.get(timing.mock, "left out")
-        return kind if kind in ("missing", "left out") else "made otherwise"
-    return ""
+def _pair_changed(case: CaseFinished) -> Iterator[tuple[CallTiming, str]]:
+    """The calls with what about them is not as recorded, in a word or two.
+
+    A changed call and the recorded one that it was made in place of are one.
+    """
+    changed = {call.mock: call for call in case.calls if call.kind == "changed" and call.mock}
+    missing = {call.mock for call in case.calls if call.kind == "missing"}
+    kinds = {call.call: call.kind for call in reversed(case.calls)}
+    due = {one.mock: one for one in case.timings if one.mock in changed and one.at is None}
+    pairs = {changed[mock].call: one for mock, one in due.items()}
+    made = {one.call for one in case.timings if one.mock is None}
+    for one in case.timings:
+        if one.mock in due and changed[one.mock].call in made:
+            continue  # its pair says both
+        if one.mock is None:
+            old = pairs.pop(one.call, None)
+            at, took = (old.recorded_at, old.recorded_seconds) if old else (None, None)
+            both = replace(one, recorded_at=at, recorded_seconds=took)
+            yield both, kinds.get(one.call, "not of this case")
+        elif one.at is None:
+            yield one, "missing" if one.mock in missing else "left out"
+        else:
+            yield one, ""
 
 
 def _show_row(timing: CallTiming, scale: float, kind: str, took: float | None = None) -> Html:

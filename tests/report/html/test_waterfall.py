@@ -48,3 +48,12 @@ def test_many_calls_are_cut_and_counted() -> None:
 
 def test_times_have_the_digits_that_matter() -> None:
     assert [show_ms(one) for one in (0.0004, 0.0123, 1.26)] == ["0.4 ms", "12 ms", "1.3 s"]
+
+
+def test_a_changed_call_stands_in_the_row_of_the_recorded_one() -> None:
+    changed = make_extra_call(kind="changed", mock="mock-2", call="SELECT 2")
+    found = Reading(show_waterfall(make_rich(calls=[changed])))
+    assert [tag for tag, _ in found.tags].count("tr") == 3  # the response and two calls
+    assert "changed SELECT 2" in found.text
+    assert "at 6.0 ms, now 8.0 ms" in found.text
+    assert "INSERT" not in found.text
