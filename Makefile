@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 MUTANTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test runtimes strangers conformance mutants lint format bench docs install uninstall clean fidelity
+.PHONY: help setup packages demo test runtimes strangers conformance mutants lint format bench docs install uninstall clean fidelity forms
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ conformance: setup ## Run client libraries on real servers and on mocks (CONFORM
 
 fidelity: setup ## Record every application in a crowd, replay it in all orders (FIDELITY="name … --runs N")
 	$(SUDO) $(BIN)/python -m tests.e2e.fidelity $(FIDELITY)
+
+forms: setup ## Replay every application in every form, compare the verdicts (FORMS="name … --runs N")
+	$(SUDO) $(BIN)/python -m tests.e2e.forms $(FORMS)
 
 lint: setup ## Check style, formatting, types and the C code
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
+import typer
+
 from kebpf.cli.errors import KebpfError
 from kebpf.replay.comparison import compare
 from kebpf.replay.noise import Noise, NoiseRule
@@ -20,6 +22,12 @@ def make_environment(rules: Sequence[NoiseRule]) -> Environment:
 
     noise = Noise(rules)
     return Environment(KernelSteering, make_cgroup, make_comparing(noise), noise=noise)
+
+
+NOT_INTERCEPTED = (
+    "this kernel has no nf_tables with tproxy and socket: recorded destinations are answered, "
+    "attempts to reach others are refused and reported by address only"
+)
 
 
 @contextmanager
@@ -46,7 +54,11 @@ def unprivileged_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment
     noise = Noise(rules)
     with entered() as network:
         yield Environment(
-            TransparentSteering, lambda: nullcontext(network), make_comparing(noise), noise=noise
+            partial(TransparentSteering, network.is_intercepted),
+            lambda: nullcontext(network),
+            make_comparing(noise),
+            noise=noise,
+            note=None if network.is_intercepted else NOT_INTERCEPTED,
         )
 
 
@@ -60,6 +72,8 @@ def rootless_environment(rules: Sequence[NoiseRule]) -> Iterator[Environment]:
             environment = stack.enter_context(unprivileged_environment(rules))
         except KernelError as error:
             raise KebpfError(str(error), hint=error.hint) from error
+        if environment.note is not None:
+            typer.echo(f"kebpf: {environment.note}", err=True)
         yield environment
 
 

@@ -28,34 +28,41 @@ from kebpf.kernel.netlink import (
 )
 
 OWN_MARK = 0x6B656270  # on packets of kebpf's own sockets, which are left alone
+MULTICAST_LOG, REFUSED_LOG = 1, 2  # groups of `kebpf.kernel.packetlog`
 HOOK_PORT = 1  # no program listens there, so that nobody's port is in the way
 
-_NETLINK_NETFILTER = 12
+NETFILTER = 12  # of netlink's families
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 3, 6
 _IPV4, _IPV6 = 2, 10  # NFPROTO_*
-_PREROUTING, _PRIORITY = 0, -150  # before any routing decision, as `mangle` is
-_ACCEPT = 1
+_PREROUTING, _OUTPUT, _PRIORITY = 0, 3, -150  # before any routing decision, as `mangle` is
+_ACCEPT, _DROP = 1, 0
 _REGISTER, _SECOND_REGISTER, _VERDICT_REGISTER = 1, 2, 0
-_META_MARK, _META_L4PROTO = 3, 16
+_META_MARK, _META_USER, _META_L4PROTO = 3, 10, 16
 _NETWORK_HEADER = 1
-_EQUAL = 0
-_NAME = b"kebpf\0"
+_EQUAL, _AT_MOST, _AT_LEAST = 0, 3, 5
+_TABLE, _INCOMING, _OUTGOING = b"kebpf\0", b"incoming\0", b"outgoing\0"
+
+Rule = list[bytes]  # its expressions
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
     number: int
     any_loopback: tuple[int, bytes]  # where in its header a packet to loopback has which bytes
+    multicast: tuple[int, bytes, bytes]  # the same for multicast: the first and the last
     hook_address: bytes
 
 
 _FAMILIES: dict[int, _Family] = {
-    socket.AF_INET: _Family(_IPV4, (16, bytes([127])), socket.inet_aton("127.0.0.1")),
+    socket.AF_INET: _Family(
+        _IPV4, (16, bytes([127])), (16, b"\xe0", b"\xef"), socket.inet_aton("127.0.0.1")
+    ),
     socket.AF_INET6: _Family(
         _IPV6,
         (24, socket.inet_pton(socket.AF_INET6, "::1")),
+        (24, b"\xff", b"\xff"),
         socket.inet_pton(socket.AF_INET6, "::1"),
     ),
 }
@@ -65,13 +72,16 @@ def intercept(families: list[int]) -> None:
     """Sends all TCP and UDP of this namespace to port `HOOK_PORT` of 127.0.0.1 and of ::1.
 
     Left alone is what carries `OWN_MARK`, and TCP to a loopback address where a socket is: there
-    the application's own ports are.  Raises `KernelError` where the kernel has no such rules.
+    the application's own ports are.  What programs send to multicast addresses goes to
+    `MULTICAST_LOG`, since no socket can stand for those.  Other protocols are refused and go to
+    `REFUSED_LOG`: the kernel would answer them itself.  Raises `KernelError` where the kernel has
+    no such rules.
     """
     try:
-        netlink = Netlink(_NETLINK_NETFILTER)
+        netlink = Netlink(NETFILTER)
         try:
             for family in families:
-                netlink.order(*_write_batch(_FAMILIES[family]))
+                _install(netlink, _FAMILIES[family])
         finally:
             netlink.close()
     except OSError as error:
@@ -80,12 +90,24 @@ def intercept(families: list[int]) -> None:
         raise KernelError(f"what the application sends cannot be intercepted: {reason}") from None
 
 
-def _write_batch(family: _Family) -> tuple[bytes, int]:
+def _install(netlink: Netlink, family: _Family) -> None:
+    """A kernel may lack the log only; then nobody hears of what would be in it."""
+    try:
+        netlink.order(*_write_batch(family, has_log=True))
+    except FileNotFoundError:
+        netlink.order(*_write_batch(family, has_log=False))
+
+
+def _write_batch(family: _Family, has_log: bool) -> tuple[bytes, int]:
     """All or nothing: the kernel takes what is between the two marks as one change."""
+    incoming = [*_pass_own(family), *([_log_multicast(family)] if has_log else []), *_take(family)]
+    outgoing = [*_pass_out(family), *_refuse(has_log)]
     orders = [
-        (_NEW_TABLE, pack_attribute(1, _NAME)),
-        (_NEW_CHAIN, _write_chain()),
-        *((_NEW_RULE, _write_rule(*expressions)) for expressions in _make_rules(family)),
+        (_NEW_TABLE, pack_attribute(1, _TABLE)),
+        (_NEW_CHAIN, _write_chain(_INCOMING, _PREROUTING)),
+        (_NEW_CHAIN, _write_chain(_OUTGOING, _OUTPUT)),
+        *((_NEW_RULE, _write_rule(_INCOMING, rule)) for rule in incoming),
+        *((_NEW_RULE, _write_rule(_OUTGOING, rule)) for rule in outgoing),
     ]
     flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK
     messages = [
@@ -103,46 +125,68 @@ def _write_head(family: int, resource: int) -> bytes:
     return struct.pack(">BBH", family, 0, resource)  # struct nfgenmsg
 
 
-def _write_chain() -> bytes:
-    hook = pack_nested(4, _word(1, _PREROUTING), _word(2, _PRIORITY & 0xFFFFFFFF))
-    name = pack_attribute(1, _NAME) + pack_attribute(3, _NAME)
-    return name + hook + pack_attribute(7, b"filter\0")
+def _write_chain(name: bytes, hook: int) -> bytes:
+    place = pack_nested(4, _word(1, hook), _word(2, _PRIORITY & 0xFFFFFFFF))
+    names = pack_attribute(1, _TABLE) + pack_attribute(3, name)
+    return names + place + pack_attribute(7, b"filter\0")
 
 
-def _write_rule(*expressions: bytes) -> bytes:
-    listed = pack_nested(4, *(pack_nested(1, expression) for expression in expressions))
-    return pack_attribute(1, _NAME) + pack_attribute(2, _NAME) + listed
+def _write_rule(chain: bytes, rule: Rule) -> bytes:
+    listed = pack_nested(4, *(pack_nested(1, expression) for expression in rule))
+    return pack_attribute(1, _TABLE) + pack_attribute(2, chain) + listed
 
 
-def _make_rules(family: _Family) -> list[list[bytes]]:
-    offset, prefix = family.any_loopback
+def _pass_own(family: _Family) -> list[Rule]:
+    is_local = [*_is_protocol(socket.IPPROTO_TCP), *_is_to_loopback(family)]
+    return [
+        [_meta(_META_MARK), _compare(_EQUAL, struct.pack("=I", OWN_MARK)), _decide(_ACCEPT)],
+        [*is_local, _has_socket(), _decide(_ACCEPT)],
+    ]
+
+
+def _log_multicast(family: _Family) -> Rule:
+    offset, first, last = family.multicast
+    is_multicast = [_payload(offset, 1), _compare(_AT_LEAST, first), _compare(_AT_MOST, last)]
+    wanted = [*_is_protocol(socket.IPPROTO_UDP), *is_multicast]
+    return [*wanted, _log(MULTICAST_LOG), _decide(_DROP)]
+
+
+def _take(family: _Family) -> list[Rule]:
+    return [
+        [
+            *_is_protocol(number),
+            _load(_REGISTER, family.hook_address),
+            _load(_SECOND_REGISTER, struct.pack(">H", HOOK_PORT)),
+            _expression(
+                "tproxy", _word(1, family.number), _word(2, _REGISTER), _word(3, _SECOND_REGISTER)
+            ),
+            _decide(_ACCEPT),
+        ]
+        for number in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+    ]
+
+
+def _pass_out(family: _Family) -> list[Rule]:
     protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
     return [
-        [_meta(_META_MARK), _equals(struct.pack("=I", OWN_MARK)), _accept()],
-        [
-            *_is_protocol(socket.IPPROTO_TCP),
-            _payload(offset, len(prefix)),
-            _equals(prefix),
-            _has_socket(),
-            _accept(),
-        ],
-        *([*_is_protocol(number), *_take(family)] for number in protocols),
+        *([*_is_protocol(number), _decide(_ACCEPT)] for number in protocols),
+        [*_is_to_loopback(family), _decide(_ACCEPT)],
     ]
 
 
-def _is_protocol(number: int) -> list[bytes]:
-    return [_meta(_META_L4PROTO), _equals(bytes([number]))]
+def _refuse(has_log: bool) -> list[Rule]:
+    """Only what a program's own socket sends: what the kernel says by itself has no user."""
+    log = [_log(REFUSED_LOG)] if has_log else []
+    return [[_meta(_META_USER), *log, _decide(_DROP)]]
 
 
-def _take(family: _Family) -> list[bytes]:
-    return [
-        _load(_REGISTER, family.hook_address),
-        _load(_SECOND_REGISTER, struct.pack(">H", HOOK_PORT)),
-        _expression(
-            "tproxy", _word(1, family.number), _word(2, _REGISTER), _word(3, _SECOND_REGISTER)
-        ),
-        _accept(),
-    ]
+def _is_protocol(number: int) -> Rule:
+    return [_meta(_META_L4PROTO), _compare(_EQUAL, bytes([number]))]
+
+
+def _is_to_loopback(family: _Family) -> Rule:
+    offset, prefix = family.any_loopback
+    return [_payload(offset, len(prefix)), _compare(_EQUAL, prefix)]
 
 
 def _word(kind: int, value: int) -> bytes:
@@ -162,9 +206,9 @@ def _payload(offset: int, size: int) -> bytes:
     return _expression("payload", *(_word(kind, value) for kind, value in enumerate(words, 1)))
 
 
-def _equals(data: bytes) -> bytes:
+def _compare(how: int, data: bytes) -> bytes:
     value = pack_nested(3, pack_attribute(1, data))
-    return _expression("cmp", _word(1, _REGISTER), _word(2, _EQUAL), value)
+    return _expression("cmp", _word(1, _REGISTER), _word(2, how), value)
 
 
 def _has_socket() -> bytes:
@@ -176,6 +220,10 @@ def _load(register: int, data: bytes) -> bytes:
     return _expression("immediate", _word(1, register), pack_nested(2, pack_attribute(1, data)))
 
 
-def _accept() -> bytes:
-    verdict = pack_nested(2, pack_nested(2, _word(1, _ACCEPT)))
-    return _expression("immediate", _word(1, _VERDICT_REGISTER), verdict)
+def _log(group: int) -> bytes:
+    return _expression("log", pack_attribute(1, struct.pack(">H", group)))
+
+
+def _decide(verdict: int) -> bytes:
+    data = pack_nested(2, pack_nested(2, _word(1, verdict)))
+    return _expression("immediate", _word(1, _VERDICT_REGISTER), data)

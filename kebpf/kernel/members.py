@@ -19,11 +19,13 @@ class Network:
     """A network namespace by its inode.
 
     ``others`` are the processes in it that are not the application's: kebpf and its helpers.
-    Nobody leaves a network by ``setsid`` or a double fork.
+    Nobody leaves a network by ``setsid`` or a double fork.  ``is_intercepted`` is false where only
+    a socket bound to a destination gets what is sent there.
     """
 
     inode: int
     others: frozenset[int] = frozenset()
+    is_intercepted: bool = True
 
     def find_members(self) -> list[int]:
         """The application's processes that are alive now: zombies are in no namespace."""

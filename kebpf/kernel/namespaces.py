@@ -167,5 +167,8 @@ def isolate() -> None:
 def explain_refusal(what: str, error: OSError) -> KernelError:
     """A namespace that may not be made, in one sentence."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    hint = "run it as root (in a container: --privileged), or without --isolated"
+    hint = (
+        "run it as root (in a container: --privileged), with --rootless, or without --isolated "
+        "and --jobs"
+    )
     return KernelError(f"{what} cannot be made: {reason}", hint)

@@ -6,6 +6,7 @@ once, so nothing here waits for anybody but the kernel.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -19,7 +20,7 @@ NLA_F_NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR = struct.Struct("=i")
-_MOST_ANSWER_SIZE = 1 << 16
+_MOST_ANSWER_SIZE = 1 << 17
 
 
 def pack_attribute(kind: int, value: bytes) -> bytes:
@@ -46,6 +47,17 @@ def unpack_messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if size < _HEADER.size:
             return
         yield kind, number, data[at + _HEADER.size : at + size]
+        at += size + -size % 4
+
+
+def unpack_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of each attribute in a row of them."""
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, at)
+        if size < _ATTRIBUTE.size:
+            return
+        yield kind & ~NLA_F_NESTED, data[at + _ATTRIBUTE.size : at + size]
         at += size + -size % 4
 
 
@@ -80,6 +92,24 @@ class Netlink:
                 if answer == NLMSG_ERROR:
                     _raise(body)
                 yield body
+
+    def take(self) -> Iterator[tuple[int, bytes]]:
+        """Kind and payload of what came unasked since the last call; never waits."""
+        while True:
+            try:
+                data = self._socket.recv(_MOST_ANSWER_SIZE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # some were dropped; those after them were not
+                    raise
+                continue
+            for kind, _, payload in unpack_messages(data):
+                yield kind, payload
+
+    def fileno(self) -> int:
+        """Readable when `take` has something to give."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """May be called twice."""

@@ -49,44 +49,60 @@ _FORBIDDING = (  # settings of proc/sys with the value that forbids, and what to
 
 
 @contextlib.contextmanager
-def entered() -> Iterator[Network]:
+def entered(intercepts: bool = True) -> Iterator[Network]:
     """Moves this process into its own network, in which all that is sent stays and is intercepted.
 
-    It stays there.  What the application leaves running when the context ends, or this process
+    It stays there.  Without ``intercepts``, or where the kernel has no means for it, every address
+    is only local.  What the application leaves running when the context ends, or this process
     does in whatever way, is ended.  Raises `KernelError` if the kernel or a policy refuses.
     """
     try:
         host = HostNetwork.read()
-        _leave()
-        make_mounts_private()
+        is_user = _leave()
+        try:
+            make_mounts_private()
+        except PermissionError:
+            # what is mounted in a user namespace's is not seen outside anyway (mount_namespaces(7))
+            if not is_user:
+                raise
         host.rebuild()
         families = _make_all_local(host.has_ipv6)
     except OSError as error:
         raise explain_refusal(error) from None
     with contextlib.suppress(OSError):  # /proc/sys may be read-only; then ports < 1024 are root's
         (PROC / "sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
-    intercept(families)
+    is_intercepted = intercepts and _try_intercept(families)
     inode, here = (PROC / "self/ns/net").stat().st_ino, os.getpid()
     keeper, pipe = _start_keeper(inode, here)
     try:
-        yield Network(inode, frozenset((here, keeper)))
+        yield Network(inode, frozenset((here, keeper)), is_intercepted)
     finally:
         os.close(pipe)
         os.waitpid(keeper, 0)
 
 
-def _leave() -> None:
-    """Root needs no user namespace, but in a container whose root may not do this."""
+def _try_intercept(families: list[int]) -> bool:
+    try:
+        intercept(families)
+    except KernelError:
+        return False
+    return True
+
+
+def _leave() -> bool:
+    """Whether it took a user namespace: root needs none but in a container that forbids this."""
     uid, gid = os.geteuid(), os.getegid()  # afterwards they are nobody's, until they are mapped
     if uid != 0:
         unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS)
         _map_own_ids(uid, gid)
-        return
+        return True
     try:
         unshare(CLONE_NEWNET | CLONE_NEWNS)
     except PermissionError:
         if not _unshare_mapping_all(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS):
             _map_own_ids(uid, gid)
+        return True
+    return False
 
 
 def _map_own_ids(uid: int, gid: int) -> None:

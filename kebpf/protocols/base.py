@@ -184,6 +184,14 @@ class TellingSession(Protocol):
         """Another client published ``news``: what to send to this one now (maybe nothing)."""
 
 
+@runtime_checkable
+class CandidSession(Protocol):
+    """A server session that tells what it could not answer though nobody was asked."""
+
+    def take_problems(self) -> Sequence[str]:
+        """A sentence for each since the last call; its client got an error."""
+
+
 class ProtocolSpec(Protocol):
     """One protocol, as the registry hands it to the other stages."""
 

@@ -135,6 +135,10 @@ class DestinationAnswers:
         if mock.request.get("kind") == "describe":
             return mock.response
         results = mock.response.get("results") or [{}]
+        error = mock.response.get("error")
+        if error and error.get("position") and not mock.response.get("results"):
+            # only what is found while a statement is parsed tells its place in it
+            return {"columns": None, "parameter_types": [], "error": error, "call": mock.request}
         types = mock.response.get("parameter_types") or mock.request.get("parameter_types") or []
         columns, copy = results[0].get("columns"), results[0].get("copy")
         return {"columns": columns, "parameter_types": types, "copy": copy}

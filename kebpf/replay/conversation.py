@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kebpf.protocols.base import (
+    CandidSession,
     Detection,
     Document,
     ProtocolSpec,
@@ -34,6 +35,7 @@ class Conversation:
         self._protocols = protocols
         self._session: ServerSession | None = None
         self._telling: TellingSession | None = None
+        self._candid: CandidSession | None = None
         self._head = b""
         if len(route.protocols) == 1:
             self._choose(route.protocols[0])
@@ -91,6 +93,10 @@ class Conversation:
         """What its client published since the last call."""
         return self._telling.take_news() if self._telling is not None else ()
 
+    def take_problems(self) -> Sequence[str]:
+        """What its session could not answer, though the recording was not asked for it."""
+        return self._candid.take_problems() if self._candid is not None else ()
+
     def hear(self, teller: Conversation, news: Document) -> bytes:
         """What ``teller``'s client published: gives what to send for it, if it is for this one."""
         telling = self._telling
@@ -136,3 +142,5 @@ class Conversation:
         self._session = self._protocols[name].make_server(answerer, facts)
         if isinstance(self._session, TellingSession):
             self._telling = self._session
+        if isinstance(self._session, CandidSession):
+            self._candid = self._session

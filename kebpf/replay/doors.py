@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from kebpf.kernel.interception import HOOK_PORT, OWN_MARK
+from kebpf.recording.model import Endpoint
 
 BACKLOG = 1024
 MOST_DATAGRAM_SIZE = 65536
@@ -31,25 +32,30 @@ Host = tuple[str, int]
 class Doors(Protocol):
     """A redirect that opens the responder's sockets itself."""
 
-    def listen(self) -> list[socket.socket]:
-        """Listening sockets; what one accepts has the destination for its own address."""
+    def listen(self, destinations: Sequence[Endpoint]) -> list[socket.socket]:
+        """Listening sockets; what one accepts has the destination for its own address.
+
+        ``destinations`` are those that were recorded.
+        """
 
     def open_datagrams(
-        self, make_protocol: Callable[[], asyncio.DatagramProtocol]
+        self,
+        make_protocol: Callable[[], asyncio.DatagramProtocol],
+        destinations: Sequence[Endpoint],
     ) -> list[asyncio.DatagramTransport]:
         """What takes datagrams to anywhere and answers from there; in the running loop."""
 
 
-def open_stream_door(family: int) -> socket.socket:
-    """Where TCP connections of one family end.  Raises ``OSError``."""
-    door = _open_door(family, socket.SOCK_STREAM)
+def open_stream_door(family: int, at: Host | None = None) -> socket.socket:
+    """Where TCP connections of one family end, or those to one place.  Raises ``OSError``."""
+    door = _open_door(family, socket.SOCK_STREAM, at)
     door.listen(BACKLOG)
     return door
 
 
-def open_datagram_door(family: int) -> socket.socket:
-    """Where datagrams of one family end.  Raises ``OSError``."""
-    door = _open_door(family, socket.SOCK_DGRAM)
+def open_datagram_door(family: int, at: Host | None = None) -> socket.socket:
+    """Where datagrams of one family end, or those to one place.  Raises ``OSError``."""
+    door = _open_door(family, socket.SOCK_DGRAM, at)
     level, option = _choose(
         family,
         (socket.IPPROTO_IP, _IP_RECVORIGDSTADDR),
@@ -59,7 +65,7 @@ def open_datagram_door(family: int) -> socket.socket:
     return door
 
 
-def _open_door(family: int, kind: int) -> socket.socket:
+def _open_door(family: int, kind: int, at: Host | None) -> socket.socket:
     door = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:
         if kind == socket.SOCK_STREAM:
@@ -69,7 +75,9 @@ def _open_door(family: int, kind: int) -> socket.socket:
             family, (socket.IPPROTO_IP, _IP_TRANSPARENT), (socket.IPPROTO_IPV6, _IPV6_TRANSPARENT)
         )
         door.setsockopt(level, option, 1)
-        door.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", HOOK_PORT))
+        if family == socket.AF_INET6:
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.bind(at or ("::1" if family == socket.AF_INET6 else "127.0.0.1", HOOK_PORT))
     except OSError:
         door.close()
         raise
@@ -107,8 +115,16 @@ class DoorDatagrams(asyncio.DatagramTransport):
         except OSError:  # none after all, or an error that one before it met
             return
         for _, _, address in ancillary:
-            self._wanted[source[:2]] = _read_address(address)
+            self.deliver(data, source, _read_address(address))
+
+    def deliver(self, data: bytes, source: Any, wanted: Host) -> None:
+        """A datagram that ``source`` sent to ``wanted``."""
+        self._wanted[source[:2]] = wanted
         self._protocol.datagram_received(data, source)
+
+    @property
+    def family(self) -> int:
+        return self._door.family
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Answers who asked from ``addr``, as the one that was asked."""

@@ -332,8 +332,11 @@ class MockIndex:
 
 
 def _has_columns(response: Document) -> bool:
-    results = response.get("results")
-    return isinstance(results, list) and bool(results) and results[0].get("columns") is not None
+    """Whether a response or a description tells its columns, or that data is to be copied."""
+    results = response.get("results", [response])
+    if not isinstance(results, list) or not results:
+        return False
+    return any(results[0].get(name) is not None for name in ("columns", "copy"))
 
 
 def _has_types(mock: Mock) -> bool:

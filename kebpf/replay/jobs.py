@@ -118,6 +118,8 @@ class JobsRunner:
                 send(_Refused(str(error), error.hint))
                 return
             send(_Entered())
+            if environment.note is not None:
+                send(_Note(environment.note))
             self._run_part(sets, environment, send)
 
     def _run_part(self, sets: Sequence[SelectedSet], environment: Environment, send: Send) -> None:

@@ -105,9 +105,10 @@ class Responder:
     async def _listen_at(self, doors: Doors) -> ResponderPorts:
         """The same where the sockets are made for us."""
         loop = asyncio.get_running_loop()
-        for door in doors.listen():
+        destinations = self._routes.list_destinations()
+        for door in doors.listen(destinations):
             self._servers.append(await loop.create_server(lambda: _Stream(self), sock=door))
-        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self))
+        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self), destinations)
         return ResponderPorts(HOOK_PORT, HOOK_PORT)
 
     async def close(self) -> None:
@@ -172,7 +173,10 @@ class Responder:
     ) -> bytes | None:
         """What ``call`` answers; ``None`` after a failure, which is kept as by `boundary`."""
         try:
-            return call(*arguments)
+            answer = call(*arguments)
+            for problem in conversation.take_problems():
+                self._keep(problem, conversation, None)
+            return answer
         except Exception as error:  # noqa: BLE001 - any failure of one connection stops here
             self._note(error, conversation, None)
             return None
@@ -190,8 +194,13 @@ class Responder:
     def _note(
         self, error: Exception, conversation: Conversation | None, peer: tuple[str, int] | None
     ) -> None:
-        self.problem_count += 1
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._keep(text, conversation, peer)
+
+    def _keep(
+        self, text: str, conversation: Conversation | None, peer: tuple[str, int] | None
+    ) -> None:
+        self.problem_count += 1
         route: Route | None = conversation.route if conversation else None
         protocol = (conversation.protocol if conversation else None) or "unknown"
         where = str(route.destination) if route else f"from {peer[0]}:{peer[1]}" if peer else ""

@@ -46,6 +46,10 @@ class Routes:
         names = dict.fromkeys((*(route.protocols if route else ()), mock.protocol))
         self._routes[endpoint] = Route(endpoint, tuple(names), self._opaque.get(endpoint, ()))
 
+    def list_destinations(self) -> list[Endpoint]:
+        """All that were recorded."""
+        return list(self._routes)
+
     def find(self, transport: str, host: str, port: int) -> Route:
         """The route for what the application asked for.
 

@@ -94,6 +94,7 @@ class Environment:
     compare: Comparing = compare
     protocols: Callable[[], dict[str, ProtocolSpec]] = load_protocols
     noise: Noise = field(default_factory=Noise)
+    note: str | None = None
 
 
 class SetRun:

@@ -21,6 +21,11 @@ _PROTOCOLS = {
 }
 
 
+def name_protocol(number: int) -> str:
+    """What `kebpf.replay.stages.Refusal` calls an IP protocol."""
+    return _PROTOCOLS.get(number, f"ip-{number}")
+
+
 class KernelSteering:
     """`kebpf.replay.stages.Steering` by cgroup programs."""
 
@@ -58,8 +63,7 @@ class KernelSteering:
     def take_refusals(self) -> list[Refusal]:
         """The packets that could not be answered and were not let out, since the last call."""
         found = [] if self._redirect is None else self._redirect.take_refusals()
-        names = ((one, _PROTOCOLS.get(one.protocol, f"ip-{one.protocol}")) for one in found)
-        return [Refusal(name, one.host, one.packets) for one, name in names]
+        return [Refusal(name_protocol(one.protocol), one.host, one.packets) for one in found]
 
     def close(self) -> None:
         """Undoes all of it."""

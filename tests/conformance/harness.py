@@ -80,7 +80,7 @@ class Client:
         path = self._folder / "set"
         words = [*find_kebpf(), "record", "-o", str(self._folder), "--name", path.name, "--json"]
         stdout, ran = self._run(PLAIN, "recorded", [*words, "--"], service)
-        assert ran.status == 0, ran.said
+        assert ran.status == 0 and "the command exited" not in ran.said, ran.said
         summary: Entry = json.loads(stdout.splitlines()[-1])
         return Recorded(path, ran, summary, service)
 

@@ -31,10 +31,13 @@ def skip_unless_reachable() -> None:
         pytest.skip("an ordinary user cannot read the interpreter or the sources here")
 
 
-def run_inside(code: str, *, uid: int = NOBODY, prefix: tuple[str, ...] = ()) -> Any:
+def run_inside(
+    code: str, *, uid: int = NOBODY, prefix: tuple[str, ...] = (), intercepts: bool = True
+) -> Any:
     """Runs ``code`` in a network of its own (``network``); what it prints is JSON."""
     body = "".join(f"    {line}\n" for line in code.strip().splitlines())
-    script = f"{HEAD}from kebpf.kernel.rootless import entered\nwith entered() as network:\n{body}"
+    script = f"{HEAD}from kebpf.kernel.rootless import entered\n"
+    script += f"with entered({intercepts}) as network:\n{body}"
     words = [*prefix, sys.executable, "-c", script]
     done = subprocess.run(
         as_user(*words, uid=uid) if not prefix else words,

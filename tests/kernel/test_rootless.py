@@ -153,6 +153,32 @@ def test_a_host_that_allows_no_user_namespaces_is_named() -> None:
     )
 
 
+FILTER = """
+import ctypes, platform, struct
+number = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+refuse = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+raw = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in refuse))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(raw)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == libc.prctl(22, 2, program, 0, 0) == 0
+from kebpf.kernel.errors import KernelError
+from kebpf.kernel.rootless import entered
+try:
+    entered().__enter__()
+except KernelError as error:
+    print(error)
+"""
+
+
+@pytest.mark.kernel
+def test_a_filter_that_refuses_the_call_is_named() -> None:
+    """As that of a container is: unshare(2) gets EPERM by seccomp(2)."""
+    words = as_user(sys.executable, "-c", HEAD + FILTER)
+    done = subprocess.run(words, capture_output=True, text=True, cwd="/", timeout=60)
+    reason = "a seccomp filter forbids it (as a container's does unless told otherwise)"
+    assert done.stdout == f"{NO_NAMESPACES}: {reason}\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "reason"),
     [

@@ -361,6 +361,16 @@ class TestSession:
         described = make_mock("", request=request, response=response, tier=Tier.SESSION)
         assert Run(described).session(kind="describe", sql="SELECT n") == response
 
+    def test_describe_tells_what_could_not_be_parsed(self) -> None:
+        """Only then an error tells its place in the statement."""
+        for error, is_told in (({"code": "42P01", "position": "15"}, True), ({"code": "1"}, False)):
+            response = {"results": list[object](), "error": error}
+            mock = make_mock("SELECT n", case="a", response=response)
+            described = Run(mock).session(kind="describe", sql="SELECT n")
+            assert described is not None
+            assert (described.get("error") == error) == is_told
+            assert (described.get("call") == mock.request) == is_told
+
     def test_describe_says_that_data_is_to_come(self) -> None:
         copy = {"direction": "in", "format": 0, "column_formats": [0]}
         results = [{"columns": None, "rows": list[object](), "copy": copy}]

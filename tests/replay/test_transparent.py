@@ -29,7 +29,7 @@ program = (
 )
 async def main():
     steering = TransparentSteering()
-    doors = steering.listen()
+    doors = steering.listen([])
     steering.attach(network, ResponderPorts(1, 1))
     words = [sys.executable, "-c", program]
     child = await asyncio.create_subprocess_exec(*words, stdin=subprocess.PIPE)
@@ -94,3 +94,59 @@ def test_a_responder_knows_what_was_asked_for() -> None:
     assert problems == []
     assert answers[1] == ["10.0.0.2", 53]
     assert calls == ["10.0.0.2:53/udp extra", "10.0.0.7:8001 extra"]
+
+
+RECORDED = """
+import asyncio
+from kebpf.recording.model import Endpoint
+from kebpf.replay.stages import ResponderPorts
+from kebpf.replay.transparent import TransparentSteering
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport): self.transport = transport
+    def datagram_received(self, data, source): self.transport.sendto(data, source)
+known = [
+    Endpoint("tcp", "10.0.0.7", 5432), Endpoint("tcp", "127.0.0.1", 6379),
+    Endpoint("tcp", "2001:db8::7", 80), Endpoint("udp", "10.0.0.2", 53),
+    Endpoint("udp", "10.0.0.3", 8125),
+]
+asked = [("10.0.0.7", 5432), ("127.0.0.1", 6379), ("::1", 6379), ("2001:db8::7", 80)]
+names = [("10.0.0.2", 53), ("127.0.0.53", 53), ("10.0.0.3", 8125)]
+others = [("10.0.0.8", 5432), ("2001:db8::8", 80)]
+def connect(place):
+    caller = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET)
+    with caller:
+        caller.settimeout(10)
+        return caller.connect_ex(place)
+def ask(place):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        caller.settimeout(10)
+        caller.sendto(b"q", place)
+        return list(caller.recvfrom(9)[1])
+def send(place):
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as caller:
+        caller.sendto(b"q", place)
+async def main():
+    steering = TransparentSteering(network.is_intercepted)
+    doors = steering.listen(known)
+    transports = steering.open_datagrams(Echo, known)
+    steering.attach(network, ResponderPorts(1, 1))
+    statuses = [await asyncio.to_thread(connect, place) for place in (*asked, *others)]
+    answers = [await asyncio.to_thread(ask, place) for place in names]
+    for place in others: send(place)
+    refusals = [[one.protocol, one.host, one.packets] for one in steering.take_refusals()]
+    steering.close()
+    for one in (*doors, *transports): one.close()
+    await asyncio.sleep(0)
+    print(json.dumps([network.is_intercepted, statuses, answers, sorted(refusals)]))
+asyncio.run(main())
+"""
+
+
+def test_without_interception_what_was_recorded_is_served_and_the_rest_told() -> None:
+    is_intercepted, statuses, answers, refusals = run_inside(RECORDED, intercepts=False)
+    assert not is_intercepted
+    assert statuses == [0, 0, 0, 0, 111, 111]  # ECONNREFUSED
+    assert answers == [["10.0.0.2", 53], ["127.0.0.53", 53], ["10.0.0.3", 8125]]
+    hosts = ("10.0.0.8", "2001:db8::8")
+    assert refusals == [[name, host, 1] for name in ("tcp", "udp") for host in hosts]

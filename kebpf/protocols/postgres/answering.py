@@ -32,13 +32,15 @@ class Description:
     parameter_types: Sequence[int] = ()
     copy: Document | None = None
     error: Document | None = None
+    call: Document | None = None  # that ended with the error, if it was not a description
 
     @classmethod
     def from_response(cls, response: Document) -> Description:
         """From the response to a describe, or to a query with the same SQL."""
         types = response.get("parameter_types") or ()
         if "results" not in response:
-            return cls(response.get("columns"), types, response.get("copy"), response.get("error"))
+            error, call = response.get("error"), response.get("call")
+            return cls(response.get("columns"), types, response.get("copy"), error, call)
         for result in response["results"]:
             return cls(result.get("columns"), types, result.get("copy"))
         return cls(None, types)
@@ -61,11 +63,17 @@ class Answers:
     """The calls and session matters of one connection."""
 
     def __init__(
-        self, answerer: Answerer, state: SessionState, descriptions: dict[str, Document]
+        self, answerer: Answerer, state: SessionState, facts: Sequence[Document] = ()
     ) -> None:
         self.state = state
         self._answerer = answerer
-        self._descriptions = descriptions
+        self._descriptions = index_descriptions(facts)
+        responses = (fact.get("response") or {} for fact in facts)
+        self._reports = [one["error"] for one in responses if one.get("error")]
+
+    def word(self, report: Document) -> Document:
+        """A report as the server worded it in a session exchange, if it was recorded."""
+        return find_report(report, self._reports)
 
     def describe(self, sql: str) -> Description | None:
         """What is known of ``sql``; ``None`` for nothing.
@@ -79,6 +87,11 @@ class Answers:
         if response is not None:
             return Description.from_response(response)
         return self._describe_session(sql)
+
+    def spend(self, description: Description) -> None:
+        """Uses up the recorded call that failed as its statement was parsed."""
+        if description.call is not None:
+            self.call(description.call)
 
     def _describe_session(self, sql: str) -> Description | None:
         statements = split_sql(sql)
@@ -94,7 +107,33 @@ class Answers:
             return self._run_session(request, statements)
         if statements and not self.state.can_run(statements[0]):
             return _failed(FAILED_BLOCK, self._answerer.session(request))
-        return self._run_call(request, statements)
+        parts = self._split(request, statements)
+        return self._run_parts(parts) if parts else self._run_call(request, statements)
+
+    def _split(self, request: Document, statements: Sequence[Statement]) -> list[Document]:
+        """The requests of a query's statements if they were recorded one by one, else none."""
+        if len(statements) < 2 or self._can_answer(request):
+            return []
+        parts = [{**request, "sql": statement.sql} for statement in statements]
+        calls = (part for part in parts if not is_session_sql(part["sql"]))
+        return parts if all(map(self._can_answer, calls)) else []
+
+    def _can_answer(self, request: Document) -> bool:
+        return self._answerer.peek(name_database(request, self.state.database))
+
+    def _run_parts(self, parts: Sequence[Document]) -> Document:
+        """The responses of statements in one, up to the first that fails."""
+        whole = new_response()
+        whole["parameters"] = {}
+        for part in parts:
+            response = self.run(part)
+            whole["results"] += response.get("results", ())
+            whole["notices"] += response.get("notices", ())
+            whole["parameters"].update(response.get("parameters") or {})
+            if response.get("error"):
+                whole["error"] = response["error"]
+                break
+        return whole
 
     def call(self, request: Document) -> Document:
         """The recorded response to a call, a miss as an error."""
@@ -114,6 +153,7 @@ class Answers:
             if statement is not None:
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
+            self.state.failure = response["error"]
             self.state.block.fail()
         return {**response, "parameters": parameters}
 

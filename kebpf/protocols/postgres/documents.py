@@ -121,6 +121,11 @@ def make_request(sql: str | None, form: str = "simple", **values: Any) -> Docume
     return request
 
 
+def cursor_document(sql: str, parameters: Sequence[Value]) -> Document:
+    """What tells a cursor from others: its query, whatever its name is."""
+    return {"sql": sql, "parameters": list(parameters)}
+
+
 def name_database(request: Document, database: str | None) -> Document:
     """The request with the database in which it runs, ``None`` if that is not known."""
     return request if database is None else {**request, "database": database}

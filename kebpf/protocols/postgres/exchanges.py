@@ -9,7 +9,7 @@ from kebpf.protocols.base import Document, Exchange, Mark
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.collecting import Collector
 from kebpf.protocols.postgres.documents import make_request, printable
-from kebpf.protocols.postgres.prepared import Portal, PreparedStatement, find_portal
+from kebpf.protocols.postgres.prepared import Portal, PreparedStatement, find_portal, name_cursor
 
 _DATA_VERBS = frozenset(("select", "insert", "update", "delete"))
 
@@ -38,7 +38,9 @@ class Failure:
 def start_collector(step: Step, portals: Any) -> Collector:
     message = step.message
     if isinstance(message, m.Execute):
-        return _start_execute(step, message, find_portal(message.portal, portals))
+        collector = _start_execute(step, message, find_portal(message.portal, portals))
+        name_cursor(collector.request, portals)
+        return collector
     if isinstance(message, m.FunctionCall):
         request = {
             "kind": "function",
@@ -50,6 +52,7 @@ def start_collector(step: Step, portals: Any) -> Collector:
     else:
         sql = None if step.problem else printable(message.sql)
         request = make_request(sql)
+    name_cursor(request, portals)
     collector = Collector(request, step.start, step.end)
     collector.problem = step.problem
     if isinstance(message, m.FunctionCall):

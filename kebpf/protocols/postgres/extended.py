@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.answering import Answers, Description
-from kebpf.protocols.postgres.documents import decode_parameters, make_request, printable
+from kebpf.protocols.postgres.documents import (
+    cursor_document,
+    decode_parameters,
+    make_request,
+    printable,
+)
 from kebpf.protocols.postgres.lexing import tokenize
 from kebpf.protocols.postgres.replies import (
     copy_bytes,
@@ -23,7 +28,12 @@ from kebpf.protocols.postgres.replies import (
     parameter_bytes,
     row_bytes,
 )
-from kebpf.protocols.postgres.statements import read_cursor, read_prepared, split_sql
+from kebpf.protocols.postgres.statements import (
+    read_cursor,
+    read_cursor_name,
+    read_prepared,
+    split_sql,
+)
 from kebpf.protocols.postgres.synthesis import FAILED_BLOCK, SessionError
 from kebpf.protocols.postgres.types import Value
 from kebpf.protocols.postgres.writer import write
@@ -39,6 +49,11 @@ class RecordedError(SessionError):
     def __init__(self, fields: Document) -> None:
         super().__init__(str(fields.get("code")), str(fields.get("message")))
         self._fields = fields
+
+    @property
+    def is_unforeseen(self) -> bool:
+        """Never: a miss is known to the matcher that told of it."""
+        return False
 
     def document(self, severity: str = "ERROR") -> Document:
         return self._fields
@@ -68,6 +83,15 @@ class ServedPortal:
     is_ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ServedCursor:
+    """What a ``DECLARE`` made: the query, its parameters, whether its rows are binary."""
+
+    sql: str
+    parameters: Sequence[Value]
+    is_binary: bool
+
+
 class ExtendedQuery:
     """Statements and portals of one connection; its methods give the bytes to send.
 
@@ -78,7 +102,7 @@ class ExtendedQuery:
         self._answers = answers
         self._statements: dict[str, ServedStatement] = {}
         self._portals: dict[str, ServedPortal] = {}
-        self._cursors: dict[str, tuple[str, bool]] = {}
+        self._cursors: dict[str, ServedCursor] = {}
         self._parsed: ServedStatement | None = None
         self._to_describe: ServedPortal | None = None
 
@@ -87,6 +111,9 @@ class ExtendedQuery:
         if message.name and message.name in self._statements:
             text = f'prepared statement "{message.name}" already exists'
             raise SessionError("42P05", text)
+        statements = split_sql(printable(message.sql))
+        if len(statements) > 1 and statements[0].verb != "create":  # which may hold a body
+            raise SessionError("42601", "cannot insert multiple commands into a prepared statement")
         self._parsed = ServedStatement(printable(message.sql), list(message.type_oids))
         self._statements[message.name] = self._parsed
         return out
@@ -114,11 +141,11 @@ class ExtendedQuery:
             return out
         if message.name not in self._cursors:
             raise SessionError("34000", f'portal "{message.name}" does not exist')
-        query, is_binary = self._cursors[message.name]
-        description = self._answers.describe(query)
+        cursor = self._cursors[message.name]
+        description = self._answers.describe(cursor.sql)
         if description is None or description.columns is None:
-            raise SessionError("KB001", f"no recorded description of: {query[:200]}")
-        return out + description_bytes(description.columns, [int(is_binary)])
+            raise SessionError("KB001", f"no recorded description of: {cursor.sql[:200]}")
+        return out + description_bytes(description.columns, [int(cursor.is_binary)])
 
     def execute(self, message: m.Execute) -> bytes:
         portal = self.find_portal(message.portal)
@@ -174,7 +201,20 @@ class ExtendedQuery:
         """An error came first: what was put off is never said."""
         self._parsed = self._to_describe = None
 
-    def learn(self, sql: str, results: Sequence[Document]) -> None:
+    def name_cursor(self, request: Document) -> None:
+        """Tells in a ``FETCH``, ``MOVE`` or ``CLOSE`` which query's cursor it is of."""
+        name = read_cursor_name(str(request["sql"]))
+        if name is None:
+            return
+        if (cursor := self._cursors.get(name)) is not None:
+            request["cursor"] = cursor_document(cursor.sql, cursor.parameters)
+        elif (portal := self._portals.get(name)) is not None:
+            parameters = portal.request["parameters"]
+            request["cursor"] = cursor_document(portal.statement.sql, parameters)
+
+    def learn(
+        self, sql: str, results: Sequence[Document], parameters: Sequence[Value] = ()
+    ) -> None:
         """Notes the names that completed SQL makes (``DECLARE``, ``PREPARE``)."""
         if all(result.get("tag") not in ("DECLARE CURSOR", "PREPARE") for result in results):
             return
@@ -182,7 +222,7 @@ class ExtendedQuery:
             tag = result.get("tag")
             if tag == "DECLARE CURSOR" and (cursor := read_cursor(statement)):
                 is_binary = "binary" in statement.texts()[: statement.texts().index("cursor")]
-                self._cursors[cursor[0]] = (cursor[1], is_binary)
+                self._cursors[cursor[0]] = ServedCursor(cursor[1], parameters, is_binary)
             elif tag == "PREPARE" and (prepared := read_prepared(statement)):
                 self._statements[prepared[0]] = ServedStatement(prepared[1], [])
 
@@ -217,6 +257,8 @@ class ExtendedQuery:
         if not statement.is_looked_up:
             statement.description = self._answers.describe(statement.sql)
             statement.is_looked_up = True
+            if statement.description is not None:
+                self._answers.spend(statement.description)
         description = statement.description
         if description is not None and description.error:
             raise RecordedError(description.error)
@@ -250,6 +292,7 @@ class ExtendedQuery:
         """Asks for as many recorded pieces as the rows wanted need."""
         while not portal.is_ended and (not wanted or len(portal.rows) < wanted):
             request = dict(portal.request, max_rows=wanted)
+            self.name_cursor(request)
             if portal.pieces:
                 request["piece"] = portal.pieces
             response = self._answers.run(request)
@@ -268,7 +311,7 @@ class ExtendedQuery:
         portal.result["parameters"] = response.get("parameters") or {}
         portal.rows += results[0]["rows"] if results else []
         portal.is_ended = not (results and results[0].get("suspended"))
-        self.learn(portal.statement.sql, results)
+        self.learn(portal.statement.sql, results, portal.request["parameters"])
 
     def _give(self, portal: ServedPortal, wanted: int) -> bytes:
         result = portal.result or {}

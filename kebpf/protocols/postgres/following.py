@@ -315,7 +315,8 @@ class Follower:
         statement = statements[collector.done_statements]
         if self.is_strict and not is_plausible(statement.verb, tag):
             raise ProtocolError("an answer to another statement")
-        apply_sql(statement, tag, self._statements, self._portals)
+        parameters = collector.request.get("parameters") or ()
+        apply_sql(statement, tag, self._statements, self._portals, parameters)
 
     def _on_copy(self, message: m.CopyResponse, start: Mark, end: Mark) -> None:
         self._head(*_ROW_STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kebpf.protocols.base import Document
+from kebpf.protocols.postgres.statements import forget_cursor_name
 
 _MAX_LINE = 100
 
@@ -12,8 +13,9 @@ def identity(request: Document) -> Document:
 
     The database is ``None`` where the recording did not see the connection's start-up, and for
     session matters, which are the same in every database.
-    Names, types and formats are a connection's own affair.  ``piece`` tells the executions of a
-    portal apart that is read in pieces, ``describe`` a description from a call of the same SQL.
+    Names, types and formats are a connection's own affair: a cursor is told by its query and the
+    parameters of that.  ``piece`` tells the executions of a portal apart that is read in pieces,
+    ``describe`` a description from a call of the same SQL.
     """
     kind = request.get("kind")
     if kind == "query":
@@ -35,13 +37,16 @@ def identity(request: Document) -> Document:
 
 
 def _query_identity(request: Document) -> Document:
+    operation = trim_sql(request.get("sql"))
+    if request.get("cursor") or operation[:8].upper() == "DECLARE ":
+        operation = forget_cursor_name(operation)
     found: Document = {
-        "operation": trim_sql(request.get("sql")),
+        "operation": operation,
         "parameters": list(request.get("parameters") or []),
         "copy_data": request.get("copy_data"),
         "database": request.get("database"),
     }
-    for name in ("piece", "copy_fail", "statement"):
+    for name in ("piece", "copy_fail", "statement", "cursor"):
         if request.get(name):
             found[name] = request[name]
     return found

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import (
+    cursor_document,
     decode_parameters,
     make_request,
     printable,
     spread_formats,
 )
 from kebpf.protocols.postgres.lexing import Statement
-from kebpf.protocols.postgres.statements import read_cursor, read_prepared
+from kebpf.protocols.postgres.statements import read_cursor, read_cursor_name, read_prepared
+from kebpf.protocols.postgres.types import Value
 
 # Names kept a connection; the oldest are forgotten first.
 MAX_NAMES = 10_000
@@ -45,6 +47,7 @@ class Portal:
     columns: list[Document] | None = None
     is_described: bool = False
     pieces: int = 0
+    parameters: list[Value] = field(default_factory=list)  # of the DECLARE that made it
 
     def describe(self, columns: list[Document] | None) -> None:
         """The server said what its rows are, and so those of later portals of its statement."""
@@ -108,16 +111,37 @@ def apply_bind(message: m.Bind, statements: Statements, portals: Portals) -> Por
     return portal
 
 
+def name_cursor(request: Document, portals: Portals) -> None:
+    """Tells in a ``FETCH``, ``MOVE`` or ``CLOSE`` which query's cursor it is of, if it is known."""
+    sql = request.get("sql")
+    if not isinstance(sql, str) or not (name := read_cursor_name(sql)):
+        return
+    portal = portals.get(name)
+    if portal is None or portal.statement.sql is None:
+        return
+    parameters = portal.parameters
+    if portal.bind is not None:
+        parameters = decode_parameters(portal.bind, portal.statement.type_oids)
+    request["cursor"] = cursor_document(portal.statement.sql, parameters)
+
+
 def find_portal(name: str, portals: Portals) -> Portal:
     """The portal of that name, or one of which nothing is known."""
     return portals.get(name) or Portal(PreparedStatement(name, None), None)
 
 
-def apply_sql(statement: Statement, tag: str, statements: Statements, portals: Portals) -> None:
+def apply_sql(
+    statement: Statement,
+    tag: str,
+    statements: Statements,
+    portals: Portals,
+    parameters: Sequence[Value] = (),
+) -> None:
     """Names that SQL itself makes: ``DECLARE … CURSOR`` and ``PREPARE``."""
     if tag == "DECLARE CURSOR" and (cursor := read_cursor(statement)):
         name, query = cursor
-        portals[name] = Portal(PreparedStatement(name, query), None)
+        made = Portal(PreparedStatement(name, query), None, parameters=list(parameters))
+        portals[name] = made
     elif tag == "PREPARE" and (prepared := read_prepared(statement)):
         name, query = prepared
         remember(statements, PreparedStatement(name, query))

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import read_column, report_fields, spread_formats
-from kebpf.protocols.postgres.synthesis import SessionError
+from kebpf.protocols.postgres.synthesis import UNCONVERTIBLE_CODE, SessionError
 from kebpf.protocols.postgres.types import ConversionError, Value, encode_value
 from kebpf.protocols.postgres.writer import frame, write
-
-UNCONVERTIBLE_CODE = "KB002"
 
 
 def error_bytes(document: Document) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any
 
 from kebpf.protocols.base import Answerer, Document, ProtocolError
 from kebpf.protocols.postgres import messages as m
-from kebpf.protocols.postgres.answering import Answers, index_descriptions
+from kebpf.protocols.postgres.answering import Answers
+from kebpf.protocols.postgres.cancelling import Cancelling
 from kebpf.protocols.postgres.documents import make_request, printable
 from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
@@ -27,9 +28,6 @@ from kebpf.protocols.postgres.writer import write
 
 # COPY data a client may send for one statement.
 MAX_COPY_SIZE = 64 * 1024 * 1024
-# There is no process behind a served connection; cancel requests name this one.
-PROCESS_ID = 1
-_SECRET_KEY = b"\0\0\0\1"
 _READY = {status: write(m.ReadyForQuery(status)) for status in "ITE"}
 
 
@@ -54,6 +52,7 @@ class PostgresServer:
         self._answers: Answers | None = None
         self._served: _Served | None = None
         self._copy: _CopyIn | None = None
+        self._cancelling = Cancelling(facts)
         self._is_skipping = False
         self._is_busy = False  # with commands, or in a transaction
 
@@ -63,8 +62,13 @@ class PostgresServer:
             return b""
         self._reader.feed(data)
         out = bytearray()
+        cancelling = self._cancelling
         try:
-            while not self.is_closed and (frame := self._reader.next_frame()):
+            while (
+                not self.is_closed
+                and not cancelling.is_holding
+                and (frame := self._reader.next_frame())
+            ):
                 out += self._on_frame(frame)
         except ProtocolError as error:
             out += error_bytes(make_report("08P01", str(error), "FATAL"))
@@ -77,28 +81,47 @@ class PostgresServer:
         return b""
 
     def take_news(self) -> Sequence[Document]:
-        """Notifications that its client sent and committed."""
+        """What its client cancelled, or notified others of and committed."""
         if self._answers is None:
-            return ()
+            return self._cancelling.take_requests()
         state = self._answers.state
         sent = state.notifications.take_sent()
         return [{"database": state.database, "channel": c, "payload": p} for c, p in sent]
 
+    def take_problems(self) -> Sequence[str]:
+        """What its client was refused though the recording was not asked for it."""
+        if self._answers is None or not self._answers.state.problems:
+            return ()
+        state = self._answers.state
+        problems, state.problems = state.problems, []
+        return problems
+
     def hear(self, news: Document) -> bytes:
-        """Another client's notification: sent at once to a client that no command runs for."""
+        """Another client's notification: sent at once to a client that no command runs for.
+
+        Or it cancels what this one waits for: gives that, and what was asked meanwhile.
+        """
+        if "cancel" in news:
+            held = self._cancelling.release(news)
+            return b"" if held is None else held + self.receive_data(b"")
         if self._answers is None or news["database"] != self._answers.state.database:
             return b""
         notifications = self._answers.state.notifications
         notifications.hear(news["channel"], news["payload"])
         if self._is_busy:
             return b""
-        return notification_bytes(notifications.take_heard(), PROCESS_ID)
+        return notification_bytes(notifications.take_heard(), self.process_id)
 
     def _on_frame(self, frame: Frame) -> bytes:
-        if self._served is None:
+        if self._served is None or self._answers is None:
             return self._on_untyped(frame)
         self._is_busy = True
-        return self._served.dispatch(parse_frontend(frame.kind, frame.payload))
+        answer = self._served.dispatch(parse_frontend(frame.kind, frame.payload))
+        failure, self._answers.state.failure = self._answers.state.failure, None
+        if failure is not None and self._cancelling.is_awaited(failure):
+            self._cancelling.hold(answer)
+            return b""
+        return answer
 
     # --- start-up -------------------------------------------------------------------------
 
@@ -108,6 +131,7 @@ class PostgresServer:
             return self._start(message)
         if isinstance(message, m.CancelRequest):
             self._answerer.session({"kind": "cancel", "process_id": message.process_id})
+            self._cancelling.ask(message)
             self.is_closed = True
             return b""
         return b"N"
@@ -126,14 +150,14 @@ class PostgresServer:
         }
         settings = Settings(parameters, request["options"])
         state = SessionState(settings, request["user"], request["database"])
-        self._answers = Answers(self._answerer, state, index_descriptions(self._facts))
+        self._answers = Answers(self._answerer, state, self._facts)
         self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
         return (
             _negotiate(message)
             + write(m.Authentication(0))
             + parameter_bytes(reported)
-            + write(m.BackendKeyData(PROCESS_ID, _SECRET_KEY))
+            + write(self._cancelling.key)
             + _READY["I"]
         )
 
@@ -155,6 +179,11 @@ class PostgresServer:
 
     def skip_to_sync(self) -> None:
         self._is_skipping = True
+
+    @property
+    def process_id(self) -> int:
+        """Its own among the served connections."""
+        return self._cancelling.process_id
 
     @property
     def is_skipping(self) -> bool:
@@ -212,10 +241,14 @@ class _Served:
         try:
             return handler(message)
         except SessionError as error:
-            return self._refuse(message, error.document())
+            return self._refuse(message, error)
 
-    def _refuse(self, message: m.FrontendMessage, document: Document) -> bytes:
+    def _refuse(self, message: m.FrontendMessage, error: SessionError) -> bytes:
+        document = error.document()
+        if not isinstance(error, RecordedError):
+            document = self._answers.word(document)
         self._extended.discard_pending()
+        self._answers.state.note_refusal(error)
         self._answers.state.block.fail()
         if isinstance(message, m.Query | m.FunctionCall):
             return error_bytes(document) + self._ready()
@@ -230,7 +263,7 @@ class _Served:
         self._extended.end_transaction()
         self._session.rest()
         told = self._answers.state.notifications.commit()
-        return notification_bytes(told, PROCESS_ID) + _READY["I"]
+        return notification_bytes(told, self._session.process_id) + _READY["I"]
 
     def _sync(self) -> bytes:
         out = b""
@@ -239,6 +272,7 @@ class _Served:
                 out = self._extended.settle()
             except SessionError as error:
                 out = error_bytes(error.document())
+                self._answers.state.note_refusal(error)
                 self._answers.state.block.fail()
         self._extended.discard_pending()
         self._session.end_skipping()
@@ -248,6 +282,7 @@ class _Served:
         out = self._extended.settle()
         sql = printable(message.sql)
         request = make_request(sql)
+        self._extended.name_cursor(request)
         copy = self._copy_request(request, None)
         if copy is not None:
             return out + self._start_copy(copy)
@@ -347,7 +382,7 @@ class _Served:
         try:
             out = self._extended.complete_copy(portal, copy.request)
         except SessionError as error:
-            return self._refuse(message, error.document())
+            return self._refuse(message, error)
         if portal.error:
             self._session.skip_to_sync()
         return out

@@ -314,6 +314,34 @@ def read_cursor(statement: Statement) -> tuple[str, str] | None:
     return unquote_name(statement.tokens[1]), statement.sql[begin:]
 
 
+def find_cursor_name(statement: Statement) -> Token | None:
+    """The name in a ``FETCH``, ``MOVE`` or ``CLOSE`` of one cursor."""
+    if statement.verb not in ("fetch", "move", "close") or len(statement.tokens) < 2:
+        return None
+    name = statement.tokens[-1]
+    is_name = name.kind == "quoted" or (name.kind == "word" and name.text != "all")
+    return name if is_name else None
+
+
+def read_cursor_name(sql: str) -> str | None:
+    """The cursor that a ``FETCH``, ``MOVE`` or ``CLOSE`` is of."""
+    if sql.lstrip()[:5].upper() not in ("FETCH", "MOVE ", "CLOSE"):
+        return None
+    statements = split_sql(sql)
+    name = find_cursor_name(statements[0]) if len(statements) == 1 else None
+    return None if name is None else unquote_name(name)
+
+
+def forget_cursor_name(sql: str) -> str:
+    """The SQL of one cursor's statement without the name, which is its connection's own affair."""
+    statements = split_sql(sql)
+    if len(statements) != 1:
+        return sql
+    statement = statements[0]
+    name = statement.tokens[1] if read_cursor(statement) else find_cursor_name(statement)
+    return sql if name is None else f"{sql[: name.start]}cursor{sql[name.end :]}"
+
+
 def read_prepared(statement: Statement) -> tuple[str, str] | None:
     """Name and query of a ``PREPARE name [(types)] AS query``."""
     texts = statement.texts()

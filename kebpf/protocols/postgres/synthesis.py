@@ -19,6 +19,7 @@ from kebpf.protocols.postgres.statements import (
 )
 
 MISS_CODE = "KB001"
+UNCONVERTIBLE_CODE = "KB002"  # a recorded value is not known in the form that was asked for
 
 # Parameters a session statement is described with before it is bound.
 _MAX_DESCRIBED = 16
@@ -32,6 +33,11 @@ class SessionError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+    @property
+    def is_unforeseen(self) -> bool:
+        """Whether neither the recording nor a server would have said it."""
+        return self.code in (MISS_CODE, UNCONVERTIBLE_CODE)
 
     def document(self, severity: str = "ERROR") -> Document:
         """The fields of the ErrorResponse."""
@@ -79,6 +85,8 @@ class SessionState:
         self.settings = settings
         self.block = Block()
         self.notifications = Notifications()
+        self.failure: Document | None = None  # with which a recorded call ended
+        self.problems: list[str] = []  # what was refused though the recording was not asked
         self._user = user
         self.database = database
         self.statements_to_forget: list[str | None] = []  # ``None``: all
@@ -98,6 +106,11 @@ class SessionState:
             "unlisten": self._unlisten,
             "close": lambda s: Answered("CLOSE CURSOR ALL"),
         }
+
+    def note_refusal(self, error: SessionError) -> None:
+        """Tells of an error to who asks for it, unless it is recorded or a server's own."""
+        if error.is_unforeseen:
+            self.problems.append(str(error))
 
     def can_run(self, statement: Statement) -> bool:
         """Whether a statement runs in the present state of the block."""

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kebpf.protocols.postgres import arrays, dates, network, numeric
+from kebpf.protocols.postgres import arrays, bits, dates, geometry, network, numeric, ranges
 from kebpf.protocols.postgres.messages import BINARY_FORMAT, TEXT_FORMAT
 
 Value = str | bytes | None
@@ -121,7 +121,18 @@ TYPES: dict[int, Type] = {
         Type(650, "cidr", 651, -1, network.decode_cidr, network.encode_cidr),
         Type(700, "float4", 1021, 4, numeric.decode_float4, numeric.encode_float4),
         Type(701, "float8", 1022, 8, numeric.decode_float8, numeric.encode_float8),
+        Type(27, "tid", 1010, 6, bits.decode_tid, bits.encode_tid),
+        Type(28, "xid", 1011, 4, *_integer("!I")),
+        Type(29, "cid", 1012, 4, *_integer("!I")),
+        Type(600, "point", 1017, 16, *geometry.POINT),
+        Type(601, "lseg", 1018, 32, *geometry.LSEG),
+        Type(602, "path", 1019, -1, geometry.decode_path, geometry.encode_path),
+        Type(604, "polygon", 1027, -1, geometry.decode_polygon, geometry.encode_polygon),
+        Type(628, "line", 629, 24, *geometry.LINE),
         Type(705, "unknown", 0, -2, *_TEXT),
+        Type(718, "circle", 719, 24, *geometry.CIRCLE),
+        Type(774, "macaddr8", 775, 8, *bits.hardware_address(8)),
+        Type(829, "macaddr", 1040, 6, *bits.hardware_address(6)),
         Type(869, "inet", 1041, -1, network.decode_inet, network.encode_inet),
         Type(1042, "bpchar", 1014, -1, *_TEXT),
         Type(1043, "varchar", 1015, -1, *_TEXT),
@@ -131,10 +142,15 @@ TYPES: dict[int, Type] = {
         Type(1184, "timestamptz", 1185, 8, dates.decode_timestamptz, dates.encode_timestamptz),
         Type(1186, "interval", 1187, 16, dates.decode_interval, dates.encode_interval),
         Type(1266, "timetz", 1270, 12, dates.decode_timetz, dates.encode_timetz),
+        Type(1560, "bit", 1561, -1, bits.decode_bits, bits.encode_bits),
+        Type(1562, "varbit", 1563, -1, bits.decode_bits, bits.encode_bits),
         Type(1700, "numeric", 1231, -1, numeric.decode_numeric, numeric.encode_numeric),
         Type(2278, "void", 0, 4, _decode_void, _encode_void),
         Type(2950, "uuid", 2951, 16, _decode_uuid, _encode_uuid),
+        Type(3220, "pg_lsn", 3221, 8, bits.decode_lsn, bits.encode_lsn),
         Type(3802, "jsonb", 3807, -1, _decode_jsonb, _encode_jsonb),
+        Type(4072, "jsonpath", 4073, -1, _decode_jsonb, _encode_jsonb),
+        Type(5069, "xid8", 271, 8, *_integer("!Q")),
     )
 }
 
@@ -149,6 +165,45 @@ def _array_of(element: Type) -> Type:
     return Type(element.array_oid, element.name + "[]", 0, -1, decode, encode)
 
 
+# Name, element's OID; OID and array OID of the range, the same of the multirange (pg_range.dat).
+_RANGES = (
+    ("int4", 23, 3904, 3905, 4451, 6150),
+    ("num", 1700, 3906, 3907, 4532, 6151),
+    ("ts", 1114, 3908, 3909, 4533, 6152),
+    ("tstz", 1184, 3910, 3911, 4534, 6153),
+    ("date", 1082, 3912, 3913, 4535, 6155),
+    ("int8", 20, 3926, 3927, 4536, 6157),
+)
+
+
+def _range_of(name: str, element: Type, oid: int, array_oid: int) -> Type:
+    return Type(
+        oid,
+        f"{name}range",
+        array_oid,
+        -1,
+        lambda raw: ranges.decode_range(raw, element.decode),
+        lambda text: ranges.encode_range(text, element.encode),
+    )
+
+
+def _multirange_of(name: str, element: Type, oid: int, array_oid: int) -> Type:
+    return Type(
+        oid,
+        f"{name}multirange",
+        array_oid,
+        -1,
+        lambda raw: ranges.decode_multirange(raw, element.decode),
+        lambda text: ranges.encode_multirange(text, element.encode),
+    )
+
+
+for _name, _element, _oid, _array, _multi, _multi_array in _RANGES:
+    TYPES[_oid] = _range_of(_name, TYPES[_element], _oid, _array)
+    TYPES[_multi] = _multirange_of(_name, TYPES[_element], _multi, _multi_array)
+
+# An array of boxes is the one that has another separator, and is not known.
+TYPES[603] = Type(603, "box", 0, 32, *geometry.BOX)
 TYPES.update({t.array_oid: _array_of(t) for t in list(TYPES.values()) if t.array_oid})
 
 # What a decoder or encoder may raise for a value that is not of its type.

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kebpf.protocols.base import Document
-from kebpf.protocols.redis.catalogue import command_name, is_session_command
+from kebpf.protocols.redis.catalogue import (
+    command_name,
+    is_session_command,
+    subcommand_name,
+)
 from kebpf.protocols.redis.text import Text, to_printable
 
 MAX_DESCRIPTION = 100
@@ -24,7 +28,7 @@ def identify(request: Document) -> Document:
     command: list[Text] = request.get("command", [])
     db = 0 if is_session_command(command) else request.get("db") or 0
     identity: Document = {
-        "operation": command_name(command),
+        "operation": _name_operation(command),
         "db": db,
         "arguments": list(command[1:]),
     }
@@ -36,6 +40,12 @@ def identify(request: Document) -> Document:
         if request.get(aside):
             identity[aside] = True
     return identity
+
+
+def _name_operation(command: list[Text]) -> str:
+    """The command's name; with its second word where only that says whether it changes anything."""
+    name = command_name(command)
+    return f"CONFIG {subcommand_name(command)}" if name == "CONFIG" else name
 
 
 def describe_request(request: Document) -> str:

@@ -11,7 +11,6 @@ const FORMS = {
   resp2: { protocol: 2 },
   single: { isSingle: true },
   autopipelined: { isAutomatic: true },
-  unchecked: { enableReadyCheck: false },
   changed: { isChanged: true },
 };
 const SCRIPT = "redis.call('INCRBY', KEYS[1], ARGV[1]); return {KEYS[1], ARGV[1], redis.call('GET', KEYS[1]), false, 7}";

@@ -17,7 +17,6 @@ const FORMS = {
   warm: { pool: 2, isNamed: true, warmUp: 2 },
   extended: { pool: 2, isExtended: true },
   pooled: { pool: 5 },
-  one: { pool: 1 },
   changed: { pool: 2, isChanged: true },
 };
 

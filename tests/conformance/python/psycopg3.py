@@ -75,6 +75,8 @@ LITERALS = [
     "ARRAY[1.5, NULL]::numeric[]",
 ]
 
+AS_RECORDED = ("mood", "pair", "money")  # types that are only known in the form they came in
+
 
 def run(form: str) -> None:
     """All parts, each on a connection of its own unless the form says otherwise."""
@@ -146,6 +148,8 @@ def types(connection: Connection) -> None:
 
 def literals(connection: Connection) -> None:
     for literal in LITERALS:
+        if connection.cursor_factory is BinaryCursor and literal.endswith(AS_RECORDED):
+            continue
         cursor = connection.execute(f"SELECT {literal} AS one, 2 AS two")
         show(literal, *cursor.fetchone(), columns=[tuple(one)[:1] for one in cursor.description])
 
@@ -191,9 +195,8 @@ def statements(connection: Connection) -> None:
     for text in ("", ";", "-- nothing"):
         cursor = connection.execute(text)
         show("empty", cursor.statusmessage, cursor.description, cursor.rowcount)
-    cursor = connection.execute(
-        "SELECT 1; SELECT 'two', 2; UPDATE notes SET title = 'z' WHERE false"
-    )
+    cursor = psycopg.ClientCursor(connection)  # several statements cannot be prepared
+    cursor.execute("SELECT 1; SELECT 'two', 2; UPDATE notes SET title = 'z' WHERE false")
     while True:
         show("multi", cursor.statusmessage, cursor.fetchall() if cursor.description else None)
         if not cursor.nextset():
@@ -286,6 +289,7 @@ def transactions(connection: Connection) -> None:
     connection.execute("SET LOCAL statement_timeout = '7s'")
     show("set local", connection.execute("SHOW statement_timeout").fetchone())
     connection.rollback()
+    show("unset", connection.execute("SHOW statement_timeout").fetchone())
     connection.execute("DROP TABLE balance")
     connection.commit()
 
@@ -411,7 +415,8 @@ def large(connection: Connection) -> None:
 
 
 def adapters(connection: Connection) -> None:
-    """Types that the library looks up in the catalogue."""
+    """Types that the library looks up in the catalogue, as text."""
+    connection.cursor_factory = psycopg.Cursor
     pair = CompositeInfo.fetch(connection, "pair")
     register_composite(pair, connection)
     mood = EnumInfo.fetch(connection, "mood")

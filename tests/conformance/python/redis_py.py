@@ -38,6 +38,7 @@ def run(form: str) -> None:
             client.close()
             client = connect(form)
     pipelines(client, form)
+    pub_sub(client, form)
     # pub_sub(client, form)
     decoded(connect(form, decode_responses=True))
     several(form)
@@ -439,12 +440,8 @@ def pub_sub(client: redis.Redis, form: str) -> None:
         watcher.psubscribe("n*")
         for _ in range(3):
             show("subscribed", sort(watcher.get_message(timeout=5)))
-        if form == "resp3":
-            watcher.ping()
-            show("pong", watcher.get_message(timeout=5) is not None)
-        else:
-            watcher.ping()
-            show("pong", watcher.get_message(timeout=5) is not None)
+        watcher.ping()
+        show("pong", sort(watcher.get_message(timeout=5)))
         show(
             "published",
             client.publish("news", "hello ☃"),
@@ -454,8 +451,8 @@ def pub_sub(client: redis.Redis, form: str) -> None:
         for _ in range(3):
             show("message", sort(watcher.get_message(timeout=5)))
         watcher.unsubscribe()
-        for _ in range(2):
-            show("unsubscribed", sort(watcher.get_message(timeout=5)))
+        ended = [watcher.get_message(timeout=5) for _ in range(2)]  # in an order of the server's
+        show("unsubscribed", {one["channel"] for one in ended}, [one["data"] for one in ended])
         show("numsub", client.pubsub_channels(), client.pubsub_numpat())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import Document, Exchange, Mark
+from kebpf.protocols.base import CandidSession, Document, Exchange, Mark
 from kebpf.protocols.postgres import POSTGRES
 from kebpf.protocols.postgres import messages as m
 from kebpf.protocols.postgres.documents import column_document, make_request, new_response
 from kebpf.protocols.postgres.framing import BACKEND_KINDS, FrameReader
 from kebpf.protocols.postgres.parser import parse_backend
+from kebpf.protocols.postgres.synthesis import FAILED_BLOCK
 from kebpf.protocols.postgres.writer import write, write_all
 from tests.fix_postgres import PostgresCluster
 from tests.protocols.postgres.test_session import dsn, record
-from tests.protocols.postgres.wire import RecordedAnswerer, replay
+from tests.protocols.postgres.wire import RecordedAnswerer, key_of, replay
 
 SQL = (
     "select g, g::text as t, g * 1.25 as n, '2024-01-01 12:00+02'::timestamptz as z, "
@@ -159,9 +160,11 @@ def make_rows(type_oid: int, value: Any, value_format: int = 0) -> Document:
 class Client:
     """Talks to a server session and reads its messages."""
 
-    def __init__(self, exchanges: list[Exchange]) -> None:
+    def __init__(self, exchanges: list[Exchange], facts: Sequence[Document] = ()) -> None:
         self.answerer = RecordedAnswerer(exchanges)
-        self._session = POSTGRES.make_server(self.answerer, [])
+        self._session = POSTGRES.make_server(self.answerer, facts)
+        assert isinstance(self._session, CandidSession)
+        self.take_problems = self._session.take_problems
         self.greeting = self.say(m.StartupMessage([("user", "u")]))
 
     def say(self, *messages: Any) -> list[Any]:
@@ -186,6 +189,33 @@ def test_a_miss_is_an_error_and_skips_to_sync() -> None:
     assert (error.fields["C"], ready.status) == ("KB001", "I")
     assert "never recorded: select x from y" in error.fields["M"]
     assert len(client.answerer.misses) == 1
+
+
+def test_statements_recorded_one_by_one_are_answered_in_one_query() -> None:
+    def make_exchanges() -> list[Exchange]:
+        texts = ("select a from x", "select b from x", "select c from x")
+        return [
+            make_exchange(make_request(sql, "extended", database="u"), make_rows(25, sql[7]))
+            for sql in texts
+        ]
+
+    client = Client(make_exchanges())
+    answered = client.say(m.Query("select a from x; set timezone = 'UTC'; select b from x;"))
+    assert [one.values for one in answered if isinstance(one, m.DataRow)] == [[b"a"], [b"b"]]
+    assert client.answerer.unused == [key_of(make_request("select c from x", database="u"))]
+    client = Client(make_exchanges())
+    error, _ = client.say(m.Query("select a from x; select other from x"))
+    assert error.fields["C"] == "KB001"
+    assert len(client.answerer.misses) == 1 and len(client.answerer.unused) == 3
+
+
+def test_a_refusal_is_worded_as_recorded() -> None:
+    recorded = {**FAILED_BLOCK.document(), "file": "postgres.c", "routine": "exec_parse_message"}
+    fact = {"request": make_request("select 1"), "response": {"error": recorded}}
+    client = Client([], [fact])
+    client.say(m.Query("begin"), m.Query("select nothing"))
+    error, _ = client.say(m.Parse("s", "select 2"), m.Describe("S", "s"), m.Sync())
+    assert (error.fields["C"], error.fields["R"]) == ("25P02", "exec_parse_message")
 
 
 def test_a_failed_block_refuses_until_rollback() -> None:
@@ -289,6 +319,47 @@ def test_an_unrecorded_type_lookup_is_not_empty() -> None:
     asked = [m.Parse("", "select oid from pg_type"), m.Describe("S", ""), m.Sync()]
     error, _ = client.say(*asked)
     assert error.fields["C"] == "KB001"
+    assert [text for text in client.take_problems() if "pg_type" not in text] == []
+
+
+def test_who_asks_is_told_of_what_no_matcher_knows() -> None:
+    """Neither a miss, of which the matcher knows, nor what was recorded."""
+    client = Client([make_exchange(make_request("s", database="u"), make_rows(99_999, b"1", 1))])
+    client.say(*run("select never"))
+    client.say(m.Query("rollback to nothing"))
+    assert list(client.take_problems()) == []
+    client.say(*run("s"))
+    [problem] = client.take_problems()
+    assert "type 99999 is only known" in problem
+    assert list(client.take_problems()) == []
+
+
+def test_several_statements_cannot_be_prepared() -> None:
+    error, _ = Client([]).say(m.Parse("", "select 1; select 2"), m.Sync())
+    assert (error.fields["C"], error.fields["M"]) == (
+        "42601",
+        "cannot insert multiple commands into a prepared statement",
+    )
+
+
+class FailedParse(RecordedAnswerer):
+    """Knows of each call that its statement could not be parsed."""
+
+    def session(self, request: Document) -> Document | None:
+        if request["kind"] != "describe":
+            return super().session(request)
+        report = {"severity": "ERROR", "code": "42P01", "message": "no", "position": "15"}
+        return {"columns": None, "error": report, "call": make_request(request["sql"])}
+
+
+def test_what_could_not_be_parsed_fails_at_its_parse_and_is_used_up() -> None:
+    call = make_request("select * from nowhere", database="u")
+    answerer = FailedParse([make_exchange(call, new_response())])
+    session = POSTGRES.make_server(answerer, [])
+    session.receive_data(write(m.StartupMessage([("user", "u")])))
+    answer = session.receive_data(write_all([m.Parse("p", "select * from nowhere"), m.Sync()]))
+    assert answer[:1] == b"E" and b"42P01" in answer
+    assert (answerer.unused, answerer.misses) == ([], [])
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8))

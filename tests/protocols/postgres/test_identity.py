@@ -5,7 +5,12 @@ from __future__ import annotations
 from kebpf.protocols.base import Detection
 from kebpf.protocols.postgres import POSTGRES
 from kebpf.protocols.postgres import messages as m
-from kebpf.protocols.postgres.documents import column_document, make_request, new_response
+from kebpf.protocols.postgres.documents import (
+    column_document,
+    cursor_document,
+    make_request,
+    new_response,
+)
 from kebpf.protocols.postgres.writer import write
 
 JSONB = 3802
@@ -22,6 +27,25 @@ def test_parameters_and_copy_data_are() -> None:
     base = make_request("x", parameters=["1"])
     for other in ({"parameters": ["2"]}, {"copy_data": b""}, {"sql": "X"}, {"piece": 1}):
         assert POSTGRES.identity({**base, **other}) != POSTGRES.identity(base)
+
+
+def test_a_cursor_is_told_by_its_query_and_not_by_its_name() -> None:
+    def name(sql: str, *parameters: str) -> dict[str, object]:
+        request = make_request(sql)
+        if parameters:
+            request["cursor"] = cursor_document("SELECT $1", parameters)
+        return POSTGRES.identity(request)
+
+    assert name('DECLARE "c_7f" CURSOR FOR x') == name("declare d CURSOR FOR x") | {
+        "operation": "DECLARE cursor CURSOR FOR x"
+    }
+    assert name("DECLARE c CURSOR FOR x") != name("DECLARE c CURSOR FOR y")
+    for sql in ("FETCH FORWARD 3 FROM {}", "MOVE 1 {}", "CLOSE {}"):
+        assert name(sql.format("c"), "1") == name(sql.format('"D"'), "1")
+        assert name(sql.format("c"), "1") != name(sql.format("c"), "2")
+        assert name(sql.format("c")) != name(sql.format("d"))  # not known which they are
+    assert name("CLOSE ALL", "1")["operation"] == "CLOSE ALL"
+    assert name("FETCH c; FETCH d", "1")["operation"] == "FETCH c; FETCH d"
 
 
 def test_a_line_for_people() -> None:

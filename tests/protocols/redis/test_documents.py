@@ -63,3 +63,9 @@ def test_json_objects_are_decoded(value: dict[str, int]) -> None:
     text = json.dumps(value)
     assert view_text(text) in (value, text)
     assert ("\\ud" in text.lower()) or view_text(text) == value
+
+
+def test_a_setting_that_is_read_is_another_operation_than_one_that_is_set() -> None:
+    for words, operation in ((["config", "get", "save"], "CONFIG GET"), (["CONFIG"], "CONFIG ")):
+        identity = REDIS.identity({"command": words})
+        assert (identity["operation"], identity["arguments"]) == (operation, words[1:])
