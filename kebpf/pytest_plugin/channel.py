@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 SOCKET_VARIABLE = "KEBPF_MOCK_SOCKET"  # as in kebpf.replay.mockcontrol
-WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 ANSWER_S = 60.0
 
 Message = dict[str, Any]
@@ -24,6 +23,7 @@ class Channel:
 
     def __init__(self, path: str) -> None:
         self.named_sets: list[str] = []  # that answer where a test is not marked
+        self.refusal: str | None = None  # why workers cannot have mocks of their own
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_S)
         try:
@@ -34,10 +34,11 @@ class Channel:
         self._lines = self._socket.makefile("rb")
         self._pid = os.getpid()
 
-    def hello(self, is_worker: bool) -> None:
+    def hello(self) -> None:
         """Asks for mocks of this process alone."""
-        answer = self._ask({"op": "hello", "worker": is_worker})
+        answer = self._ask({"op": "hello"})
         self.named_sets = [str(name) for name in answer["sets"]]
+        self.refusal = answer["alone"]
 
     def begin(self, sets: Sequence[str], cases: Sequence[str], is_lenient: bool) -> Message:
         """From now on only these mocks answer; gives what came of those before."""
@@ -88,7 +89,7 @@ def open_channel() -> Channel | None:
         return None
     channel = Channel(path)
     try:
-        channel.hello(bool(os.environ.get(WORKER_VARIABLE)))
+        channel.hello()
     except ChannelError:
         channel.close()
         raise

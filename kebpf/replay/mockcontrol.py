@@ -86,21 +86,22 @@ class MockControl:
         if message is None:
             return None
         try:
-            lane = await self._find_lane(stack, pid, bool(message.get("worker")))
+            lane = await self._find_lane(stack, pid)
         except (KernelError, OSError) as error:
             hint = f" ({error.hint})" if isinstance(error, KernelError) and error.hint else ""
             _write(writer, {"error": f"mocks for this process alone cannot be had: {error}{hint}"})
             return None
-        _write(writer, {"sets": self._named_sets})
+        _write(writer, {"sets": self._named_sets, "alone": self._main.refusal})
         return lane
 
-    async def _find_lane(self, stack: contextlib.AsyncExitStack, pid: int, is_worker: bool) -> Lane:
-        if not self._is_main_taken and not is_worker:
+    async def _find_lane(self, stack: contextlib.AsyncExitStack, pid: int) -> Lane:
+        if not self._is_main_taken:
             self._is_main_taken = True
             if self.on_hello is not None:
                 self.on_hello()
             return self._main
-        self._main.check_further()
+        if self._main.refusal is not None:
+            raise KernelError(self._main.refusal)
         lane = await stack.enter_async_context(self._open_lane())
         lane.adopt(pid)
         return lane

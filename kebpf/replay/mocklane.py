@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from kebpf.kernel.errors import KernelError
 from kebpf.kernel.members import Network
 from kebpf.protocols.base import ProtocolSpec
 from kebpf.replay.mockscope import Scopes
@@ -15,9 +14,9 @@ from kebpf.replay.processes import Group
 from kebpf.replay.responder import Responder
 from kebpf.replay.setrun import Environment
 
-WORKERS_HINT = (
-    "with xdist give each worker its own kebpf: pytest --dist load "
-    '--tx "4*popen//python=kebpf mock --rootless -- python"'
+ALONE = (
+    "under --rootless one test process can have mocks; with xdist give each worker its own kebpf: "
+    'pytest --dist load --tx "4*popen//python=kebpf mock --rootless -- python"'
 )
 
 
@@ -40,10 +39,10 @@ class Lane:
             missed = MissedCall(problem.destination, problem.protocol, reason)
             self.scopes.current.matcher.note_miss(missed)
 
-    def check_further(self) -> None:
-        """Raises `KernelError` where there cannot be another lane beside this one."""
-        if isinstance(self.group, Network):
-            raise KernelError("under --rootless one test process can have mocks", WORKERS_HINT)
+    @property
+    def refusal(self) -> str | None:
+        """Why there cannot be another lane beside this one."""
+        return ALONE if isinstance(self.group, Network) else None
 
     def adopt(self, pid: int) -> None:
         """Moves a process here, with all its threads.  Raises ``OSError``."""

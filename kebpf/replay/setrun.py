@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -262,7 +262,7 @@ class SetRun:
 
     async def _run_cases(self, scene: Scene) -> AsyncGenerator[RunEvent, None]:
         application = scene.application
-        for case in self.selected.cases:
+        async for case in self.iter_cases():
             if application.status is None:
                 finished = await run_case(scene, case)
             else:
@@ -274,6 +274,11 @@ class SetRun:
         if application.status is not None:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
+
+    async def iter_cases(self) -> AsyncIterator[TestCase]:
+        """The cases in the order in which they run."""
+        for case in self.selected.cases:
+            yield case
 
     def sum_up(self) -> Part:
         """What it came to, once its events are at an end."""

@@ -1,8 +1,8 @@
 """`python -m tests.e2e.forms`: the same verdicts in every form of a test run, again and again.
 
 Each application is recorded once and replayed with everything it depends on switched off: plainly,
-in a network of its own, in several instances side by side.  The verdict of each case is compared
-with that of the first plain run.  Prints a table; run by `make forms`.
+in a network of its own, in several instances side by side, without eBPF.  The verdict of each case
+is compared with that of the first plain run.  Prints a table; run by `make forms`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ FORMS = (
     Form("plain"),
     Form("isolated", ("--isolated",)),
     Form(f"jobs {JOBS}", ("--jobs", str(JOBS))),
+    Form("rootless", ("--rootless",)),
 )
 
 

@@ -1,4 +1,4 @@
-"""The shop and a stranger have the same verdicts plainly, isolated and in four instances.
+"""The shop and a stranger have the same verdicts in every form of a test run.
 
 A sample of what `make forms` does to every application.
 """

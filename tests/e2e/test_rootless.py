@@ -216,6 +216,14 @@ def test_root_runs_the_same_form(reaching: Stand) -> None:
     assert (rootless.status, tally(rootless)) == (plain.status, tally(plain))
 
 
+def test_instances_side_by_side(reaching: Stand) -> None:
+    """Each in a network of its own, so that all have the same ports."""
+    one, several = reaching.test_rootless(), reaching.test_rootless("--jobs", "4")
+    assert judge(several) == judge(one)
+    totals = ("passed", "failed", "errored", "skipped", "misses")
+    assert [tally(several)[name] for name in totals] == [tally(one)[name] for name in totals]
+
+
 def test_each_case_alone(reaching: Stand) -> None:
     """The application is started anew, and with it the responder, in the one network."""
     rootless = reaching.test_rootless("--alone", "--case", "get-quiet*", "--case", "get-known*")

@@ -49,14 +49,19 @@ def serving(path: Path, *answers: bytes) -> Iterator[tuple[Server, Channel]]:
 
 
 def test_what_is_asked(tmp_path: Path) -> None:
-    answers = [b'{"sets": ["a"]}\n', b'{"before": {"n": 1}}\n', b'{"n": 2}\n', b'{"n": 3}\n']
+    answers = [
+        b'{"sets": ["a"], "alone": null}\n',
+        b'{"before": {"n": 1}}\n',
+        b'{"n": 2}\n',
+        b'{"n": 3}\n',
+    ]
     with serving(tmp_path / "s", *answers) as (server, channel):
-        channel.hello(is_worker=True)
+        channel.hello()
         assert channel.named_sets == ["a"]
         assert channel.begin(["a"], ["b*"], True) == {"n": 1}
         assert (channel.look(), channel.end()) == ({"n": 2}, {"n": 3})
     assert [json.loads(line) for line in server.lines] == [
-        {"op": "hello", "worker": True},
+        {"op": "hello"},
         {"op": "begin", "sets": ["a"], "cases": ["b*"], "lenient": True},
         {"op": "look"},
         {"op": "end"},

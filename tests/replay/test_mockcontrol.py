@@ -31,7 +31,7 @@ CALLER = """
 import socket, sys
 there = socket.socket(socket.AF_UNIX)
 there.connect(sys.argv[1])
-there.sendall(b'{"op": "hello", "worker": %s}\\n' % sys.argv[2].encode())
+there.sendall(b'{"op": "hello"}\\n')
 print(there.recv(1000).decode().strip(), flush=True)
 there.close()
 sys.stdin.read()
@@ -99,8 +99,8 @@ async def connected(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asy
             await writer.wait_closed()
 
 
-def hello(is_worker: bool = False) -> dict[str, object]:
-    return {"op": "hello", "worker": is_worker}
+def hello() -> dict[str, object]:
+    return {"op": "hello"}
 
 
 def begin(*sets: str, cases: tuple[str, ...] = ()) -> dict[str, object]:
@@ -127,7 +127,7 @@ def test_scopes_come_and_go(stand: Stand) -> None:
             return await stand.call(path, hello(), begin("bank"), LOOK, END, END)
 
     greeting, opened, looked, ended, refused = asyncio.run(talk())
-    assert greeting == {"sets": ["named"]}
+    assert greeting == {"sets": ["named"], "alone": None}
     assert (opened["mocks"], opened["before"]["mocks"]) == (1, 0)
     counts = {"answered": 0, "used": 0, "mocks": 1, "missed": 0, "misses": []}
     assert (looked, ended) == (counts, {**counts, "unused": ["GET []"]})
@@ -201,10 +201,9 @@ def test_rubbish_ends_the_connection_and_nothing_else(stand: Stand, rubbish: byt
     assert stand.control._main.scopes.depth == 0
 
 
-async def start_caller(path: Path, is_worker: bool) -> asyncio.subprocess.Process:
-    word = "true" if is_worker else "false"
+async def start_caller(path: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CALLER, str(path), word),
+        *(sys.executable, "-c", CALLER, str(path)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -220,16 +219,16 @@ def test_the_first_has_the_commands_lane_and_every_other_its_own(stand: Stand) -
 
     async def talk() -> None:
         async with listening(stand) as path:
-            worker = await start_caller(path, True)
-            assert await greet(worker) == {"sets": ["named"]}
-            first = await start_caller(path, False)
-            assert "sets" in await greet(first)
-            second = await start_caller(path, False)
+            first = await start_caller(path)
+            assert await greet(first) == {"sets": ["named"], "alone": None}
+            second = await start_caller(path)
             assert "sets" in await greet(second)
+            third = await start_caller(path)
+            assert "sets" in await greet(third)
             pids = [(stand.folder / f"lane{n}/cgroup.procs").read_text() for n in (0, 1)]
-            assert pids == [f"{worker.pid}\n", f"{second.pid}\n"]
+            assert pids == [f"{second.pid}\n", f"{third.pid}\n"]
             assert stand.closed == []
-            for caller in (worker, first, second):
+            for caller in (first, second, third):
                 await caller.communicate(b"")
             while len(stand.closed) < 2:
                 await asyncio.sleep(0.01)
@@ -240,7 +239,8 @@ def test_the_first_has_the_commands_lane_and_every_other_its_own(stand: Stand) -
 def test_a_lane_that_cannot_be_had(stand: Stand) -> None:
     async def talk() -> list[Any]:
         async with listening(stand) as path:
-            return await stand.call(path, hello(is_worker=True), LOOK)
+            await stand.call(path, hello())
+            return await stand.call(path, hello(), LOOK)
 
     stand.refusal = KernelError("no BTF")
     assert asyncio.run(talk()) == [{"error": "mocks for this process alone cannot be had: no BTF"}]
