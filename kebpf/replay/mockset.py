@@ -150,8 +150,11 @@ class MockMatcher(Matcher):
     def find(self, call: Call) -> Recorded | None:
         """The first mock left that answers the call, one that need not be used last."""
         index = self.index
-        found = (self._first(group, call, self._is_unused) for group in self._groups(index))
-        return next(filter(None, found), None)
+        for group in self._groups(index):
+            item = self._first(group, call, self._is_unused)
+            if item is not None:
+                return item
+        return None
 
     @staticmethod
     def _groups(index: MockIndex) -> tuple[Group, Group]:

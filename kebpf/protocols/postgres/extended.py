@@ -20,6 +20,7 @@ from kebpf.protocols.postgres.documents import (
 )
 from kebpf.protocols.postgres.lexing import tokenize
 from kebpf.protocols.postgres.replies import (
+    complete_bytes,
     copy_bytes,
     description_bytes,
     end_bytes,
@@ -346,7 +347,7 @@ def _end(result: Document, row_count: int) -> bytes:
     if tag is None:
         return write(m.EmptyQueryResponse())
     if result.get("columns") is not None and str(tag).startswith("SELECT "):
-        return write(m.CommandComplete(f"SELECT {row_count}"))
+        return complete_bytes(f"SELECT {row_count}")
     return end_bytes({"tag": tag})
 
 

@@ -60,20 +60,22 @@ def _skip_comment(sql: str, position: int) -> int:
 
 def tokenize(sql: str) -> Iterator[Token]:
     """The tokens of ``sql`` without white space and comments."""
+    match_token, make = _TOKEN.match, tuple.__new__  # for `Token` itself there is a call more
     position = 0
-    while (match := _TOKEN.match(sql, position)) is not None:
+    while (match := match_token(sql, position)) is not None:
         kind = match.lastgroup or ""
-        text, start, position = match[kind], match.start(kind), match.end()
+        start, position = match.span(kind)
         if kind == "word":
-            yield Token(kind, text.lower(), start, position)
+            yield make(Token, (kind, sql[start:position].lower(), start, position))
         elif kind == "comment":
             position = _skip_comment(sql, start)
         elif kind == "dollar":
+            text = match[kind]
             close = sql.find(text, position)
             position = len(sql) if close < 0 else close + len(text)
             yield Token("string", sql[start:position], start, position)
         else:
-            yield Token(kind, text, start, position)
+            yield make(Token, (kind, sql[start:position], start, position))
 
 
 def split_statements(sql: str) -> list[Statement]:
@@ -82,13 +84,14 @@ def split_statements(sql: str) -> list[Statement]:
     The body of a ``BEGIN ATOMIC`` function is cut too, so such text has one statement too many.
     """
     statements: list[Statement] = []
-    tokens: list[Token] = []
-    for token in tokenize(sql):
-        if token.text == ";" and token.kind == "other":
-            _add_statement(statements, sql, tokens)
-            tokens = []
-        else:
-            tokens.append(token)
+    tokens = list(tokenize(sql))
+    if ";" in sql:
+        begin = 0
+        for place, token in enumerate(tokens):
+            if token[1] == ";" and token[0] == "other":
+                _add_statement(statements, sql, tokens[begin:place])
+                begin = place + 1
+        tokens = tokens[begin:]
     _add_statement(statements, sql, tokens)
     return statements
 

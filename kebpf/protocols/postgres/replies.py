@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
+from functools import lru_cache
+from operator import itemgetter
 
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres import messages as m
@@ -10,6 +13,11 @@ from kebpf.protocols.postgres.documents import read_column, report_fields, sprea
 from kebpf.protocols.postgres.synthesis import UNCONVERTIBLE_CODE, SessionError
 from kebpf.protocols.postgres.types import ConversionError, Value, encode_value
 from kebpf.protocols.postgres.writer import frame, write
+
+_MOST_DESCRIPTIONS = 256
+_MOST_TAGS = 256
+_COLUMN_FACTS = ("name", *(f.name for f in fields(m.Column) if f.name not in ("name", "format")))
+_READ_FACTS = itemgetter(*_COLUMN_FACTS)
 
 
 def error_bytes(document: Document) -> bytes:
@@ -38,6 +46,12 @@ def description_bytes(columns: Sequence[Document] | None, formats: Sequence[int]
         return write(m.NoData())
     if any(int(c["type_oid"]) == 0 for c in columns):
         raise SessionError(UNCONVERTIBLE_CODE, "the recording has no description of these columns")
+    return _describe_columns(tuple(map(_READ_FACTS, columns)), tuple(formats))
+
+
+@lru_cache(_MOST_DESCRIPTIONS)
+def _describe_columns(facts: tuple[tuple[object, ...], ...], formats: tuple[int, ...]) -> bytes:
+    columns = [dict(zip(_COLUMN_FACTS, one, strict=True)) for one in facts]
     spread = spread_formats(formats, len(columns))
     return write(
         m.RowDescription([read_column(c, f) for c, f in zip(columns, spread, strict=True)])
@@ -48,22 +62,28 @@ def row_bytes(
     columns: Sequence[Document], rows: Sequence[Sequence[Value]], formats: Sequence[int]
 ) -> bytes:
     """DataRows.  Raises `SessionError` for a value that is not known in its format."""
+    if not rows:
+        return b""
     spread = spread_formats(formats, len(columns))
     kinds = [
         (int(c["type_oid"]), f, int(c["format"])) for c, f in zip(columns, spread, strict=True)
     ]
-    out = bytearray()
+    out = []
     for row in rows:
-        values: list[bytes | None] = []
-        for (oid, wanted, known), value, column in zip(kinds, row, columns, strict=True):
-            values.append(_encode(oid, wanted, value, known, column))
-        out += write(m.DataRow(values))
-    return bytes(out)
+        values = [
+            _encode(kind, value, column)
+            for kind, value, column in zip(kinds, row, columns, strict=True)
+        ]
+        out.append(write(m.DataRow(values)))
+    return b"".join(out)
 
 
-def _encode(oid: int, wanted: int, value: Value, known: int, column: Document) -> bytes | None:
+def _encode(kind: tuple[int, int, int], value: Value, column: Document) -> bytes | None:
+    oid, wanted, known = kind
     if oid == 0 and wanted != known:
         raise SessionError(UNCONVERTIBLE_CODE, "the recording has no type for this column")
+    if wanted == m.TEXT_FORMAT and type(value) is str:  # as most are
+        return value.encode()
     try:
         return encode_value(oid, wanted, value, known)
     except ConversionError as error:
@@ -89,12 +109,18 @@ def result_bytes(result: Document) -> bytes:
     return out + end_bytes(result)
 
 
+@lru_cache(_MOST_TAGS)
+def complete_bytes(tag: str) -> bytes:
+    """A CommandComplete."""
+    return write(m.CommandComplete(tag))
+
+
 def end_bytes(result: Document) -> bytes:
     """CommandComplete, EmptyQueryResponse, PortalSuspended, or nothing if an error cut it off."""
     if result.get("suspended"):
         return write(m.PortalSuspended())
     tag = result.get("tag")
-    return write(m.CommandComplete(str(tag))) if tag is not None else b""
+    return complete_bytes(str(tag)) if tag is not None else b""
 
 
 def response_bytes(response: Document) -> bytes:
