@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Mark, ProtocolError
@@ -16,6 +17,7 @@ BACKEND_KINDS = b"123ACDEGHIKNRSTVWZcdnstv"
 UNTYPED = b""
 
 _NO_MARK = Mark(0)
+_read_head = struct.Struct("!BI").unpack_from
 _KINDS = [bytes([kind]) for kind in range(256)]
 
 
@@ -42,7 +44,7 @@ class FrameReader:
 
     def __init__(self, kinds: bytes, is_untyped: bool = False) -> None:
         self._kinds = kinds
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._position = 0
         self._skipped = 0
         self._start = self._mark = _NO_MARK
@@ -55,17 +57,20 @@ class FrameReader:
 
     def feed(self, data: bytes, mark: Mark = _NO_MARK) -> None:
         """Takes the next bytes."""
-        if self._position:
-            del self._buffer[: self._position]
-            self._position = 0
-        if not self._buffer:
-            self._start = mark
         self._mark = mark
+        if self._position == len(self._buffer):  # as a rule: then nothing is copied
+            self._buffer, self._position, self._start = bytes(data), 0, mark
+            return
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(self._buffer[self._position :])
+        elif self._position:
+            del self._buffer[: self._position]
+        self._position = 0
         self._buffer += data
 
     def clear(self) -> None:
         """Forgets what is buffered."""
-        self._buffer.clear()
+        self._buffer = b""
         self._position = self._skipped = 0
 
     def take_byte(self) -> bytes | None:
@@ -84,8 +89,8 @@ class FrameReader:
         buffer, begin = self._buffer, self._position
         if len(buffer) - begin < 5 or self._skipped or self.is_untyped:
             return None
-        kind, start = buffer[begin], self._start
-        size = int.from_bytes(buffer[begin + 1 : begin + 5], "big")
+        start = self._start
+        kind, size = _read_head(buffer, begin)
         end = begin + 1 + size
         if kind not in self._kinds or not 4 <= size <= MAX_FRAME_SIZE or end > len(buffer):
             return None

@@ -60,11 +60,11 @@ class _Fields:
 
     def int16s(self) -> list[int]:
         count = self._count()
-        return list(struct.unpack(f"!{count}h", self.take(2 * count)))
+        return list(struct.unpack(f"!{count}h", self.take(2 * count))) if count else []
 
     def oids(self) -> list[int]:
         count = self._count()
-        return list(struct.unpack(f"!{count}I", self.take(4 * count)))
+        return list(struct.unpack(f"!{count}I", self.take(4 * count))) if count else []
 
     def values(self) -> list[bytes | None]:
         """As many calls of `value`, which is what most bytes of most connections are read by."""

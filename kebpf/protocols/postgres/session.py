@@ -51,9 +51,9 @@ class PostgresServer:
         self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
         self._answers: Answers | None = None
         self._served: _Served | None = None
-        self._copy: _CopyIn | None = None
+        self.copy: _CopyIn | None = None
         self._cancelling = Cancelling(facts)
-        self._is_skipping = False
+        self.is_skipping = False  # to the next Sync
         self._is_busy = False  # with commands, or in a transaction
 
     def receive_data(self, data: bytes) -> bytes:
@@ -178,30 +178,19 @@ class PostgresServer:
     # --- state the dispatcher shares ------------------------------------------------------
 
     def skip_to_sync(self) -> None:
-        self._is_skipping = True
+        self.is_skipping = True
 
     @property
     def process_id(self) -> int:
         """Its own among the served connections."""
         return self._cancelling.process_id
 
-    @property
-    def is_skipping(self) -> bool:
-        return self._is_skipping
-
     def rest(self) -> None:
         """All commands are done, and no transaction is open."""
         self._is_busy = False
 
     def end_skipping(self) -> None:
-        self._is_skipping = False
-
-    @property
-    def copy(self) -> _CopyIn | None:
-        return self._copy
-
-    def set_copy(self, copy: _CopyIn | None) -> None:
-        self._copy = copy
+        self.is_skipping = False
 
 
 class _Served:
@@ -354,7 +343,7 @@ class _Served:
         return _CopyIn({**request}, formats, portal)
 
     def _start_copy(self, copy: _CopyIn) -> bytes:
-        self._session.set_copy(copy)
+        self._session.copy = copy
         return write(copy.formats.pop(0))
 
     def _on_copy(self, message: m.FrontendMessage, copy: _CopyIn) -> bytes:
@@ -372,7 +361,7 @@ class _Served:
         raise ProtocolError("a message that has no place in COPY")
 
     def _end_copy(self, message: m.CopyDone | m.CopyFail, copy: _CopyIn) -> bytes:
-        self._session.set_copy(None)
+        self._session.copy = None
         copy.request["copy_data"] = bytes(copy.data)
         if isinstance(message, m.CopyFail):
             copy.request["copy_fail"] = printable(message.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -19,6 +20,7 @@ from kebpf.protocols.postgres.framing import (
     FrameReader,
 )
 from kebpf.protocols.postgres.parser import parse_backend, parse_frontend, parse_untyped
+from kebpf.protocols.postgres.replies import description_bytes
 from kebpf.protocols.postgres.writer import write
 
 FRONTEND_BYTES: list[tuple[bytes, Any]] = [
@@ -175,3 +177,43 @@ def test_whole_frames_are_taken_as_any(frames: list[bytes], cuts: list[int], los
     short = read_steps(pieces, lost)
     with mock.patch.object(FrameReader, "_take_whole", return_value=None):
         assert read_steps(pieces, lost) == short
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(b"DTC"), st.binary(max_size=40)), max_size=8),
+    st.lists(st.integers(0, 200), max_size=8),
+)
+def test_frames_are_the_same_however_their_bytes_come_cut(
+    wanted: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    data = b"".join(struct.pack("!BI", kind, len(body) + 4) + body for kind, body in wanted)
+    points = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    reader, seen = FrameReader(BACKEND_KINDS), []
+    for one, other in pairwise(points):
+        reader.feed(data[one:other], Mark(one))
+        while frame := reader.next_frame():
+            seen.append((frame.kind[0], frame.payload))
+    assert seen == wanted
+    assert reader.buffered_size == 0
+
+
+@given(
+    st.lists(st.tuples(st.text("ab", max_size=2), st.integers(1, 3)), min_size=1, max_size=3),
+    st.sampled_from([(), (0,), (1,), (0, 1, 0)]),
+)
+def test_a_description_is_that_of_its_columns_in_their_formats(
+    columns: list[tuple[str, int]], formats: tuple[int, ...]
+) -> None:
+    documents = [
+        {"name": name, "type_oid": oid, "table_oid": 5, "column": 2, "type_size": 4}
+        | {"type_modifier": -1, "format": 0}
+        for name, oid in columns
+    ]
+    spread = [*(formats * 3 if len(formats) == 1 else formats), 0, 0, 0]
+    body = struct.pack("!H", len(columns)) + b"".join(
+        name.encode() + b"\0" + struct.pack("!IhIhih", 5, 2, oid, 4, -1, one)
+        for (name, oid), one in zip(columns, spread, strict=False)
+    )
+    whole = b"T" + struct.pack("!I", len(body) + 4) + body
+    assert description_bytes(documents, formats) == whole
+    assert description_bytes([dict(reversed(one.items())) for one in documents], formats) == whole
