@@ -15,9 +15,10 @@ from kebpf.recording.casefile import fingerprint_case
 from kebpf.recording.model import TestCase
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
+from kebpf.replay.connection import Address
 from kebpf.replay.events import CaseFinished, Exact, Revision, Verdict
 from kebpf.replay.launch import Application
-from kebpf.replay.replayer import Address, Replayer, ReplayError
+from kebpf.replay.replayer import Replayer, ReplayError
 from kebpf.replay.responder import ConnectionProblem, Responder
 from kebpf.replay.stages import Comparing, Matching
 from kebpf.replay.timeline import Timeline
@@ -133,19 +134,20 @@ async def _send(scene: Scene, case: TestCase) -> Exchange:
     if address is None:
         raise ReplayError(f"it was served on {case.endpoint}, where nothing listens now")
     replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
-    sending = asyncio.ensure_future(replayer.send(case, scene.bindings))
-    exit_ = asyncio.ensure_future(scene.application.wait())
+    application = scene.application
+    loop = asyncio.get_running_loop()
+    application.on_exit = lambda: loop.call_later(EXIT_WAIT_S, replayer.give_up)
     try:
-        await asyncio.wait({sending, exit_}, return_when=asyncio.FIRST_COMPLETED)
-        if not _has_succeeded(sending):
-            await asyncio.wait({sending, exit_}, timeout=EXIT_WAIT_S)
-        if exit_.done() and not _has_succeeded(sending):
-            raise ReplayError(f"the application {scene.application.describe_exit()}")
-        return await sending
+        return await replayer.send(case, scene.bindings)
+    except ReplayError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_WAIT_S):
+                await application.wait()
+        if application.status is None:
+            raise
+        raise ReplayError(f"the application {application.describe_exit()}") from None
     finally:
-        sending.cancel()
-        exit_.cancel()
-        await asyncio.gather(sending, exit_, return_exceptions=True)
+        application.on_exit = None
 
 
 def _find_address(scene: Scene, case: TestCase) -> Address | None:
@@ -154,10 +156,6 @@ def _find_address(scene: Scene, case: TestCase) -> Address | None:
     if endpoint.transport == "unix":
         return Address(endpoint.host, root=f"/proc/{scene.application.pid}/root")
     return scene.addresses.get(endpoint.port) if endpoint.transport == "tcp" else None
-
-
-def _has_succeeded(sending: asyncio.Future[Exchange]) -> bool:
-    return sending.done() and sending.exception() is None
 
 
 def _compare(

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kebpf.kernel.errors import KernelError
 from kebpf.replay.output import OutputTail, open_log
@@ -36,6 +36,7 @@ class Application:
 
     def __init__(self, process: subprocess.Popen[bytes], launch: Launch, tail: OutputTail) -> None:
         self.pid = process.pid
+        self.on_exit: Callable[[], object] | None = None  # called once the main process has exited
         self._process = process
         self._launch = launch
         self._tail = tail
@@ -107,6 +108,8 @@ class Application:
         os.close(descriptor)
         self._process.wait()
         self._exited.set()
+        if self.on_exit is not None:
+            self.on_exit()
 
 
 class _OutputReader(asyncio.Protocol):

@@ -7,9 +7,9 @@ import ipaddress
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
+from kebpf.replay.connection import Address
 from kebpf.replay.launch import Application, LaunchError
 from kebpf.replay.ports import find_held_port
-from kebpf.replay.replayer import Address
 from kebpf.replay.stages import Listening
 
 DEFAULT_TIMEOUT_S = 60.0

@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kebpf.protocols.base import Exchange, Mark, Pairer, ProtocolError, ProtocolSpec, Sender
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
+from kebpf.replay.connection import Address, Connection
 
 DEFAULT_TIMEOUT_S = 30.0
-READ_SIZE = 256 * 1024
 
 
 class ReplayError(Exception):
     """No response, or not a whole one; the text is one sentence about the application."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the application listens: host and port, or else the path of a Unix socket.
-
-    ``mark`` is that of connections which are to get there; ``root`` the folder below which the
-    path is the application's own.
-    """
-
-    host: str
-    port: int = 0
-    mark: int = 0
-    root: str = ""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a Unix socket."""
-        return self.host.startswith(("/", "@"))
-
-    def __str__(self) -> str:
-        if self.is_local:
-            return f"unix:{self.host}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+class _TimeUpError(Exception):
+    pass
 
 
 class Replayer:
@@ -63,6 +40,7 @@ class Replayer:
         self._address = address
         self._timeout_s = timeout_s
         self._find_protocol = find_protocol
+        self._connection: Connection | None = None
 
     async def send(self, case: TestCase, bindings: Bindings) -> Exchange:
         """The exchange that ``case``'s request leads to, this run's values put into it.
@@ -75,25 +53,29 @@ class Replayer:
             data = spec.write_request(bindings.hand_over(case.request))
         except ProtocolError as error:
             raise ReplayError(f"the recorded request cannot be written: {error}") from error
+        self._connection = connection = Connection()
         watch = _Watch(spec.make_pairer())
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._timeout_s, connection.fail, _TimeUpError())
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._exchange(data, watch)
-        except TimeoutError:
-            raise ReplayError(self._describe_timeout(watch)) from None
-
-    async def _exchange(self, data: bytes, watch: _Watch) -> Exchange:
-        reader, writer = await self._connect()
-        try:
-            writer.write(data)
+            await self._connect(connection)
+            connection.write(data)
             watch.sent(data)
-            return await self._read(reader, watch)
+            return await self._read(connection, watch)
+        except _TimeUpError:
+            raise ReplayError(self._describe_timeout(watch)) from None
         finally:
-            writer.transport.abort()
+            timer.cancel()
+            connection.close()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    def give_up(self) -> None:
+        """No response will come any more: what is being sent fails with `ReplayError`."""
+        if self._connection is not None:
+            self._connection.fail(ReplayError("no response can come any more"))
+
+    async def _connect(self, connection: Connection) -> None:
         try:
-            return await _open_connection(self._address)
+            await connection.connect(self._address)
         except ConnectionRefusedError:
             raise ReplayError(
                 f"the application no longer accepts connections on {self._address}"
@@ -103,10 +85,10 @@ class Replayer:
                 f"{self._address} could not be connected to: {error.strerror}"
             ) from error
 
-    async def _read(self, reader: asyncio.StreamReader, watch: _Watch) -> Exchange:
+    async def _read(self, connection: Connection, watch: _Watch) -> Exchange:
         while True:
             try:
-                data = await reader.read(READ_SIZE)
+                data = await connection.read()
             except OSError as error:
                 raise ReplayError(self._describe_break(watch, "reset", error)) from error
             exchange = watch.received(data) if data else watch.ended()
@@ -130,36 +112,6 @@ class Replayer:
     def _describe_timeout(self, watch: _Watch) -> str:
         got = f"only {watch.received_size} bytes of a" if watch.received_size else "no"
         return f"the application gave {got} response within {self._timeout_s:g} s"
-
-
-async def _open_connection(
-    address: Address,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if address.is_local:
-        return await _open_local(address)
-    if not address.mark:
-        return await asyncio.open_connection(address.host, address.port)
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, address.mark)
-        target = (address.host, address.port)
-        await asyncio.get_running_loop().sock_connect(connection, target)
-        return await asyncio.open_connection(sock=connection)
-    except BaseException:
-        connection.close()
-        raise
-
-
-async def _open_local(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if address.host.startswith("@"):
-        return await asyncio.open_unix_connection("\0" + address.host[1:])
-    # by a descriptor: with the root before it the path may be too long for a socket's address
-    pinned = os.open(address.root + address.host, os.O_PATH | os.O_CLOEXEC)
-    try:
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{pinned}")
-    finally:
-        os.close(pinned)
 
 
 class _Watch:

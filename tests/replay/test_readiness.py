@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
+from kebpf.replay.connection import Address
 from kebpf.replay.invoker import find_invoker
 from kebpf.replay.launch import Application, LaunchError, launch_application
 from kebpf.replay.readiness import Readiness, wait_ready
-from kebpf.replay.replayer import Address
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Listening
 

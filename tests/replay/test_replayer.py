@@ -12,7 +12,8 @@ import pytest
 from kebpf.protocols.base import Exchange
 from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
-from kebpf.replay.replayer import Address, Replayer, ReplayError
+from kebpf.replay.connection import Address
+from kebpf.replay.replayer import Replayer, ReplayError
 from tests.replay.sets import PROTOCOLS, make_case
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
