@@ -47,7 +47,10 @@ _BODY = {
     "json": "", "text": "str", "base64": "str", "raw": "str", "style": "str", "size": "int",
     "encoding": "str",
 }  # fmt: skip
-_CONTENT = {"version": "str", "headers": "list", "body": "", "trailers": "list", "framing": "str"}
+_CONTENT = {
+    "version": "str", "headers": "list", "body": "", "trailers": "list", "framing": "str",
+    "layout": "list",
+}  # fmt: skip
 _HTTP = {
     "request": {"method": "str", "target": "str", **_CONTENT},
     "response": {"status": "int", "reason": "str", **_CONTENT, "interim": "list"},

@@ -124,8 +124,10 @@ _forms_of = lru_cache(maxsize=4096)(_find_forms)
 
 
 def _decoded_forms(text: str) -> Iterator[str]:
-    """A text as it is and, where that differs, URL-decoded and unescaped."""
+    """A text as it is and, where that differs, URL-decoded and unescaped; bytes as they are."""
     yield text
+    if "\0" in text:
+        return
     if "%" in text:
         yield unquote(text)
     if "+" in text or "%" in text:

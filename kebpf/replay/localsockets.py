@@ -16,6 +16,14 @@ DATAGRAM = "unix-datagram"
 _BACKLOG = 1024
 _ANYONE = 0o666  # as the application's user, who is not ours
 
+#: Host's services that would look names up on the network for the application: it is refused by
+#: them, and goes on to ask by DNS, as everybody does where they do not run.
+NAME_SERVICES = (
+    Path("/run/systemd/resolve/io.systemd.Resolve"),
+    Path("/run/nscd/socket"),
+    Path("/run/avahi-daemon/socket"),
+)
+
 
 class LocalSockets:
     """One socket a recorded path, in a folder of its own until the application is shown them.
@@ -47,6 +55,22 @@ class LocalSockets:
                 await self._listen(route, str(file))
                 file.chmod(_ANYONE)
                 self.files[Path(name)] = file
+        self._close_services()
+
+    def _close_services(self) -> None:
+        recorded = {path.resolve() for path in self.files}
+        for path in NAME_SERVICES:
+            if path.resolve() not in recorded and path.is_socket():
+                self.files[path] = self._make_dead()
+
+    def _make_dead(self) -> Path:
+        """A socket that refuses: nobody listens on it."""
+        file = self._make_folder() / "dead"
+        if not file.exists():
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(file))
+            file.chmod(_ANYONE)
+        return file
 
     def _make_folder(self) -> Path:
         if self._folder is None:

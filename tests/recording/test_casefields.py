@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kebpf.recording.casefields import FieldError
-from kebpf.recording.casefile import read_edited_case
+from kebpf.recording.casefile import read_edited_case, write_case
+from kebpf.recording.model import Endpoint
 from kebpf.recording.yamltext import YamlError
+from tests.replay.sets import make_case
 
 TEXT = """\
 # A recorded request and its response.
@@ -85,3 +87,33 @@ def test_the_syntax_comes_first() -> None:
     with pytest.raises(YamlError) as caught:
         read_edited_case(TEXT.replace("  - [Host, app]", "  - [Host, app"))
     assert caught.value.line in (9, 10)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \r\n\r\n",
+        b"GET /a HTTP/1.1\nHost:x\nA: b \t\n\n",
+        b"GET /\xe9?\xff HTTP/1.0\r\nX: \xe9\xff\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n\x00\xff\x01",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+        b"OPTIONS * HTTP/1.1\r\nHost: 1\r\nX-Null: null\r\nX-Empty:\r\n\r\n",
+        b"PUT /1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n"
+        b"2\r\nok\r\n0\r\nT: 1\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 404 Not  Found\n\nuntil the end",
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 \xe9\r\nX:  y \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "[::1]:80", "unix:/a b", "unix:@x"])
+def test_nothing_that_is_recorded_is_taken_for_a_mistake(
+    request_: bytes, response: bytes, endpoint: str
+) -> None:
+    case = make_case("a", request_, response, endpoint=Endpoint.parse(endpoint))
+    assert read_edited_case(write_case(case)) == case

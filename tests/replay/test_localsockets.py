@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from kebpf.recording.model import Endpoint
+from kebpf.replay import localsockets
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from tests.replay.sets import PROTOCOLS, SetInMemory, make_matcher, make_mock
@@ -84,6 +86,37 @@ def test_one_that_is_taken_is_named() -> None:
         with pytest.raises(OSError) as caught:
             asyncio.run(scenario())
     assert caught.value.filename == f"unix:{ABSTRACT}"
+
+
+def test_services_that_look_names_up_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, recorded, missing = (tmp_path / name for name in ("running", "recorded", "missing"))
+    monkeypatch.setattr(localsockets, "NAME_SERVICES", (running, recorded, missing))
+
+    async def scenario() -> None:
+        async with serving(f"unix:{recorded}") as responder:
+            assert set(responder.files) == {running, recorded}
+            assert ask(str(running)) == b"at home"
+            with pytest.raises(ConnectionRefusedError):
+                ask(str(responder.files[running]))
+            answer = await asyncio.to_thread(ask, str(responder.files[recorded]))
+            assert answer == b"$5\r\nval00\r\n"
+
+    def answer_once() -> None:
+        client, _ = server.accept()
+        with client:
+            client.recv(len(REQUEST))
+            client.sendall(b"at home")
+
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as other:
+        server.bind(str(running))
+        other.bind(str(recorded))
+        server.listen()
+        answering = threading.Thread(target=answer_once)
+        answering.start()
+        asyncio.run(scenario())
+        answering.join()
 
 
 def test_datagrams_are_answered_where_the_sender_has_a_name(tmp_path: Path) -> None:
