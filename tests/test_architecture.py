@@ -113,7 +113,6 @@ TESTED_IN: dict[str, str] = {
     "kebpf/replay/rewriting.py": "tests/replay/test_binding.py",
     "kebpf/replay/setrun.py": "tests/replay/test_runner.py",
     "kebpf/replay/spawn.py": "tests/replay/test_launch.py",
-    "kebpf/replay/substitution.py": "tests/replay/test_matcher.py",
     "kebpf/replay/world.py": "tests/replay/test_accepting.py",
     "kebpf/report/html/page.py": "tests/report/html/test_reporter.py",
 }

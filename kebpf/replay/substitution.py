@@ -45,7 +45,7 @@ class Substitution:
 
     def apply(self, text: str) -> str:
         """The text with every known value replaced."""
-        if self.is_empty:
+        if len(text) < _KEY_SIZE or self.is_empty:  # no value is so short, and no time
             return text
         pieces, end = [], 0
         for start, stop, new in self._find(text):
@@ -58,31 +58,31 @@ class Substitution:
         return (new for _, _, new in self._find(text)) if self._spans else iter(())
 
     def _find(self, text: str) -> Iterator[tuple[int, int, str]]:
-        end = 0
+        spans, has_instants, end = self._spans, bool(self.instants), 0
         for run in _RUN.finditer(text):
-            if run.start() < end:
+            at = run.start()
+            if at < end:
                 continue
-            found = self._find_value(text, run.start(), end) or self._find_time(text, run.start())
+            found = None
+            if text[at : at + _KEY_SIZE] in spans:
+                found = self._find_value(text, at, end)
+            if found is None and has_instants and (time := _TIME.match(text, at)):
+                found = self._find_time(time)
             if found is not None:
                 end = found[1]
                 yield found
 
     def _find_value(self, text: str, at: int, floor: int) -> tuple[int, int, str] | None:
-        for anchor, size in self._spans.get(text[at : at + _KEY_SIZE], ()):
+        for anchor, size in self._spans[text[at : at + _KEY_SIZE]]:
             start = at - anchor
             new = self.values.get(text[start : start + size]) if start >= floor else None
             if new is not None and not _is_inside_word(text, start + size):
                 return start, start + size, new
         return None
 
-    def _find_time(self, text: str, at: int) -> tuple[int, int, str] | None:
-        if not self.instants:
-            return None
-        match = _TIME.match(text, at)
-        value = times.parse_time(match.group()) if match else None
-        if match is None or value is None:
-            return None
-        new_ns = self.find_instant(value)
+    def _find_time(self, match: re.Match[str]) -> tuple[int, int, str] | None:
+        value = times.parse_time(match.group())
+        new_ns = None if value is None else self.find_instant(value)
         if new_ns is None:
             return None
         return match.start(), match.end(), times.write_like(match.group(), new_ns)
