@@ -52,6 +52,7 @@ class TerminalReporter:
     """Writes to ``out``; plain lines of 80 columns, without colour, when that is no terminal."""
 
     def __init__(self, out: TextIO, *, verbose: bool = False, width: int | None = None) -> None:
+        self._out = out
         self._console = Console(file=out, highlight=False, markup=False, emoji=False)
         available = self._console.width if self._console.is_terminal else PLAIN_WIDTH
         self._width = width or min(available, MAX_WIDTH)
@@ -85,6 +86,10 @@ class TerminalReporter:
             self._print_text(Text(line.text, STYLES[line.tone]))
 
     def _print_text(self, text: Text) -> None:
+        if self._console.color_system is None and "\t" not in text.plain:
+            self._out.write(text.plain + "\n")  # the same at a tenth of the cost
+            self._out.flush()
+            return
         self._console.print(text, soft_wrap=True)
 
     def _show_start(self, event: RunStarted) -> None:
