@@ -65,7 +65,8 @@ class MocksAlone:
 
 def make_request(number: int) -> Document:
     """The call that the mock of that number answers."""
-    return {"kind": "query", "sql": SQL, "parameters": [str(number), "open"]}
+    parameters = [str(number), "open"]
+    return {"kind": "query", "sql": SQL, "parameters": parameters, "database": "shop"}
 
 
 def name_case(number: int) -> str:
