@@ -128,7 +128,9 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def list_chosen(items: Sequence[pytest.Item]) -> Iterator[str]:
     """The names of the rows that there are tests of."""
     for item in items:
-        if isinstance(item, pytest.Function) and "runs" in item.fixturenames:
+        if not isinstance(item, pytest.Function) or item.module.__name__ != __name__:
+            continue
+        if "runs" in item.fixturenames:
             row = item.callspec.params["row"]
             assert isinstance(row, Row)
             yield row.name

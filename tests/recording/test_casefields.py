@@ -52,6 +52,12 @@ def test_it_is_right_as_it_is() -> None:
     assert case.response["status"] == 200 and case.calls == ["mock-000001"]
 
 
+@pytest.mark.parametrize("template", ["{permutation}", "{either:uuid4}", "{string} {number}"])
+def test_classes_of_verification_are_known(template: str) -> None:
+    case = read_edited_case(TEXT.replace("{uuid4}", template))
+    assert case.generated == {"/body/id": template}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "sentence"),
     [
