@@ -56,6 +56,7 @@ class CaseMaker:
         if exchange.response_start is not None:
             origin = name_route_of(exchange.request)
             slugs.learn(origin, views.response, exchange.response_start.time_ns)
+            self._provenance.fractions.learn(views.response)
 
     def learn_call(self, call: Outbound) -> None:
         """Takes a complete call likewise."""
@@ -63,6 +64,7 @@ class CaseMaker:
             return
         views, slugs = self._viewer.see(call), self._provenance.slugs
         slugs.learn(self._viewer.name_operation(call), views.identity, call.start_ns)
+        self._provenance.fractions.learn(views.identity)
         if call.recorded.exchange.response is not None:
             slugs.take(views.response_intake.texts, call.end_ns)
 

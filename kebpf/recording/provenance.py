@@ -16,6 +16,7 @@ from typing import Any
 from kebpf.protocols.base import Document
 from kebpf.recording import times
 from kebpf.recording.durations import find_durations
+from kebpf.recording.fractions import Fractions
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Strength
 from kebpf.recording.origins import (
@@ -74,6 +75,7 @@ class Provenance:
         self._inputs = FirstSeen(MOST_INPUTS)
         self._generated = Memory(MOST_GENERATED)
         self.slugs = Slugs()
+        self.fractions = Fractions()
 
     def settle(
         self,
@@ -160,8 +162,9 @@ class Provenance:
         if self.slugs.is_known:
             texts = [(path, text) for path, one in walk_scalars(tree) if (text := text_of(one))]
         for path, text in texts:
-            placeholders = self._settle_text(text, message)
-            if placeholders:
+            found = self._settle_text(text, message)
+            if found:
+                placeholders = [(a, b, self.fractions.widen(path, name)) for a, b, name in found]
                 templates[path] = write_template(text, placeholders)
         return templates, count
 
