@@ -36,7 +36,7 @@ strangers: setup ## Record, replay and change services kebpf does not know (KEBP
 	$(SUDO) KEBPF_STRANGERS="$(or $(KEBPF_STRANGERS),all)" $(BIN)/python -m pytest tests/e2e/test_strangers.py $(PYTEST_ARGS)
 
 conformance: setup ## Run client libraries on real servers and on mocks (CONFORMANCE="name …" for some)
-	$(SUDO) CONFORMANCE="$(CONFORMANCE)" $(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+	$(SUDO) CONFORMANCE="$(or $(CONFORMANCE),all)" $(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
 
 fidelity: setup ## Record every application in a crowd, replay it in all orders (FIDELITY="name … --runs N")
 	$(SUDO) $(BIN)/python -m tests.e2e.fidelity $(FIDELITY)

@@ -1,6 +1,7 @@
 """Client libraries see the same from the responder as from the real server, in every form.
 
-``CONFORMANCE="psycopg node"`` chooses rows or whole environments.
+``CONFORMANCE="psycopg node"`` chooses rows or whole environments, ``CONFORMANCE=all`` takes all of
+them; without it every row runs as recorded, changed, and in the first of its other forms.
 """
 
 from __future__ import annotations
@@ -40,8 +41,16 @@ AT_ONCE = 2  # programs
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 400  # of a line
 
-ROWS = choose_rows(os.environ.get("CONFORMANCE", ""))
-ROWS_AND_FORMS = [(row, form) for row in ROWS for form in (PLAIN, *row.forms)]
+CHOSEN = os.environ.get("CONFORMANCE", "")
+ROWS = choose_rows("" if CHOSEN == "all" else CHOSEN)
+
+
+def list_forms(row: Row) -> list[str]:
+    """Its forms other than the one it is recorded in."""
+    return list(row.forms) if CHOSEN else list(row.forms)[:1]
+
+
+ROWS_AND_FORMS = [(row, form) for row in ROWS for form in (PLAIN, *list_forms(row))]
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Runs:
                 client = Client(row, installed[row.environment.name], self._folder / row.name)
                 subject = Subject(client, pool.submit(self._record, client, services))
                 self._subjects[row.name] = subject
-                for form in row.prints_otherwise:
+                for form in set(row.prints_otherwise) & set(list_forms(row)):
                     subject.real[form] = pool.submit(self._run, client, services, form)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for row in rows:
@@ -96,7 +105,7 @@ class Runs:
     def _replay(self, subject: Subject, pool: ThreadPoolExecutor) -> None:
         if subject.recorded.exception() is not None:
             return
-        for form in (PLAIN, *subject.client.row.forms, CHANGED):
+        for form in (PLAIN, *list_forms(subject.client.row), CHANGED):
             recorded = subject.recorded.result()
             subject.replayed[form] = pool.submit(subject.client.replay, form, recorded)
 
