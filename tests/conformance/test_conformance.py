@@ -83,7 +83,7 @@ class Runs:
     def make(self, rows: Sequence[Row]) -> None:
         """All runs of some rows.  What goes wrong in one comes up in its own tests."""
         installed = {name: install(one) for name, one in list_environments(rows).items()}
-        with Services(rows) as services, ThreadPoolExecutor(AT_ONCE) as pool:
+        with Services(rows) as services, ThreadPoolExecutor(1) as pool:  # recorders
             for row in rows:
                 client = Client(row, installed[row.environment.name], self._folder / row.name)
                 subject = Subject(client, pool.submit(self._record, client, services))
