@@ -156,7 +156,9 @@ def assert_same(before: Sequence[str], ran: Ran) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_everything_is_recorded(row: Row, runs: Runs) -> None:
     recorded = runs.find(row).recorded.result()
-    assert recorded.summary["left_out"] == {}
+    # a program may end without reading the last answer, that to a QUIT
+    left_out = [one for one in recorded.summary["left_out"] if " ended" not in one]
+    assert left_out == []
     lost = ("lost_events", "lost_bytes", "unparsed_connections", "test_cases")
     assert {name: recorded.summary[name] for name in lost} == dict.fromkeys(lost, 0)
     assert recorded.ran.lines
