@@ -38,6 +38,7 @@ pytestmark = [
 ]
 
 AT_ONCE = 2  # programs
+NO_REPLY = "a call of no test case: there was no reply before the recording of it ended"
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 400  # of a line
 
@@ -156,9 +157,10 @@ def assert_same(before: Sequence[str], ran: Ran) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_everything_is_recorded(row: Row, runs: Runs) -> None:
     recorded = runs.find(row).recorded.result()
-    # a program may end without reading the last answer, that to a QUIT
-    left_out = [one for one in recorded.summary["left_out"] if " ended" not in one]
-    assert left_out == []
+    left_out = dict(recorded.summary["left_out"])
+    if row.name == "jedis":  # which closes without reading the answer to its QUIT
+        left_out.pop(NO_REPLY, None)
+    assert left_out == {}
     lost = ("lost_events", "lost_bytes", "unparsed_connections", "test_cases")
     assert {name: recorded.summary[name] for name in lost} == dict.fromkeys(lost, 0)
     assert recorded.ran.lines
