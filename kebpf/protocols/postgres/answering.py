@@ -145,17 +145,19 @@ class Answers:
     def _run_call(self, request: Document, statements: Sequence[Statement]) -> Document:
         response = self.call(request)
         parameters = dict(response.get("parameters") or {})
-        self.state.settings.adopt(parameters)
+        if parameters:
+            self.state.settings.adopt(parameters)
         for index, result in enumerate(response.get("results", ())):
             statement = statements[index] if index < len(statements) else None
             effect = block_effect(statement, result.get("tag") or "")
-            parameters.update(self.state.take_tag(effect))
+            if effect:
+                parameters.update(self.state.take_tag(effect))
             if statement is not None:
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
             self.state.failure = response["error"]
             self.state.block.fail()
-        return {**response, "parameters": parameters}
+        return {**response, "parameters": parameters} if parameters else response
 
     def _run_session(self, request: Document, statements: Sequence[Statement]) -> Document:
         recorded = self._answerer.session(request) or {}

@@ -76,6 +76,8 @@ class Notifications:
 
 def read_notify(statement: Statement, parameters: Sequence[object]) -> tuple[str, str] | None:
     """Channel and payload of ``NOTIFY …`` and ``SELECT pg_notify(…, …)``."""
+    if "notify" not in statement.sql.lower():  # as a rule: then nothing is taken apart
+        return None
     tokens = statement.tokens
     if statement.verb == "notify" and len(tokens) > 1:
         payload = _read_argument(tokens[3], parameters) if len(tokens) > 3 else ""

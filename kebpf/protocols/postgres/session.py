@@ -12,6 +12,7 @@ from kebpf.protocols.postgres.answering import Answers
 from kebpf.protocols.postgres.cancelling import Cancelling
 from kebpf.protocols.postgres.documents import make_request, printable
 from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
+from kebpf.protocols.postgres.flights import read_flight
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
 from kebpf.protocols.postgres.opening import startup_request
 from kebpf.protocols.postgres.parser import parse_frontend, parse_untyped
@@ -60,6 +61,36 @@ class PostgresServer:
         """Takes what the client sent and gives what to send back (maybe nothing yet)."""
         if self.is_closed:
             return b""
+        messages = read_flight(data) if self._is_ready_for_flights else None
+        if messages is None:
+            return self._receive_frames(data)
+        return self._receive_messages(messages)
+
+    @property
+    def _is_ready_for_flights(self) -> bool:
+        """Whether whole messages can be answered one after the other, whatever they are."""
+        is_started = self._served is not None and not self._cancelling.can_hold
+        return is_started and not self._reader.buffered_size
+
+    def _receive_messages(self, messages: Sequence[m.FrontendMessage]) -> bytes:
+        served = self._served
+        assert served is not None
+        out = b""
+        try:
+            for message in messages:
+                self._is_busy = True
+                out += served.dispatch(message)
+                if self.is_closed:
+                    break
+        except ProtocolError as error:
+            out += self._break_off(error)
+        return out
+
+    def _break_off(self, error: ProtocolError) -> bytes:
+        self.is_closed = True
+        return error_bytes(make_report("08P01", str(error), "FATAL"))
+
+    def _receive_frames(self, data: bytes) -> bytes:
         self._reader.feed(data)
         out = bytearray()
         cancelling = self._cancelling
@@ -71,8 +102,7 @@ class PostgresServer:
             ):
                 out += self._on_frame(frame)
         except ProtocolError as error:
-            out += error_bytes(make_report("08P01", str(error), "FATAL"))
-            self.is_closed = True
+            out += self._break_off(error)
         return bytes(out)
 
     def receive_eof(self) -> bytes:
