@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -112,7 +113,7 @@ def serve(pieces: Sequence[bytes]) -> tuple[bytes, list[Document]]:
 
 def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 @given(st.lists(messages, max_size=8))
