@@ -130,7 +130,10 @@ def make_requested(call: Any, number: int, has_generated: bool) -> Mock:
     sql, args, more = call
     request = {"sql": sql, "args": args, **more}
     generated = {f"/args/{n}": "{uuid4}" for n, one in enumerate(args) if one == OLD}
-    changes = {"generated": generated if has_generated else {}, "tier": Tier.BACKGROUND}
+    changes: dict[str, Any] = {
+        "generated": generated if has_generated else {},
+        "tier": Tier.BACKGROUND,
+    }
     return make_mock(sql, *args, answer=[number % 3, OLD], request=request, **changes)
 
 
