@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +22,12 @@ import typer
 from examples.processes import exiting_on_signals
 from tests.e2e.fidelity import explain
 from tests.e2e.kebpf_runs import TestRun
+from tests.e2e.ordinary import find_ordinary_user, open_folder
 from tests.e2e.subjects import Subject, find_subjects
 
 RUNS = 10
 JOBS = 4
 SHOWN = 12  # lines of what differs
-FIRST_UID, LAST_UID = 1000, 60_000  # of people, by login.defs(5)
 
 Verdicts = dict[str, str]
 
@@ -95,21 +92,6 @@ def tell(expected: Verdicts, found: Verdicts) -> list[str]:
     return [
         f"{name} {new or 'not run'}, not {old or 'run'}" for name, old, new in pairs if old != new
     ]
-
-
-def find_ordinary_user() -> str:
-    """A person's account, else one that nothing belongs to."""
-    people = (one.pw_name for one in pwd.getpwall() if FIRST_UID <= one.pw_uid <= LAST_UID)
-    return next(people, "nobody")
-
-
-@contextmanager
-def open_folder(prefix: str) -> Iterator[Path]:
-    """A scratch folder that others can get to."""
-    with tempfile.TemporaryDirectory(prefix=prefix) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 def examine(

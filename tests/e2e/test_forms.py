@@ -9,7 +9,8 @@ import pytest
 
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.fix_services import why_not
-from tests.e2e.forms import FORMS, describe, examine, open_folder
+from tests.e2e.forms import FORMS, describe, examine
+from tests.e2e.ordinary import open_folder
 from tests.e2e.subjects import SHOP, find_subjects
 
 pytestmark = [
