@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +25,14 @@ def open_folder(prefix: str = "kebpf-open-") -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+def give(folder: Path, user: str) -> None:
+    """Makes a folder with all in it a user's."""
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, user)
+
+
+def become(user: str) -> list[str]:
+    """The words that make the rest of a command line a user's, without any right."""
+    return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]

@@ -15,6 +15,7 @@ from examples.recorder import launch_recorder, stop_recorder
 from examples.services import EXAMPLES, Services
 from tests.e2e.crowd import record_crowd
 from tests.e2e.kebpf_runs import TestRun, run_kebpf_test
+from tests.e2e.ordinary import give
 from tests.e2e.runtimes.declaration import Runtime, find_runtimes, install
 from tests.e2e.runtimes.harness import READY_SECONDS, Program, find_command
 from tests.e2e.runtimes.load import loading, wait_until_healthy
@@ -54,8 +55,7 @@ class Recorded:
         """The same with a copy of the test set that is another's, in a folder that is theirs."""
         path = home / self.path.name
         shutil.copytree(self.path, path)
-        for one in (home, path, *path.rglob("*")):
-            shutil.chown(one, user)
+        give(home, user)
         environment = {**self.environment, "HOME": str(home)}
         return replace(self, path=path, environment=environment, user=user)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.ordinary import find_ordinary_user, open_folder
+from tests.e2e.ordinary import become, find_ordinary_user, give, open_folder
 from tests.e2e.test_names import fetch, find_free_port, kebpf, wait_listening
 from tests.kernel.rootless_runs import skip_unless_reachable
 
@@ -110,8 +110,7 @@ def run_with_way_out(recorded: Path, *options: str, user: str | None = None) -> 
         command = (recorded / "command").read_text()
         words = [*kebpf(), "test", str(copied), *options, "--json", str(report), "-c", command]
         if user is not None:
-            for path in (folder, *folder.rglob("*")):
-                shutil.chown(path, user)
+            give(folder, user)
             words = [*become(user), *words]
         resolving = f'mount --bind {recorded}/resolv.conf /etc/resolv.conf && exec "$@"'
         counting = [sys.executable, "-m", "tests.e2e.way_out"]
@@ -129,11 +128,6 @@ def run_with_way_out(recorded: Path, *options: str, user: str | None = None) -> 
     found = [one for event in events for one in event.get("calls", []) + event.get("findings", [])]
     told = sorted(f"{one['protocol']} to {one['destination']}: {one['miss']}" for one in found)
     return Attempts(**json.loads(done.stdout), told=told, seen=seen)
-
-
-def become(user: str) -> list[str]:
-    """The words that make the rest of a command line a user's, without any right."""
-    return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
 
 
 ROOTS_FORMS: dict[str, tuple[str, ...]] = {
