@@ -30,6 +30,7 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.outside import Outside, widen
 from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
@@ -87,6 +88,7 @@ class Matcher:
         self.index = index
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
+        self._outside = Outside(self.index, bindings, self._is_unused)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
@@ -139,10 +141,7 @@ class Matcher:
         return self._current.pending(self._caches.may_leave_out)
 
     def pending_delay_ns(self) -> int | None:
-        """How long after its request the current case's last missing call was recorded to begin.
-
-        ``None`` if it may come after the response.
-        """
+        """How long after its request the last missing call was made; ``None``: any time may do."""
         return self._current.pending_delay_ns()
 
     def finish(self) -> tuple[list[CallFinding], Ledger]:
@@ -328,6 +327,16 @@ class Matcher:
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
+        item = self._find_inside(call)
+        return item or self._outside.find(call, self._current.window, self._has_begun)
+
+    def is_due(self, call: Call) -> bool:
+        """Whether a call for whose answer the program waits can be answered by now."""
+        inside = self._find_inside(call)
+        return inside is not None or self._outside.is_due(call, self._current.window)
+
+    def _find_inside(self, call: Call) -> Recorded | None:
+        """The mock of a case, or of what may be a case's."""
         current = self._current
         item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
         if item is None:
@@ -338,7 +347,7 @@ class Matcher:
             item = self._change_places(call)
         if item is None:
             item = self._first(self.index.spare, call, self._is_unused)
-        return item or self._find_outside(call)
+        return item
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""
@@ -356,16 +365,6 @@ class Matcher:
         pairs = pair_call(item, call)
         is_free = not self._used[item.ordinal] and pairs is not None
         return is_free and self.bindings.fits(pairs or [], self._current.window)
-
-    def _find_outside(self, call: Call) -> Recorded | None:
-        """From the start-up and the background tier."""
-        index = self.index
-        item = self._first(index.startup, call, self._is_unused)
-        if item is None and not self._has_begun:
-            item = next(self._known(index.startup, call), None)
-        if item is None:
-            item = self._first(index.background, call, self._is_unused)
-        return item or next(self._known(index.background, call), None)
 
     def find_known(self, call: Call) -> list[Recorded]:
         """The mocks with the call's identity that were the case's to use, all used up by now."""
@@ -438,9 +437,13 @@ class Matcher:
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) if item.mock.generated else None
-        if pairs and self.bindings.try_bind(pairs, self._current.window):
+        if pairs and self.bindings.try_bind(pairs, self._window_of(item)):
             self._current.note_times(call, pairs)
         return self.respond(item)
+
+    def _window_of(self, item: Recorded) -> Window:
+        is_anyones = item.mock.case is None and not item.mock.candidates
+        return widen(self._current.window) if is_anyones else self._current.window
 
     def note_made(self, call: Call, case: str | None) -> None:
         """A call was answered with a mock that was to be used: another may be left out for it."""

@@ -26,8 +26,8 @@ from tests.e2e.strangers.harness import Services as StrangerServices
 
 SHOP = "shop"
 SHOP_GUESTS = 32
-RUNTIME_GUESTS = 16
-RUNTIME_REQUESTS = 400
+RUNTIME_GUESTS = 8
+RUNTIME_REQUESTS = 80  # or some more: each guest ends the round of requests it is in
 TEST_SECONDS = 300.0
 
 
