@@ -30,22 +30,14 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
-from kebpf.replay.pipelines import judge_order
+from kebpf.replay.orders import Orders
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import (
-    Ending,
-    Transaction,
-    Transactions,
-    find_transactions,
-    operation_of,
-    shape_of,
-)
+from kebpf.replay.transactions import Ending, Transactions, find_transactions
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
-MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -85,6 +77,7 @@ class Matcher:
         if index is None:
             index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self.index = index
+        self.orders = Orders(index)
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._caches = Caches(self.index, routes or {})
@@ -105,13 +98,13 @@ class Matcher:
         self._has_begun = True
         self._ran.add(case.name)
         index, load = self.index, self.index.load
-        own = list(map(load, index.own(case.name)))
+        record = self.orders.record_of(case.name)
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            own,
+            record,
             sorted(map(load, index.shared(case.name)), key=self._urgency),
-            Transactions(find_transactions(own, map(load, index.session_of(case.name)))),
+            Transactions(find_transactions(record.own, record.session)),
             map(load, index.possible(case.name)),
         )
 
@@ -270,25 +263,6 @@ class Matcher:
         """The application committed or rolled back what it had called for on one connection."""
         self._current.transactions.note(ending, served, has_strays, steps)
 
-    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
-        """Whether some other case recorded calls of two operations in this order."""
-        first_shape, second_shape = shape_of(first), shape_of(second)
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = (self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED))
-        for name in dict.fromkeys(names):
-            for transaction in self._transactions_of(name) if name is not None else ():
-                shapes = [shape_of(item) for item in transaction.items]
-                if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
-                    return True
-        return False
-
-    def is_usual(self, first: Recorded, second: Recorded) -> bool:
-        """Whether the recording has calls of two operations together and in this order only."""
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
-        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
-        return judge_order(cases, first, second)
-
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
         return self._caches.may_leave_out(item)
@@ -320,11 +294,6 @@ class Matcher:
         if item is None or not self._caches.may_answer_plainly(item, call, plain):
             return None
         return item
-
-    def _transactions_of(self, case: str) -> list[Transaction]:
-        load = self.index.load
-        own, session = self.index.own(case), self.index.session_of(case)
-        return find_transactions(map(load, own), map(load, session))
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
