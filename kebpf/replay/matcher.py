@@ -34,7 +34,8 @@ from kebpf.replay.orders import Orders
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import Ending, Transactions, find_transactions
+from kebpf.replay.trail import Ended
+from kebpf.replay.transactions import Transactions, find_transactions
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
@@ -257,11 +258,9 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
-    ) -> None:
+    def note_ending(self, protocol: str, endpoint: Endpoint, ended: Ended) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays, steps)
+        self._current.transactions.note((protocol, str(endpoint), ended.verb), ended)
 
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
