@@ -55,13 +55,23 @@ class Progress:
                 print(f"{self._counts.total()} mutants", flush=True)
 
 
-def make_choice(given: argparse.Namespace) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
+def make_choice(
+    given: argparse.Namespace, ledger: Ledger
+) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
     """Which mutants of an application are run."""
     if given.only:
         return lambda mutants: [
             one for one in mutants if any(fnmatch.fnmatch(one.name, name) for name in given.only)
         ]
-    return choose_sample(given.sample) if given.sample else lambda mutants: mutants
+    if not given.sample:
+        return lambda mutants: mutants
+
+    def choose(mutants: Sequence[Mutant]) -> Sequence[Mutant]:
+        sample = choose_sample(given.sample)(mutants)
+        known = [one for one in mutants if given.resume and ledger.find(one) is not None]
+        return [one for one in mutants if one in sample or one in known]
+
+    return choose
 
 
 def parse() -> argparse.Namespace:
@@ -71,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--sample", type=int, metavar="N", help="only N of each application")
     parser.add_argument("--resume", action="store_true", help="not those run since the last start")
+    parser.add_argument("--page", action="store_true", help="run nothing, write what is known")
     return parser.parse_args()
 
 
@@ -80,7 +91,7 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     survivors = read_survivors()
     path = WORK / "outcomes.jsonl"
-    if not (given.resume or given.app or given.only):
+    if not (given.resume or given.app or given.only or given.page):
         path.unlink(missing_ok=True)
     ledger = Ledger(path)
     progress = Progress(ledger)
@@ -89,6 +100,7 @@ def main() -> int:
     began = time.monotonic()
     with exiting_on_signals():
         names = [name for name in NAMES if not given.app or name in given.app]
+        names = [] if given.page else names
         if given.only:
             wanted = {pattern.partition(":")[0] for pattern in given.only}
             names = [name for name in names if any(fnmatch.fnmatch(name, w) for w in wanted)]
@@ -101,11 +113,14 @@ def main() -> int:
                 ledger.find if given.resume else lambda mutant: None,
                 partial(ledger.note_unmutated, name),
             )
-            found = campaign.run(make_choice(given))
+            found = campaign.run(make_choice(given, ledger))
             outcomes += found
-            notes.append(describe(name, campaign, found, ledger.count_unmutated(name)))
-            print(notes[-1], flush=True)
-    page = write_page(outcomes, survivors, notes)
+            text = describe(name, campaign, found, ledger.count_unmutated(name))
+            ledger.note_application(name, text)
+            print(text, flush=True)
+    if given.page:
+        outcomes = ledger.list_outcomes()
+    page = write_page(outcomes, survivors, [*notes, *ledger.list_notes()])
     print(page.partition("## Survivors")[0])
     if not (given.app or given.only):
         RESULTS.write_text(page)

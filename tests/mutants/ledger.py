@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutants.campaign import Fate, Outcome
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Edit, Mutant
 
 
 class Ledger:
@@ -20,6 +20,7 @@ class Ledger:
         self._entries: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._unmutated: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
+        self._notes: dict[str, str] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             self._take(json.loads(line))
         self._path = path
@@ -43,6 +44,18 @@ class Ledger:
         """The original was replayed in between; ``finding`` is empty if it passed."""
         self._write({"unmutated": application, "finding": finding})
 
+    def note_application(self, application: str, text: str) -> None:
+        """All its mutants that were asked for were run; ``text`` is what to know of them."""
+        self._write({"application": application, "text": text})
+
+    def list_notes(self) -> list[str]:
+        """The last one of each application."""
+        return list(self._notes.values())
+
+    def list_outcomes(self) -> list[Outcome]:
+        """All, by application and place, the edits left out."""
+        return sorted(map(_read_outcome, self._entries.values()), key=_place_of)
+
     def count_unmutated(self, application: str) -> tuple[int, int]:
         """How often the original was replayed, and how often it failed."""
         return self._unmutated[application], self._failed[application]
@@ -57,5 +70,20 @@ class Ledger:
         if "unmutated" in entry:
             self._unmutated[entry["unmutated"]] += 1
             self._failed[entry["unmutated"]] += bool(entry["finding"])
+        elif "application" in entry:
+            self._notes[entry["application"]] = entry["text"]
         else:
             self._entries[entry["mutant"], entry["before"], entry["after"]] = entry
+
+
+def _read_outcome(entry: dict[str, Any]) -> Outcome:
+    name = entry["mutant"]
+    _, path, line, operator = name.split(":")
+    edit = Edit(operator.partition("#")[0], 0, 0, b"", range(int(line), int(line) + 1))
+    mutant = Mutant(name, path, edit, entry["before"], entry["after"])
+    return Outcome(mutant, Fate(entry["fate"]), entry["why"], entry["alone"])
+
+
+def _place_of(outcome: Outcome) -> tuple[str, str, int, str]:
+    mutant = outcome.mutant
+    return mutant.name.partition(":")[0], mutant.path, mutant.line, mutant.name

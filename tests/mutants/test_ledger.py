@@ -29,3 +29,17 @@ def test_the_last_outcome_counts(tmp_path: Path) -> None:
     found = ledger.find(MUTANT)
     assert found is not None
     assert found.fate is Fate.CAUGHT
+
+
+def test_a_page_can_be_written_of_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.jsonl"
+    ledger = Ledger(path)
+    later = replace(MUTANT, name="shop:a.py:20:text#2")
+    for mutant in (later, MUTANT):
+        ledger.note(Outcome(mutant, Fate.CAUGHT, "why"))
+    ledger.note_application("shop", "once")
+    ledger.note_application("shop", "twice")
+    found = Ledger(path).list_outcomes()
+    assert [one.mutant.name for one in found] == [MUTANT.name, later.name]
+    assert (found[1].mutant.line, found[1].mutant.operator, found[1].why) == (20, "text", "why")
+    assert Ledger(path).list_notes() == ["twice"]
