@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from tests.mutants.applications import Application, make_application
@@ -133,15 +134,21 @@ class Campaign:
             application.copy_to(copy)
             copies.put(copy)
 
+        is_over = threading.Event()
+
         def work(chunk: Sequence[Mutant]) -> list[Outcome]:
             copy = copies.get()
             try:
-                return list(self._run_chunk(application, copy, chunk))
+                outcomes = self._run_chunk(application, copy, chunk)
+                return list(takewhile(lambda _: not is_over.is_set(), outcomes))
             finally:
                 copies.put(copy)
 
         with ThreadPoolExecutor(self._jobs) as pool:
-            return [outcome for done in pool.map(work, chunks) for outcome in done]
+            try:
+                return [outcome for done in pool.map(work, chunks) for outcome in done]
+            finally:
+                is_over.set()
 
     def _run_chunk(
         self, application: Application, copy: Path, chunk: Sequence[Mutant]
