@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Document
-from kebpf.replay.transactions import AGAIN, is_chained, is_opening, read_ending, read_step
+from kebpf.replay.transactions import AGAIN, CHAIN, is_opening, read_ending, read_step
 
 MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 
@@ -54,7 +54,7 @@ class Trail:
         was_begun, ended = self._was_begun, self._ended
         self._was_begun, self._ended = is_begun, None
         if verb is not None:
-            return self._end(verb, ended, is_chained(request))
+            return self._end(verb, ended)
         if is_begun and was_begun:
             self._steps.append(AGAIN)
         elif is_begun:
@@ -63,14 +63,14 @@ class Trail:
             self._steps.append(step)
         return None
 
-    def _end(self, verb: str, before: Ended | None, is_chained: bool) -> Ended:
+    def _end(self, verb: str, before: Ended | None) -> Ended:
         is_again = before is not None and before.verb == verb and not self._is_opened
         if is_again and before is not None:
             found = Ended(verb, before.served, [], before.has_strays, True, is_again=True)
         else:
             served, steps = list(self._served), list(self._steps)
             found = Ended(verb, served, steps, self._has_strays, self._is_opened)
-        self._clear(is_opened=is_chained)
+        self._clear(is_opened=verb.endswith(CHAIN))
         self._ended = found
         return found
 

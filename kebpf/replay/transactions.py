@@ -28,6 +28,7 @@ _VERBS = {
 }
 _OPENING = ("BEGIN", "START")
 _EMPTY_WORDS = ("WORK", "TRANSACTION")
+CHAIN = " AND CHAIN"
 AGAIN = "BEGIN"  # the step of one that was begun already
 _SUPERFLUOUS = ("25001", "25P01")  # warnings: it was begun already, it was ended already
 _CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
@@ -41,11 +42,15 @@ def _words(request: Document) -> list[str]:
 
 
 def read_ending(request: Document) -> str | None:
-    """``COMMIT`` or ``ROLLBACK`` when the request ends a transaction, else ``None``."""
+    """``COMMIT`` or ``ROLLBACK`` when the request ends a transaction, else ``None``.
+
+    With ``AND CHAIN`` where it begins another.
+    """
     words = _words(request)
     if not words or "TO" in words or "PREPARED" in words:
         return None
-    return _VERBS.get(words[0])
+    verb = _VERBS.get(words[0])
+    return f"{verb}{CHAIN}" if verb is not None and words[-2:] == CHAIN.split() else verb
 
 
 def read_step(request: Document) -> str | None:
@@ -66,12 +71,6 @@ def is_opening(request: Document) -> bool:
     """Whether the request begins a transaction."""
     words = _words(request)
     return bool(words) and words[0] in _OPENING
-
-
-def is_chained(request: Document) -> bool:
-    """Whether the request that ends a transaction begins another."""
-    words = _words(request)
-    return words[-2:] == ["AND", "CHAIN"]
 
 
 class Ended(Protocol):
@@ -149,7 +148,7 @@ def _split(line: Iterable[tuple[Recorded, bool]]) -> Iterator[Transaction]:
             if mock.evidence in _CLEAR:
                 current.ending = mock.protocol, str(mock.destination), verb
             yield current
-            current, ended = Transaction(), current
+            current, ended = Transaction(is_opened=verb.endswith(CHAIN)), current
             continue
         elif is_opening(mock.request):
             current = Transaction(is_opened=True)

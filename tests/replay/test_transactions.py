@@ -15,7 +15,17 @@ from .matching import Run
 
 STOCK, ORDER, ITEM = "SELECT stock", "INSERT orders", "INSERT items"
 MODES = "BEGIN ISOLATION LEVEL SERIALIZABLE"
-SESSION = {"BEGIN", MODES, "COMMIT", "ROLLBACK", "ROLLBACK TO X", "ROLLBACK TO Y", "RELEASE X"}
+CHAINED = "COMMIT AND CHAIN"
+SESSION = {
+    CHAINED,
+    "BEGIN",
+    MODES,
+    "COMMIT",
+    "ROLLBACK",
+    "ROLLBACK TO X",
+    "ROLLBACK TO Y",
+    "RELEASE X",
+}
 
 
 def record(*calls: str, case: str = "a", connection: int = 1, **changes: Any) -> list[Mock]:
@@ -221,3 +231,20 @@ def test_what_began_or_ended_twice_when_recorded_must_again(doubled: Sequence[st
     assert play(Run(*mocks), *doubled) == []
     (finding,) = play(Run(*mocks), *WHOLE)
     assert (finding.kind, finding.call) == ("missing", doubled[second])
+
+
+@pytest.mark.parametrize(("recorded", "made"), [("COMMIT", CHAINED), (CHAINED, "COMMIT")])
+def test_one_more_transaction_behind_the_end_is_a_change(recorded: str, made: str) -> None:
+    run = Run(*record("BEGIN", ORDER, recorded))
+    (finding,) = play(run, "BEGIN", ORDER, made)
+    assert (finding.kind, finding.call, finding.nearest) == ("changed", made, recorded)
+
+
+def test_a_chained_transaction_was_begun() -> None:
+    calls = ("BEGIN", ORDER, CHAINED, ITEM, "COMMIT")
+    assert play(Run(*record(*calls)), *calls) == []
+    found = play(Run(*record(*calls)), "BEGIN", ORDER, "COMMIT", ITEM, "COMMIT")
+    assert [(finding.kind, finding.call) for finding in found] == [
+        ("changed", "COMMIT"),
+        ("missing", "BEGIN"),
+    ]
