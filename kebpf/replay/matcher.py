@@ -31,22 +31,18 @@ from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Reco
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.outside import Outside, widen
-from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
+from kebpf.replay.sequences import is_sometimes, is_usual
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
 from kebpf.replay.transactions import (
     Ending,
-    Transaction,
     Transactions,
     find_transactions,
-    operation_of,
-    shape_of,
 )
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
-MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -172,7 +168,8 @@ class Matcher:
                 continue
             judged[ordinal] = 1
             item = self.index.load(ordinal)
-            if self._have_run(item.mock.candidates) and not self._cover(item):
+            is_due = self._have_run(item.mock.candidates) and not self._caches.is_given_up(item)
+            if is_due and not self._cover(item):
                 yield describe_missing(item)
 
     def list_shared(self) -> Iterator[SharedCall]:
@@ -185,7 +182,7 @@ class Matcher:
                     continue
                 judged[ordinal] = 1
                 item = index.load(ordinal)
-                if not self._have_run(item.mock.candidates):
+                if not (self._have_run(item.mock.candidates) or self._caches.is_given_up(item)):
                     yield self._tell_shared(item)
 
     def _tell_shared(self, item: Recorded) -> SharedCall:
@@ -271,26 +268,15 @@ class Matcher:
 
     def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
         """Whether some other case recorded calls of two operations in this order."""
-        first_shape, second_shape = shape_of(first), shape_of(second)
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = (self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED))
-        for name in dict.fromkeys(names):
-            for transaction in self._transactions_of(name) if name is not None else ():
-                shapes = [shape_of(item) for item in transaction.items]
-                if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
-                    return True
-        return False
+        return is_sometimes(self.index, first, second)
 
     def is_usual(self, first: Recorded, second: Recorded) -> bool:
         """Whether the recording has calls of two operations together and in this order only."""
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
-        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
-        return judge_order(cases, first, second)
+        return is_usual(self.index, first, second)
 
     def may_leave_out(self, item: Recorded) -> bool:
-        """Whether a case need not make a call, because the program remembers the answer."""
-        return self._caches.may_leave_out(item)
+        """Whether a case need not make a call: the program remembers the answer, or gave it up."""
+        return self._caches.may_leave_out(item) or self._caches.is_given_up(item)
 
     def is_made_twice(self, call: Call, case: str) -> bool:
         """Whether a case made a read as recorded and in the form of another case too."""
@@ -310,6 +296,15 @@ class Matcher:
         self._caches.note_borrowed(stray.call, case)
         return True
 
+    def race(self, call: Call) -> bool:
+        """Whether the case may make a read that the recorded program gave up; then it did."""
+        case = self.name_of_case()
+        if case is None or not self._caches.may_race(call, case):
+            return False
+        self._caches.note_made(call, case)
+        self.note_cached(call.description)
+        return True
+
     def find_plain(self, call: Call) -> Recorded | None:
         """The case's own due read, if the call is that in a conditional form nobody recorded."""
         current, plain = self._current, without_conditions(call)
@@ -319,11 +314,6 @@ class Matcher:
         if item is None or not self._caches.may_answer_plainly(item, call, plain):
             return None
         return item
-
-    def _transactions_of(self, case: str) -> list[Transaction]:
-        load = self.index.load
-        own, session = self.index.own(case), self.index.session_of(case)
-        return find_transactions(map(load, own), map(load, session))
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
