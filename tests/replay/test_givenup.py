@@ -22,9 +22,9 @@ def session(kind: str, at: int, connection: int, number: int) -> Mock:
     response: dict[str, Any] = {}
     (request if kind == "cancel" else response)["process_id"] = number
     timing = Timing(RECORDED_NS + at, RECORDED_NS + at + 1)
-    name, where = f"{kind} {number} {at}", {"connection": connection, "timing": timing}
-    told = {"request": request, "response": response, "tier": Tier.SESSION}
-    return make_mock(kind, **told, **where, name=name)
+    where: dict[str, Any] = {"connection": connection, "timing": timing}
+    told: dict[str, Any] = {"request": request, "response": response, "tier": Tier.SESSION}
+    return make_mock(kind, **told, **where, name=f"{kind} {number} {at}")
 
 
 def read(case: str | None, at: int = 10, connection: int = 1, **changes: Any) -> Mock:
