@@ -10,10 +10,9 @@ from kebpf.recording.intake import Intake
 from kebpf.recording.model import Mock, TestCase, Tier, Timing
 from kebpf.recording.naming import NameGiver, name_request, name_route_of
 from kebpf.recording.provenance import CaseProvenance, Provenance
-from kebpf.recording.times import Window
+from kebpf.recording.times import UNHURRIED_NS, Window
 
 HTTP = "http"
-UNHURRIED_NS = 2_000_000_000  # a call of no request may hold a time that was read so much before
 
 
 @dataclass(slots=True, eq=False)

@@ -31,6 +31,7 @@ from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Reco
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.orders import Orders
+from kebpf.replay.outside import Outside, widen
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
@@ -81,6 +82,7 @@ class Matcher:
         self.orders = Orders(index)
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
+        self._outside = Outside(self.index, bindings, self._is_unused)
         self._caches = Caches(self.index, routes or {})
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
@@ -133,10 +135,7 @@ class Matcher:
         return self._current.pending(self._caches.may_leave_out)
 
     def pending_delay_ns(self) -> int | None:
-        """How long after its request the current case's last missing call was recorded to begin.
-
-        ``None`` if it may come after the response.
-        """
+        """How long after its request the last missing call was made; ``None``: any time may do."""
         return self._current.pending_delay_ns()
 
     def finish(self) -> tuple[list[CallFinding], Ledger]:
@@ -167,7 +166,8 @@ class Matcher:
                 continue
             judged[ordinal] = 1
             item = self.index.load(ordinal)
-            if self._have_run(item.mock.candidates) and not self._cover(item):
+            is_due = self._have_run(item.mock.candidates) and not self._caches.is_given_up(item)
+            if is_due and not self._cover(item):
                 yield describe_missing(item)
 
     def list_shared(self) -> Iterator[SharedCall]:
@@ -180,7 +180,7 @@ class Matcher:
                     continue
                 judged[ordinal] = 1
                 item = index.load(ordinal)
-                if not self._have_run(item.mock.candidates):
+                if not (self._have_run(item.mock.candidates) or self._caches.is_given_up(item)):
                     yield self._tell_shared(item)
 
     def _tell_shared(self, item: Recorded) -> SharedCall:
@@ -263,8 +263,8 @@ class Matcher:
         self._current.transactions.note((protocol, str(endpoint), ended.verb), ended)
 
     def may_leave_out(self, item: Recorded) -> bool:
-        """Whether a case need not make a call, because the program remembers the answer."""
-        return self._caches.may_leave_out(item)
+        """Whether a case need not make a call: the program remembers the answer, or gave it up."""
+        return self._caches.may_leave_out(item) or self._caches.is_given_up(item)
 
     def is_made_twice(self, call: Call, case: str) -> bool:
         """Whether a case made a read as recorded and in the form of another case too."""
@@ -284,6 +284,15 @@ class Matcher:
         self._caches.note_borrowed(stray.call, case)
         return True
 
+    def race(self, call: Call) -> bool:
+        """Whether the case may make a read that the recorded program gave up; then it did."""
+        case = self.name_of_case()
+        if case is None or not self._caches.may_race(call, case):
+            return False
+        self._caches.note_made(call, case)
+        self.note_cached(call.description)
+        return True
+
     def find_plain(self, call: Call) -> Recorded | None:
         """The case's own due read, if the call is that in a conditional form nobody recorded."""
         current, plain = self._current, without_conditions(call)
@@ -296,6 +305,16 @@ class Matcher:
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
+        item = self._find_inside(call)
+        return item or self._outside.find(call, self._current.window, self._has_begun)
+
+    def is_due(self, call: Call) -> bool:
+        """Whether a call for whose answer the program waits can be answered by now."""
+        inside = self._find_inside(call)
+        return inside is not None or self._outside.is_due(call, self._current.window)
+
+    def _find_inside(self, call: Call) -> Recorded | None:
+        """The mock of a case, or of what may be a case's."""
         current = self._current
         item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
         if item is None:
@@ -306,7 +325,7 @@ class Matcher:
             item = self._change_places(call)
         if item is None:
             item = self._first(self.index.spare, call, self._is_unused)
-        return item or self._find_outside(call)
+        return item
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""
@@ -324,16 +343,6 @@ class Matcher:
         pairs = pair_call(item, call)
         is_free = not self._used[item.ordinal] and pairs is not None
         return is_free and self.bindings.fits(pairs or [], self._current.window)
-
-    def _find_outside(self, call: Call) -> Recorded | None:
-        """From the start-up and the background tier."""
-        index = self.index
-        item = self._first(index.startup, call, self._is_unused)
-        if item is None and not self._has_begun:
-            item = next(self._known(index.startup, call), None)
-        if item is None:
-            item = self._first(index.background, call, self._is_unused)
-        return item or next(self._known(index.background, call), None)
 
     def find_known(self, call: Call) -> list[Recorded]:
         """The mocks with the call's identity that were the case's to use, all used up by now."""
@@ -406,9 +415,13 @@ class Matcher:
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) if item.mock.generated else None
-        if pairs and self.bindings.try_bind(pairs, self._current.window):
+        if pairs and self.bindings.try_bind(pairs, self._window_of(item)):
             self._current.note_times(call, pairs)
         return self.respond(item)
+
+    def _window_of(self, item: Recorded) -> Window:
+        is_anyones = item.mock.case is None and not item.mock.candidates
+        return widen(self._current.window) if is_anyones else self._current.window
 
     def note_made(self, call: Call, case: str | None) -> None:
         """A call was answered with a mock that was to be used: another may be left out for it."""

@@ -70,6 +70,7 @@ class Responder:
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._streams: dict[asyncio.Transport, Conversation | None] = {}
+        self.waiting: dict[_Stream, None] = {}  # whose clients wait for an answer
         self._local = LocalSockets(partial(_Stream, self), partial(_Datagrams, self))
 
     @property
@@ -226,6 +227,11 @@ class Responder:
                 if heard:
                     self._send_news(transport, conversation, heard)
 
+    def resume_waiting(self, but: _Stream) -> None:
+        """Something was answered: others may have waited for that."""
+        for stream in [one for one in self.waiting if one is not but]:
+            stream.resume()
+
     def _send_news(
         self, transport: asyncio.Transport, conversation: Conversation, data: bytes
     ) -> None:
@@ -249,6 +255,8 @@ class _Stream(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._unread = b""  # of what came: the client does not read its answers
+        self._patience: asyncio.TimerHandle | None = None  # of a client that waits
+        self._is_waiting = False
         self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -320,7 +328,38 @@ class _Stream(asyncio.Protocol):
         if conversation.is_closed:
             transport.close()
         self._responder.spread_news(conversation)
+        self._keep_waiting(conversation, has_answered=bool(answer))
+        if answer:
+            self._responder.resume_waiting(self)
         return len(answer)
+
+    def _keep_waiting(self, conversation: Conversation, has_answered: bool) -> None:
+        """Its client waits for an answer, for so long at most (0: for ever), or no longer."""
+        seconds = conversation.waits_s
+        if has_answered or seconds is None:
+            self._cancel_waiting()
+        if seconds is None or self._is_waiting:
+            return
+        self._is_waiting = True
+        self._responder.waiting[self] = None
+        if seconds:
+            self._patience = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def resume(self) -> None:
+        """Gives the client the answer it waits for, if that is due by now."""
+        if self._conversation is not None:
+            self._answer(self._conversation, self._conversation.resume)
+
+    def _expire(self) -> None:
+        if self._conversation is not None:
+            self._answer(self._conversation, self._conversation.expire)
+
+    def _cancel_waiting(self) -> None:
+        self._is_waiting = False
+        self._responder.waiting.pop(self, None)
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _cancel_silence(self) -> None:
         if self._silence is not None:
@@ -342,6 +381,7 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_silence()
+        self._cancel_waiting()
         if self._transport is not None:
             self._responder.forget(self._transport)
         self._transport = None

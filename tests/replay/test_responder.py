@@ -6,9 +6,10 @@ import http.client
 import select
 import socket
 import struct
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import dpkt
@@ -17,13 +18,14 @@ import pytest
 import redis
 
 from kebpf.protocols.base import Answerer, Detection, Document, ProtocolSpec
-from kebpf.recording.model import Mock
+from kebpf.protocols.redis.writer import write_command
+from kebpf.recording.model import Mock, Tier
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.stages import ResponderPorts
-from tests.replay.sets import PROTOCOLS, SetInMemory, make_matcher, make_mock
+from tests.replay.sets import PROTOCOLS, SetInMemory, make_case, make_matcher, make_mock
 
 T = TypeVar("T")
 LIMIT_S = 20.0  # a test that would hang fails instead
@@ -171,6 +173,46 @@ class TestServing:
         async def scenario() -> None:
             async with serving([mock], ("10.0.0.7", 6379)) as stand:
                 assert await stand.call(ask, stand.ports.tcp4) == (b"1.25", True)
+
+        asyncio.run(scenario())
+
+    def test_a_worker_waits_for_what_a_case_is_to_queue(self) -> None:
+        """Over two connections; where nothing comes it is told so when its time is over."""
+        old, new = str(uuid.uuid4()), str(uuid.uuid4())
+        place = "10.0.0.7:6379"
+        took = write_command(["BRPOP", "q", "0"]), f"*2\r\n$1\r\nq\r\n$36\r\n{old}\r\n".encode()
+        mocks = [
+            make_mock("redis", place, *took),
+            replace(
+                make_mock("redis", place, write_command(["LPUSH", "q", old]), b":1\r\n"),
+                tier=Tier.CASE,
+                case="a",
+                generated={"/arguments/1": "{uuid4}"},
+            ),
+            make_mock("redis", place, write_command(["BRPOP", "q", "0.01"]), took[1]),
+        ]
+        case = make_case("a", REQUEST, RESPONSE)
+
+        def take(port: int, seconds: float) -> object:
+            with redis.Redis(port=port, socket_timeout=LIMIT_S) as client:
+                return client.brpop(["q"], timeout=seconds)
+
+        def queue(port: int) -> object:
+            with redis.Redis(port=port) as client:
+                return client.lpush("q", new)
+
+        async def scenario() -> None:
+            async with serving(mocks, ("10.0.0.7", 6379)) as stand:
+                assert await stand.call(take, stand.ports.tcp4, 0.01) is None
+                worker = asyncio.ensure_future(stand.call(take, stand.ports.tcp4, 0))
+                async with asyncio.timeout(LIMIT_S):
+                    while not stand.responder.waiting:
+                        await asyncio.sleep(0.001)
+                stand.matcher.begin_case(case, 1)
+                assert await stand.call(queue, stand.ports.tcp4) == 1
+                assert await worker == (b"q", new.encode())
+                assert stand.findings() == []
+                assert not stand.responder.waiting
 
         asyncio.run(scenario())
 
