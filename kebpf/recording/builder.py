@@ -35,6 +35,8 @@ from kebpf.recording.timeline import Timeline
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
 HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
 LEARNING_NS = 5_000_000_000  # from the first request on, nothing is decided
+FEW_REQUESTS = 100  # while only so many are seen it is not so for
+WHILE_FEW = 4  # times as long: a slow host teaches as much as a quick one
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
@@ -289,7 +291,8 @@ class RecordingBuilder:
         first_ns = self._timeline.first_request_ns
         if first_ns is None or self._held_size > self._held_cap // 2:
             return False
-        return horizon_ns < first_ns + self._learning_ns
+        times = WHILE_FEW if self.stats.requests < FEW_REQUESTS else 1
+        return horizon_ns < first_ns + times * self._learning_ns
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest, RecordingBuilder
+from kebpf.recording.builder import BEGAN_BEFORE, FEW_REQUESTS, OpenRequest, RecordingBuilder
 from kebpf.recording.model import Losses, RecordedExchange, Role, Tier
 from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.recording.times import SECOND_NS
@@ -283,6 +283,20 @@ def test_stats_are_live() -> None:
     builder.advance(100, [OpenRequest(90, 2)])
     assert (builder.stats.requests, builder.stats.test_cases, builder.stats.mocks) == (1, 1, 1)
     assert builder.stats.destinations == {"127.0.0.1:5432": 1}
+
+
+@pytest.mark.parametrize(
+    ("requests", "now", "decided"),
+    [(FEW_REQUESTS, 999, False), (FEW_REQUESTS, 1200, True), (9, 1200, False), (9, 4200, True)],
+)
+def test_little_that_was_seen_teaches_longer(requests: int, now: int, decided: bool) -> None:
+    """On a slow host the fourth of some references comes late; the first waits for it."""
+    writer = MemoryWriter()
+    builder = make_builder(writer, learning_ns=1000)
+    for at in range(requests):
+        builder.add(serve(f"/{at}", 100 + at, 101 + at))
+    builder.advance(now, [])
+    assert builder.stats.test_cases == (requests if decided else 0)
 
 
 def test_nothing_is_settled_while_an_earlier_request_is_open() -> None:
