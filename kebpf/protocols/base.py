@@ -120,6 +120,14 @@ class HoldingPairer(Protocol):
 
 
 @runtime_checkable
+class LeavingPairer(Protocol):
+    """A pairer that tells what was lost from what the client did not care to read."""
+
+    def leave(self) -> None:
+        """The connection is no more; comes before `Pairer.finish`, after any end of a sender."""
+
+
+@runtime_checkable
 class LearningPairer(Protocol):
     """A pairer that tells those of other connections to the same server what it learned."""
 

@@ -27,6 +27,7 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
+from kebpf.replay.givenup import GivenUp
 from kebpf.replay.noise import Noise
 from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
@@ -162,6 +163,7 @@ class MockIndex:
         """Reads the set through."""
         self._databases: dict[Endpoint, dict[str, None]] = defaultdict(dict)
         self.has_generated = False  # some mock holds values that the program made
+        self.given_up = GivenUp()
         self._made = Table(1)  # ids that cases made, by their hash
         self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
@@ -190,6 +192,7 @@ class MockIndex:
     def _add(self, offset: int, mock: Mock) -> None:
         ordinal = len(self._offsets)
         self._offsets.append(offset)
+        self.given_up.note(mock)
         identity = self._identify(mock)
         self._note_database(mock, identity)
         mock, leaves = self._take_apart(mock, identity)

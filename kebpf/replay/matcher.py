@@ -30,23 +30,16 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.orders import Orders
 from kebpf.replay.outside import Outside, widen
-from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import (
-    Ending,
-    Transaction,
-    Transactions,
-    find_transactions,
-    operation_of,
-    shape_of,
-)
+from kebpf.replay.trail import Ended
+from kebpf.replay.transactions import Transactions, find_transactions
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
-MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -86,6 +79,7 @@ class Matcher:
         if index is None:
             index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self.index = index
+        self.orders = Orders(index)
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._outside = Outside(self.index, bindings, self._is_unused)
@@ -107,13 +101,13 @@ class Matcher:
         self._has_begun = True
         self._ran.add(case.name)
         index, load = self.index, self.index.load
-        own = list(map(load, index.own(case.name)))
+        record = self.orders.record_of(case.name)
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            own,
+            record,
             sorted(map(load, index.shared(case.name)), key=self._urgency),
-            Transactions(find_transactions(own, map(load, index.session_of(case.name)))),
+            Transactions(find_transactions(record.own, record.session)),
             map(load, index.possible(case.name)),
         )
 
@@ -172,7 +166,8 @@ class Matcher:
                 continue
             judged[ordinal] = 1
             item = self.index.load(ordinal)
-            if self._have_run(item.mock.candidates) and not self._cover(item):
+            is_due = self._have_run(item.mock.candidates) and not self._caches.is_given_up(item)
+            if is_due and not self._cover(item):
                 yield describe_missing(item)
 
     def list_shared(self) -> Iterator[SharedCall]:
@@ -185,7 +180,7 @@ class Matcher:
                     continue
                 judged[ordinal] = 1
                 item = index.load(ordinal)
-                if not self._have_run(item.mock.candidates):
+                if not (self._have_run(item.mock.candidates) or self._caches.is_given_up(item)):
                     yield self._tell_shared(item)
 
     def _tell_shared(self, item: Recorded) -> SharedCall:
@@ -263,34 +258,13 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
-    ) -> None:
+    def note_ending(self, protocol: str, endpoint: Endpoint, ended: Ended) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays, steps)
-
-    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
-        """Whether some other case recorded calls of two operations in this order."""
-        first_shape, second_shape = shape_of(first), shape_of(second)
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = (self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED))
-        for name in dict.fromkeys(names):
-            for transaction in self._transactions_of(name) if name is not None else ():
-                shapes = [shape_of(item) for item in transaction.items]
-                if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
-                    return True
-        return False
-
-    def is_usual(self, first: Recorded, second: Recorded) -> bool:
-        """Whether the recording has calls of two operations together and in this order only."""
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
-        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
-        return judge_order(cases, first, second)
+        self._current.transactions.note((protocol, str(endpoint), ended.verb), ended)
 
     def may_leave_out(self, item: Recorded) -> bool:
-        """Whether a case need not make a call, because the program remembers the answer."""
-        return self._caches.may_leave_out(item)
+        """Whether a case need not make a call: the program remembers the answer, or gave it up."""
+        return self._caches.may_leave_out(item) or self._caches.is_given_up(item)
 
     def is_made_twice(self, call: Call, case: str) -> bool:
         """Whether a case made a read as recorded and in the form of another case too."""
@@ -310,6 +284,15 @@ class Matcher:
         self._caches.note_borrowed(stray.call, case)
         return True
 
+    def race(self, call: Call) -> bool:
+        """Whether the case may make a read that the recorded program gave up; then it did."""
+        case = self.name_of_case()
+        if case is None or not self._caches.may_race(call, case):
+            return False
+        self._caches.note_made(call, case)
+        self.note_cached(call.description)
+        return True
+
     def find_plain(self, call: Call) -> Recorded | None:
         """The case's own due read, if the call is that in a conditional form nobody recorded."""
         current, plain = self._current, without_conditions(call)
@@ -319,11 +302,6 @@ class Matcher:
         if item is None or not self._caches.may_answer_plainly(item, call, plain):
             return None
         return item
-
-    def _transactions_of(self, case: str) -> list[Transaction]:
-        load = self.index.load
-        own, session = self.index.own(case), self.index.session_of(case)
-        return find_transactions(map(load, own), map(load, session))
 
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""

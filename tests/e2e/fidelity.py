@@ -153,6 +153,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--alone", type=int, help="cases to run alone (default: all)")
     parser.add_argument("--jobs", type=int, default=JOBS, help="of these, so many side by side")
+    parser.add_argument("--in-flight", type=int, help="requests at once (default: its own crowd)")
     parser.add_argument("--results", type=Path, help="a file that the lines are appended to, too")
     given = parser.parse_args()
     if os.geteuid() != 0:
@@ -160,7 +161,7 @@ def main() -> int:
         return 3
     accounts = []
     with exiting_on_signals(), tempfile.TemporaryDirectory(prefix="kebpf-fidelity-") as folder:
-        for subject in find_subjects():
+        for subject in find_subjects(given.in_flight):
             if given.names and subject.name not in given.names:
                 continue
             if (reason := subject.why_not()) is not None:
