@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -159,23 +159,22 @@ def is_same(left: Any, right: Any) -> bool:
 
 
 def make_key(
-    destination: Endpoint, protocol: str, leaves: Leaves, without: Container[str] = ()
+    destination: Endpoint, protocol: str, leaves: Leaves, without: Collection[str] = ()
 ) -> Key:
     """A hash of a call's leaves except those at some paths; another one in another process."""
     parts: list[Any] = [destination, protocol]
     for path in sorted(leaves):
         leaf = leaves[path]
         kind = type(leaf)
-        parts.append(path)
         # a left-out leaf is marked, so keys of other shapes are other keys
-        if path in without or kind is Perhaps:
-            parts.append(None)
+        if kind is Perhaps or (without and path in without):
+            parts += (path, None)
         elif kind is str:
-            parts.append(leaf)
+            parts += (path, leaf)
         elif leaf is None:
-            parts.append(_NO_VALUE)
+            parts += (path, _NO_VALUE)
         else:  # -1 and -2, 1 and true, no number and itself: `hash` is not as exact as a text
-            parts += (kind, repr(leaf))
+            parts += (path, kind, repr(leaf))
     return hash(tuple(parts)) & _KEY_BITS
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kebpf.protocols.base import Answerer, Document, Miss
 from kebpf.protocols.postgres.documents import name_database, new_response, new_result
 from kebpf.protocols.postgres.lexing import Statement
+from kebpf.protocols.postgres.notifying import may_notify
 from kebpf.protocols.postgres.statements import (
     block_effect,
     is_session_sql,
@@ -152,7 +153,7 @@ class Answers:
             effect = block_effect(statement, result.get("tag") or "")
             if effect:
                 parameters.update(self.state.take_tag(effect))
-            if statement is not None:
+            if statement is not None and may_notify(statement):
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
             self.state.failure = response["error"]

@@ -74,10 +74,15 @@ class Notifications:
         return heard
 
 
+def may_notify(statement: Statement) -> bool:
+    """Whether `Notifications.note` may have to take a statement apart."""
+    if statement.verb == "select":
+        return "pg_notify" in statement.sql.lower()
+    return statement.verb in _VERBS
+
+
 def read_notify(statement: Statement, parameters: Sequence[object]) -> tuple[str, str] | None:
     """Channel and payload of ``NOTIFY …`` and ``SELECT pg_notify(…, …)``."""
-    if "notify" not in statement.sql.lower():  # as a rule: then nothing is taken apart
-        return None
     tokens = statement.tokens
     if statement.verb == "notify" and len(tokens) > 1:
         payload = _read_argument(tokens[3], parameters) if len(tokens) > 3 else ""

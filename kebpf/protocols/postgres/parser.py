@@ -60,9 +60,11 @@ class _Fields:
 
     def int16s(self) -> list[int]:
         count = self._count()
+        if not count:
+            return []
         if count == 1:
             return [self.int16()]
-        return list(struct.unpack(f"!{count}h", self.take(2 * count))) if count else []
+        return list(struct.unpack(f"!{count}h", self.take(2 * count)))
 
     def oids(self) -> list[int]:
         count = self._count()

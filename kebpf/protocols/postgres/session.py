@@ -242,16 +242,15 @@ class _Served:
         }
 
     def dispatch(self, message: m.FrontendMessage) -> bytes:
+        session = self._session
         if isinstance(message, m.Terminate):
-            self._session.is_closed = True
+            session.is_closed = True
             return b""
-        if self._session.copy is not None:
-            return self._on_copy(message, self._session.copy)
+        if session.copy is not None:
+            return self._on_copy(message, session.copy)
         if isinstance(message, m.Sync):
             return self._sync()
-        if self._session.is_skipping:
-            return b""
-        return self._run(message)
+        return b"" if session.is_skipping else self._run(message)
 
     def _run(self, message: m.FrontendMessage) -> bytes:
         handler = self._handlers.get(type(message))
@@ -355,8 +354,11 @@ class _Served:
     def _copy_request(self, request: Document, portal: ServedPortal | None) -> _CopyIn | None:
         """The COPY of a query that has one and was not refused when it was recorded."""
         sql = str(request["sql"])
-        copies = [s for s in split_sql(sql) if copies_in(s)]
-        if not copies or not self._answers.state.can_run(split_sql(sql)[0]):
+        statements = split_sql(sql)
+        if len(statements) == 1 and statements[0].verb != "copy":  # as a rule
+            return None
+        copies = [s for s in statements if copies_in(s)]
+        if not copies or not self._answers.state.can_run(statements[0]):
             return None
         description = self._answers.describe(sql)
         if description is not None and description.copy is None:
