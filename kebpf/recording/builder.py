@@ -16,6 +16,7 @@ from kebpf.protocols.registry import get_protocol
 from kebpf.recording.activity import (
     FOREVER_NS,
     Inbound,
+    Memory,
     Outbound,
     ProtocolFinder,
     last_mark,
@@ -41,6 +42,7 @@ HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
 BEGAN_BEFORE = "it began before the recording"
+MOST_CONNECTIONS = 10_000  # of which it is known what was served last
 STILL_OPEN = "it was not finished when the recording ended"
 
 
@@ -80,6 +82,7 @@ class RecordingBuilder:
         self._given_up: dict[int, Inbound] = {}  # by connection
         self._doubts = Doubts()
         self._unseen: dict[int, Inbound] = {}  # by connection
+        self._latest: Memory[int, Inbound] = Memory(MOST_CONNECTIONS)  # answered, by connection
         self._decided: deque[Outbound] = deque()
         self._unwritten: deque[PreparedCase] = deque()
         self._ports: list[int] = []
@@ -219,6 +222,11 @@ class RecordingBuilder:
             size=size,
             task=0 if exchange.response_start is None else exchange.response_start.task,
         )
+        if inbound.problem is None and exchange.response is not None:
+            previous = self._latest.get(recorded.connection)
+            if previous is not None:
+                previous.is_followed = True
+            self._latest.put(recorded.connection, inbound)
         self._attributor.tasks.learn_request(inbound)
         self._maker.learn_request(inbound)
         self._timeline.add_request(inbound)
@@ -321,7 +329,9 @@ class RecordingBuilder:
                 self.stats.count_left_out(f"a call of no test case: {problem}")
             return
         if not belongs_to_left_out(call):
-            self._writer.add_mock(self._maker.make_mock(call))
+            mock = self._maker.make_mock(call)
+            mock.is_by_reader = self._attributor.threads.is_by_reader(call)
+            self._writer.add_mock(mock)
             self.stats.mocks += 1
 
 

@@ -61,6 +61,38 @@ def test_recording_again_gives_the_same_names_and_repeats_are_numbered() -> None
     assert [case.name for case in again.cases] == names
 
 
+def test_a_connection_was_kept_open_if_another_request_on_it_was_answered() -> None:
+    writer, _ = record(
+        [
+            serve("/first", 10, 20, connection=1),
+            serve("/alone", 11, 21, connection=2),
+            serve("/second", 22, 25, connection=1),
+            serve("/broken", 26, 28, connection=1, problem="cut off"),
+        ]
+    )
+    kept = {case.request["target"]: case.is_kept_open for case in writer.cases}
+    assert kept == {"/first": True, "/alone": False, "/second": False}
+
+
+def test_calls_of_the_thread_that_read_the_request_are_marked() -> None:
+    writer, _ = record(
+        [
+            serve("/own", 10, 20, tid=1),
+            call("by its reader", 11, 12, tid=1),
+            serve("/other", 30, 40, tid=1),
+            call("by another", 31, 32, tid=2),
+        ]
+    )
+    assert [mock.is_by_reader for mock in writer.mocks] == [True, False]
+
+
+def test_where_work_changes_threads_no_call_is_marked() -> None:
+    writer, _ = record(
+        [serve("/own", 10, 20, tid=1, end_tid=2), call("by its reader", 11, 12, tid=1)]
+    )
+    assert [mock.is_by_reader for mock in writer.mocks] == [False]
+
+
 def test_a_broken_request_is_left_out_with_its_calls() -> None:
     writer, builder = record(
         [
