@@ -27,6 +27,7 @@ class PreparedCase:
     case: TestCase
     middle: str
     calls: list[Outbound]
+    request: Inbound
 
     @property
     def is_ready(self) -> bool:
@@ -34,6 +35,7 @@ class PreparedCase:
 
     def write(self) -> str:
         """The whole file; its mocks have their names by now."""
+        self.case.is_kept_open = self.request.is_followed
         self.case.calls = [call.name for call in self.calls if call.name is not None]
         return write_head(self.case) + self.middle + write_tail(self.case)
 
@@ -110,7 +112,7 @@ class CaseMaker:
         self._order += 1
         request.name = case.name = self._names.give(case.name)
         calls = sorted(request.answers, key=_start_of)
-        return PreparedCase(case, middle, calls)
+        return PreparedCase(case, middle, calls, request)
 
     def make_mock(self, call: Outbound) -> Mock:
         """The mock of a call whose requests are resolved."""

@@ -30,16 +30,13 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.orders import Orders
 from kebpf.replay.outside import Outside, widen
 from kebpf.replay.revalidation import without_conditions
-from kebpf.replay.sequences import is_sometimes, is_usual
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import (
-    Ending,
-    Transactions,
-    find_transactions,
-)
+from kebpf.replay.trail import Ended
+from kebpf.replay.transactions import Transactions, find_transactions
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
@@ -82,6 +79,7 @@ class Matcher:
         if index is None:
             index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self.index = index
+        self.orders = Orders(index)
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._outside = Outside(self.index, bindings, self._is_unused)
@@ -103,13 +101,13 @@ class Matcher:
         self._has_begun = True
         self._ran.add(case.name)
         index, load = self.index, self.index.load
-        own = list(map(load, index.own(case.name)))
+        record = self.orders.record_of(case.name)
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            own,
+            record,
             sorted(map(load, index.shared(case.name)), key=self._urgency),
-            Transactions(find_transactions(own, map(load, index.session_of(case.name)))),
+            Transactions(find_transactions(record.own, record.session)),
             map(load, index.possible(case.name)),
         )
 
@@ -260,19 +258,9 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
-    ) -> None:
+    def note_ending(self, protocol: str, endpoint: Endpoint, ended: Ended) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays, steps)
-
-    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
-        """Whether some other case recorded calls of two operations in this order."""
-        return is_sometimes(self.index, first, second)
-
-    def is_usual(self, first: Recorded, second: Recorded) -> bool:
-        """Whether the recording has calls of two operations together and in this order only."""
-        return is_usual(self.index, first, second)
+        self._current.transactions.note((protocol, str(endpoint), ended.verb), ended)
 
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call: the program remembers the answer, or gave it up."""

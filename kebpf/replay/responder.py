@@ -20,7 +20,7 @@ from kebpf.replay.doors import Doors
 from kebpf.replay.limits import raise_open_files
 from kebpf.replay.localsockets import LocalSockets
 from kebpf.replay.routing import OPAQUE, Route, Routes
-from kebpf.replay.stages import Answering, Redirect, ResponderPorts
+from kebpf.replay.stages import Answering, Discerning, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
@@ -61,6 +61,7 @@ class Responder:
     ) -> None:
         self.silence_s = silence_s
         self.problem_count = 0
+        self.foreign_count = 0  # connections from outside of the application, which were refused
         self.on_problem: Callable[[], None] | None = None
         self._redirect = redirect
         self._matcher = matcher
@@ -157,11 +158,23 @@ class Responder:
         with self.boundary(None, peer):
             is_at_door = own is not None and isinstance(self._redirect, Doors)
             meant = own if is_at_door else self._redirect.original_destination(transport, *peer)
+            if meant is None and self._is_foreign(transport, peer, own):
+                self.foreign_count += 1
+                return None
             if meant is None:
                 raise LookupError("it was not redirected here, so its destination is not known")
             route = self._routes.find(transport, *meant)
             return Conversation(route, self._matcher, protocols)
         return None
+
+    def _is_foreign(
+        self, transport: str, peer: tuple[str, int], own: tuple[str, int] | None
+    ) -> bool:
+        """Whether somebody else on the host took one of our ports for a server's."""
+        redirect = self._redirect
+        if transport != "tcp" or own is None or not isinstance(redirect, Discerning):
+            return False
+        return redirect.is_foreign(peer, own)
 
     def open_local(self, route: Route) -> Conversation | None:
         """The conversation for a client of a Unix socket, which leads to one place only."""

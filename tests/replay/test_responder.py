@@ -341,6 +341,48 @@ def buffered_size(transport: asyncio.BaseTransport) -> int:
     return transport.get_write_buffer_size() if isinstance(transport, asyncio.Transport) else 0
 
 
+class DiscerningRedirect(FixedRedirect):
+    """One that knows of nobody's connections, but whether they are the application's."""
+
+    def __init__(self, is_foreign: bool) -> None:
+        super().__init__(None)
+        self._is_foreign = is_foreign
+        self.asked: list[tuple[tuple[str, int], tuple[str, int]]] = []
+
+    def is_foreign(self, own: tuple[str, int], other: tuple[str, int]) -> bool:
+        self.asked.append((own, other))
+        return self._is_foreign
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+def test_who_is_not_of_the_application_is_refused_and_is_no_case_s_affair(is_foreign: bool) -> None:
+    """A program outside of it that looks for its own server on a port that is ours by now."""
+
+    def connect(port: int) -> tuple[tuple[str, int], bytes]:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            return client.getsockname(), read_until_closed(client)
+
+    async def scenario() -> None:
+        redirect = DiscerningRedirect(is_foreign)
+        responder = Responder(redirect, make_matcher(SetInMemory()), Routes(()), PROTOCOLS)
+        port = (await responder.start()).tcp4
+        try:
+            name, said = await asyncio.to_thread(connect, port)
+        finally:
+            await responder.close()
+        assert (redirect.asked, said) == ([(name, ("127.0.0.1", port))], b"")
+        assert responder.foreign_count == is_foreign
+        assert len(responder.take_problems()) == (not is_foreign)
+
+    asyncio.run(scenario())
+
+
+def read_until_closed(client: socket.socket) -> bytes:
+    with contextlib.suppress(ConnectionResetError):
+        return client.recv(1)
+    return b""
+
+
 class TestMisses:
     def test_an_unknown_destination_gets_the_protocols_own_error(self) -> None:
         async def scenario() -> None:
