@@ -88,6 +88,13 @@ class CaseCalls:
         timing = self.case.timing
         return max(starts) - timing.start_ns if max(starts) <= timing.end_ns else None
 
+    def has_late(self) -> bool:
+        """Whether a call of the case was recorded to begin after its response."""
+        if self.case is None:
+            return False
+        end_ns = self.case.timing.end_ns
+        return any(item.mock.timing.start_ns > end_ns for item in self.recorded.values())
+
     def find_nearest(self, call: Call) -> Recorded | None:
         """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())

@@ -145,6 +145,10 @@ class Matcher:
         """
         return self._current.pending_delay_ns()
 
+    def has_late(self) -> bool:
+        """Whether calls of the current case are made after its response, so that more may be."""
+        return self._current.has_late()
+
     def finish(self) -> tuple[list[CallFinding], Ledger]:
         """Findings that belong to no one case, and the account of all mocks that were to be used.
 

@@ -110,6 +110,9 @@ class Matching(Answering, Protocol):
     def pending_delay_ns(self) -> int | None:
         """How long after the request the last of them was made; ``None``: any time may do."""
 
+    def has_late(self) -> bool:
+        """Whether calls of the current case are made after its response, so that more may be."""
+
     def end_case(self, now_ns: int, /) -> list[CallFinding]:
         """The case is over: what its calls were that they were not when recorded."""
 
