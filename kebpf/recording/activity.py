@@ -93,7 +93,8 @@ class Outbound:
     ``is_late`` when it became known only after its time had been judged.  ``generated`` are the
     templates found for it so far (``None``: none sought yet); ``name`` is its mock's.  ``task`` is
     the asyncio task that sent its first byte, or 0.  ``behind`` is the request that its thread had
-    answered last, ``recent`` are those of its process, of a thread that answers none.
+    answered last, ``recent`` are those of its process, of a thread that answers none; ``begun_by``
+    is the one whose thread made this call's.
     """
 
     recorded: RecordedExchange
@@ -119,6 +120,7 @@ class Outbound:
     task: int = 0
     behind: Inbound | None = None
     recent: list[Inbound] = field(default_factory=list)
+    begun_by: Inbound | None = None
 
     @property
     def is_session(self) -> bool:

@@ -123,6 +123,10 @@ class RecordingBuilder:
         """One asyncio task of a process made another."""
         self._attributor.tasks.link(pid, task, parent)
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        """A thread was made by another one; without ``maker`` (0) it ended."""
+        self._attributor.behind.note_thread(tid, maker, time_ns)
+
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
 

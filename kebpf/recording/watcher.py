@@ -91,6 +91,8 @@ class Unseen(Protocol):
 
     def link_tasks(self, pid: int, task: int, parent: int) -> None: ...
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None: ...
+
 
 class Watcher:
     """The tracker's consumer; gives each exchange to ``sink`` as it completes.
@@ -190,6 +192,10 @@ class Watcher:
         if self._unseen is not None:
             offset_ns = self._clock_offset_ns
             self._unseen.link_tasks(pid, task + offset_ns, parent + offset_ns)
+
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        if self._unseen is not None:
+            self._unseen.note_thread(tid, maker, time_ns + self._clock_offset_ns)
 
     def count_served(self) -> dict[str, tuple[int, int]]:
         """By protocol: the connections that were counted and not parsed, and their bytes."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.field.lines import LINES, CallFinding, Difference, Line
-from tests.e2e.field.stand import DEADLY, RECORDINGS, Stand, choose_batch, preparing
+from tests.e2e.field.stand import APART, RECORDINGS, Stand, choose_batch, preparing
 from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import Entry, TestRun
 
@@ -93,7 +93,7 @@ def list_lines() -> Iterator[object]:
         for name in LINES:
             reason = escapes.get(name)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-            if name not in DEADLY:
+            if name not in APART:
                 yield pytest.param(recording, name, marks=marks)
 
 
@@ -174,6 +174,16 @@ def test_another_call_at_the_start_is_not_green(stand: Stand) -> None:
     run = stand.run_alone("sequence", "startup_call")
     assert run.status in (1, 3)
     assert "version FROM places" in str(run.finished["findings"])
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_a_thread_too_many_is_not_green(recording: str, stand: Stand) -> None:
+    """Nobody waits for it, so its call may come in any case; the run is red."""
+    name = "write_of_a_thread_doubled"
+    run = stand.run_alone(recording, name)
+    found = [call for case in run.failed for call in case["calls"]] + run.finished["findings"]
+    assert (run.status, run.finished["errored"]) == (1, 0)
+    assert [call for call in found if "INCRBY beside:doubled" in str(call)] == found != []
 
 
 def test_a_case_that_never_runs_is_not_green(stand: Stand) -> None:
