@@ -15,6 +15,7 @@ from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import OpenedNow
 from kebpf.replay.strays import Stray, list_differences, name_some
 from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
 
@@ -28,6 +29,7 @@ class Book(Protocol):
     bindings: Bindings
     index: MockIndex
     noise: Noise
+    opened: OpenedNow
 
     def kept_at(self, endpoint: Endpoint, protocol: str, /) -> KeptRequests: ...
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
@@ -104,6 +106,7 @@ class DestinationAnswers:
             return self._describe(request)
         call = self._make_call(request)
         self._follow(request)
+        self._book.opened.note(self._endpoint, self._protocol, request)
         item = self._book.session_mock(call)
         self._book.note_answer()
         if item is None:

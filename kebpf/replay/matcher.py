@@ -30,6 +30,7 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import OpenedNow
 from kebpf.replay.pipelines import judge_order
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
@@ -88,6 +89,7 @@ class Matcher:
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._caches = Caches(self.index, routes or {})
+        self.opened = OpenedNow(index.openings)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False
@@ -139,10 +141,7 @@ class Matcher:
         return self._current.pending(self._caches.may_leave_out)
 
     def pending_delay_ns(self) -> int | None:
-        """How long after its request the current case's last missing call was recorded to begin.
-
-        ``None`` if it may come after the response.
-        """
+        """How long after its request the last missing call was recorded to begin, if before it."""
         return self._current.pending_delay_ns()
 
     def has_late(self) -> bool:
@@ -155,7 +154,8 @@ class Matcher:
         Mocks of cases that did not run are in no column.
         """
         self._close(self._current.window.end_ns)
-        findings = [*self._judge_shared(), *map(describe_overuse, self._caches.made_too_often())]
+        findings = [*self._judge_shared(), *self.opened.list_findings()]
+        findings += map(describe_overuse, self._caches.made_too_often())
         unused = [ordinal for ordinal in self._due_ordinals() if not self._used[ordinal]]
         names = [self.index.name_of(ordinal) for ordinal in unused[:MOST_UNUSED]]
         asserted_of_nobody = sum(self._used[ordinal] for ordinal in self.index.left_out)
@@ -333,16 +333,14 @@ class Matcher:
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
         current = self._current
-        item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
-        if item is None:
-            item = self._first(current.shared_group, call, self._is_unused, current.shared)
-        if item is None:
-            item = self._first(current.possible_group, call, self._is_unused, current.possible)
-        if item is None:
-            item = self._change_places(call)
-        if item is None:
-            item = self._first(self.index.spare, call, self._is_unused)
-        return item or self._find_outside(call)
+        return (
+            self._first(current.group, call, lambda i: i in current.due, current.recorded)
+            or self._first(current.shared_group, call, self._is_unused, current.shared)
+            or self._first(current.possible_group, call, self._is_unused, current.possible)
+            or self._change_places(call)
+            or self._first(self.index.spare, call, self._is_unused)
+            or self._find_outside(call)
+        )
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from examples.processes import find_free_port
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.field.lines import LINES, CallFinding, Difference, Line
-from tests.e2e.field.stand import APART, RECORDINGS, Stand, choose_batch, preparing
+from tests.e2e.field.stand import APART, COMMAND, RECORDINGS, Stand, choose_batch, preparing
+from tests.e2e.field.stand import test_service as run_service
 from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import Entry, TestRun
 
@@ -174,6 +176,24 @@ def test_another_call_at_the_start_is_not_green(stand: Stand) -> None:
     run = stand.run_alone("sequence", "startup_call")
     assert run.status in (1, 3)
     assert "version FROM places" in str(run.finished["findings"])
+
+
+def test_other_settings_of_connections_are_not_green(stand: Stand) -> None:
+    """No call shows them, and the answers of a server would be others."""
+    own = stand.environment_of("sequence")
+    changed = {
+        "FIELD_PORT": str(find_free_port()),
+        "FIELD_DATABASE": f"{own['FIELD_DATABASE']}?options=-c%20TimeZone%3DCET",
+        "FIELD_OTHER_DATABASE": f"{own['FIELD_OTHER_DATABASE']}?application_name=other",
+        "FIELD_OTHER_REDIS": f"{own['FIELD_OTHER_REDIS']}?client_name=other",
+    }
+    report = stand.folder / "settings.jsonl"
+    run = run_service(COMMAND, stand.folder / "sequence", report, {**own, **changed})
+    found = {str(one["call"]): one["fields"] for one in run.finished["findings"]}
+    assert (run.status, run.failed) == (1, [])
+    assert any(said.startswith("connect to field ") and "CET" in said for said in found), found
+    assert any(said.startswith("connect to other ") and "other" in said for said in found), found
+    assert len(found) == 2  # a name where there was none at all is no other name
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
