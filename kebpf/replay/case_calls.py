@@ -10,7 +10,7 @@ from kebpf.recording.model import TestCase
 from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Pair, pair_tokens
-from kebpf.replay.call import Call, Leaves, is_same, shape_operation
+from kebpf.replay.call import DATABASE, Call, Leaves, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
 from kebpf.replay.pipelines import find_inversions, find_segments
@@ -68,6 +68,7 @@ class CaseCalls:
         self.shared_group = _make_group(self.shared.values())
         self.possible_group = _make_group(self.possible.values())
         self.served: list[int] = []
+        self.unplaced = 0  # calls served in whatever database they were made
         self.strays = Strays()
         self.borrowed: list[Stray] = []  # reads of other cases, explained by a cache
         self.timed: list[TimedCall] = []
@@ -87,6 +88,12 @@ class CaseCalls:
             return None
         timing = self.case.timing
         return max(starts) - timing.start_ns if max(starts) <= timing.end_ns else None
+
+    def note_served(self, item: Recorded) -> None:
+        """A call got the answer of a mock, which is used up by that."""
+        self.served.append(item.ordinal)
+        self.due.pop(item.ordinal, None)
+        self.unplaced += DATABASE in item.leaves and not item.leaves[DATABASE]
 
     def has_late(self) -> bool:
         """Whether a call of the case was recorded to begin after its response."""

@@ -56,6 +56,8 @@ async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
     timings = scene.timeline.finish(case) if scene.timeline else []
+    unplaced = scene.matcher.current.unplaced
+    finished = replace(finished, unplaced=unplaced, not_compared=finished.not_compared + unplaced)
     calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
@@ -194,7 +196,7 @@ async def _await_calls(scene: Scene, start_ns: int) -> None:
                 quiet >= QUIET_LOOKS and _is_due(scene, start_ns)
             ):
                 quiet = 0 if await _is_active(scene) else quiet + 1
-    if scene.matcher.has_late():
+    if scene.matcher.current.has_late():
         await await_quiet(scene)
 
 

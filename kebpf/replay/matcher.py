@@ -144,9 +144,10 @@ class Matcher:
         """How long after its request the last missing call was recorded to begin, if before it."""
         return self._current.pending_delay_ns()
 
-    def has_late(self) -> bool:
-        """Whether calls of the current case are made after its response, so that more may be."""
-        return self._current.has_late()
+    @property
+    def current(self) -> CaseCalls:
+        """The calls of the case now running."""
+        return self._current
 
     def finish(self) -> tuple[list[CallFinding], Ledger]:
         """Findings that belong to no one case, and the account of all mocks that were to be used.
@@ -433,8 +434,7 @@ class Matcher:
     def serve(self, item: Recorded, call: Call) -> Document | None:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
-        self._current.served.append(item.ordinal)
-        self._current.due.pop(item.ordinal, None)
+        self._current.note_served(item)
         case = self.name_of_case()
         self.note_made(call, case)
         if case is not None and item.mock.candidates:
