@@ -1,8 +1,12 @@
 /* Which connection a socket is: its life, its ends, its role. */
 #pragma once
 
-enum { SHUTDOWN_RECEIVE = 1, SHUTDOWN_SEND = 2 }; /* sk_shutdown, include/net/sock.h */
-enum { FLAG_DONE = 1 << 1 };                      /* SOCK_DONE: the peer's FIN came */
+enum {
+    SHUTDOWN_RECEIVE = 1,
+    SHUTDOWN_SEND = 2,
+    SHUTDOWN_BOTH = 3
+};                           /* sk_shutdown, include/net/sock.h */
+enum { FLAG_DONE = 1 << 1 }; /* SOCK_DONE: the peer's FIN came */
 
 static inline u32 read_transport(u64 sk) {
     u16 family = 0, protocol = 0, type = 0;

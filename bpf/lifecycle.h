@@ -1,7 +1,13 @@
 /* Processes and sockets coming and going: descendants are followed, lives of sockets ended. */
 #pragma once
 
-enum { STATE_SYN_SENT = 2, STATE_FIN_WAIT1 = 4, STATE_LAST_ACK = 9, STATE_LISTEN = 10 };
+enum {
+    STATE_SYN_SENT = 2,
+    STATE_FIN_WAIT1 = 4,
+    STATE_CLOSE = 7,
+    STATE_LAST_ACK = 9,
+    STATE_LISTEN = 10,
+};
 
 static inline void send_process(u32 process, u32 child, u32 change) {
     struct kebpf_process record = {};
@@ -108,14 +114,15 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
         begin_client(sk);
     else if (state == STATE_LISTEN && is_target())
         send_listen(sk);
-    if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK)
+    if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK && state != STATE_CLOSE)
         return 0;
     struct connection *c = connections.lookup(&sk);
-    if (!c)
+    /* Closed with unread data there is no FIN; reset by the peer it is not shut down yet. */
+    if (!c || (state == STATE_CLOSE && (c->fin_sent || read_shutdown(sk) != SHUTDOWN_BOTH)))
         return 0;
     if (!c->left_out)
         send_end(sk, c, EGRESS); /* the FIN is not counted yet */
-    c->fin_sent = 1;
+    c->fin_sent = state != STATE_CLOSE;
     return 0;
 }
 

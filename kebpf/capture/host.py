@@ -37,6 +37,14 @@ class Host:
     def is_root(self) -> bool:
         return self.user == 0
 
+    @property
+    def invoker(self) -> tuple[int, int] | None:
+        """Under sudo the ids of who called it, else nobody's: it is this user."""
+        ids = [self.environment.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
+        if not self.is_root or not all(one.isdecimal() for one in ids):
+            return None
+        return int(ids[0]), int(ids[1])
+
     def read(self, path: str) -> str | None:
         """A file's text without the space around it; ``None`` when it cannot be had."""
         try:

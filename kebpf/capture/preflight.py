@@ -35,6 +35,7 @@ from kebpf.capture.checks import (
 )
 from kebpf.capture.host import Host
 from kebpf.capture.probes import Door, choose_door
+from kebpf.capture.rootless import Trial, describe_trial
 from kebpf.capture.trials import KernelTrials
 from kebpf.kernel.btf import VMLINUX_BTF, Btf
 from kebpf.kernel.errors import KernelError
@@ -59,17 +60,24 @@ class Trials(Protocol):
 
     def count_kept(self) -> int: ...
 
+    def enter_network(self, ids: tuple[int, int] | None) -> Trial: ...
+
     def bind_ipv6_loopback(self) -> None: ...
 
 
 class Preflight:
-    """One look at the host; ``door`` is known once `run` has come to an end."""
+    """One look at the host.
+
+    ``door``, and ``is_rootless`` (whether a test without root works), are known once `run` has come
+    to an end.
+    """
 
     def __init__(self, host: Host | None = None, trials: Trials | None = None) -> None:
         self._host = host or Host()
         self._trials = trials or KernelTrials()
         self._has_bcc = False
         self.door: Door | None = None
+        self.is_rootless = False
 
     def run(self) -> Iterator[Check]:
         """All checks in the order of reading.  Raises nothing."""
@@ -93,6 +101,7 @@ class Preflight:
         yield check_units(host)
         yield check_containers(host)
         yield self._check_ipv6()
+        yield from self._check_rootless()
 
     def _check_types(self) -> Iterator[Check]:
         """Type information, the offsets in it, and the door it leads to."""
@@ -163,6 +172,14 @@ class Preflight:
             found = f"not used, so that each recording starts with the compiler: {error}"
             return warn(name, found, f"remove {FOLDER}: the next recording makes it anew")
         return passed(name, f"{number} in {FOLDER}")
+
+    def _check_rootless(self) -> Iterator[Check]:
+        """What the user has who would test without root: under sudo, who called it."""
+        ids = self._host.invoker
+        trial = self._trials.enter_network(ids)
+        self.is_rootless = not trial.refusal
+        uid = self._host.user if ids is None else ids[0]
+        yield from describe_trial(trial, f"user {uid}" if uid else "root")
 
     def _guess_obstacle(self) -> str:
         host = self._host

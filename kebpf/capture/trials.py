@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 from kebpf.capture.probes import Door, Probes
+from kebpf.capture.rootless import Trial, try_rootless
 from kebpf.kernel.cgroup import make_cgroup
 from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.programs import find_interpreter
@@ -19,7 +20,7 @@ _SAY_VERSION = "import bcc; print(bcc.__version__)"
 
 
 class KernelTrials:
-    """What `kebpf.capture.preflight` tries; each needs root but the first and the last."""
+    """What `kebpf.capture.preflight` tries; most of it needs root."""
 
     def find_bcc(self) -> tuple[str, str]:
         """The interpreter that has bcc, and bcc's version or nothing.  Raises `KernelError`."""
@@ -59,6 +60,10 @@ class KernelTrials:
     def count_kept(self) -> int:
         """Files of compiled programs.  Raises `UntrustedError` and ``OSError``."""
         return ProgramCache().check()
+
+    def enter_network(self, ids: tuple[int, int] | None) -> Trial:
+        """A network without root, as this user or as one with these ids."""
+        return try_rootless(ids)
 
     def bind_ipv6_loopback(self) -> None:
         """Raises ``OSError`` where ::1 is not there."""

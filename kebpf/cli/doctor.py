@@ -30,19 +30,22 @@ def report(preflight: Preflight, as_json: bool, out: TextIO) -> int:
         if not as_json:
             out.write("\n".join(format_check(check)) + "\n")
             out.flush()
-    ending = to_json(preflight, checks) if as_json else f"\n{conclude(checks)}"
+    ending = (
+        to_json(preflight, checks) if as_json else f"\n{conclude(checks, preflight.is_rootless)}"
+    )
     out.write(ending + "\n")
     return ExitStatus.ENVIRONMENT if find_obstacles(checks) else ExitStatus.PASSED
 
 
 def to_json(preflight: Preflight, checks: Iterable[Check]) -> str:
-    """``{"ok": …, "door": "a" | "b" | null, "checks": […]}`` in one line."""
+    """``{"ok": …, "door": "a" | "b" | null, "rootless": …, "checks": […]}`` in one line."""
     checks = list(checks)
     door = preflight.door
     return json.dumps(
         {
             "ok": not find_obstacles(checks),
             "door": door.value if door else None,
+            "rootless": preflight.is_rootless,
             "checks": [
                 {
                     "name": check.name,
@@ -80,7 +83,7 @@ def find_obstacles(checks: Iterable[Check]) -> list[Check]:
     return [check for check in checks if check.status is Status.PROBLEM]
 
 
-def conclude(checks: Iterable[Check]) -> str:
+def conclude(checks: Iterable[Check], is_rootless: bool) -> str:
     """The last line: what this host can do, and what is in the way."""
     obstacles = find_obstacles(checks)
     if not obstacles:
@@ -94,4 +97,6 @@ def conclude(checks: Iterable[Check]) -> str:
         Part.REPLAY: "this host can record but not replay",
     }[stopped]
     names = ", ".join(check.name for check in obstacles)
-    return textwrap.fill(f"{verdict}; in the way: {names}", WIDTH, break_on_hyphens=False)
+    instead = "; `kebpf test --rootless` works" if is_rootless and stopped & Part.REPLAY else ""
+    text = f"{verdict}; in the way: {names}{instead}"
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)

@@ -89,7 +89,7 @@ def _make_folder(parent: Path) -> Path:
         except OSError as error:
             raise KernelError(
                 f"a control group cannot be made in {parent}: {error.strerror}",
-                "run as root; in a container, give it a writable cgroup",
+                "run as root, or with --rootless; in a container, give it a writable cgroup",
             ) from None
         else:
             return folder

@@ -82,6 +82,15 @@ class Netlink:
                     _raise(payload)
                     acknowledged -= 1
 
+    def ask(self, kind: int, payload: bytes) -> bytes:
+        """The payload of the one answer to a request.  Raises ``OSError``."""
+        self._socket.send(pack_message(kind, NLM_F_REQUEST, 1, payload))
+        for answer, _, body in unpack_messages(self._socket.recv(_MOST_ANSWER_SIZE)):
+            if answer == NLMSG_ERROR:
+                _raise(body)
+            return body
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+
     def dump(self, kind: int, payload: bytes) -> Iterator[bytes]:
         """The payloads of all answers to a request for a list.  Raises ``OSError``."""
         self._socket.send(pack_message(kind, NLM_F_REQUEST | NLM_F_DUMP, 1, payload))

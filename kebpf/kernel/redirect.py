@@ -23,6 +23,7 @@ from kebpf.kernel.bpf import (
     link_to_cgroup,
 )
 from kebpf.kernel.btf import Btf
+from kebpf.kernel.connected import find_cgroup_of, list_cgroups
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.offsets import offset_flags
@@ -125,6 +126,7 @@ class Redirect:
         settings[_KEY.pack(0)] = _SETTINGS.pack(
             cgroup.stat().st_ino, ports.stream4, ports.datagram4, ports.stream6, ports.datagram6
         )
+        self._cgroup = cgroup
         self._links: list[int] = []
         self._streams = Map(self._loaded.maps["streams"], _SOURCE.size, _DESTINATION.size)
         self._datagrams = Map(self._loaded.maps["datagrams"], _SOURCE.size, _DESTINATION.size)
@@ -169,6 +171,14 @@ class Redirect:
         return _make_address(wanted_family, raw), int.from_bytes(
             wanted_port.to_bytes(2, "little"), "big"
         )
+
+    def is_foreign(self, own: tuple[str, int], other: tuple[str, int]) -> bool:
+        """Whether the kernel says that a TCP socket is of no process of the cgroup.
+
+        ``own`` is its own end, ``other`` what it is connected to.
+        """
+        number = find_cgroup_of(own, other)
+        return number is not None and number not in list_cgroups(self._cgroup)
 
     def fileno(self) -> int:
         """Readable when `take_listening` has something to give."""

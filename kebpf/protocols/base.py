@@ -128,6 +128,14 @@ class PlacedPairer(Protocol):
 
 
 @runtime_checkable
+class LeavingPairer(Protocol):
+    """A pairer that tells what was lost from what the client did not care to read."""
+
+    def leave(self) -> None:
+        """The connection is no more; comes before `Pairer.finish`, after any end of a sender."""
+
+
+@runtime_checkable
 class LearningPairer(Protocol):
     """A pairer that tells those of other connections to the same server what it learned."""
 
@@ -169,6 +177,14 @@ class KeepingAnswerer(Protocol):
         """``request`` was read from ``source``, which always means just that."""
 
 
+@runtime_checkable
+class PatientAnswerer(Protocol):
+    """An answerer that knows of calls whose answer waits for something to happen."""
+
+    def is_due(self, request: Document) -> bool:
+        """Whether the answer to a call that waits can be given now; changes nothing."""
+
+
 class ServerSession(Protocol):
     """Is the server of one connection: bytes in, bytes out, answers from an `Answerer`."""
 
@@ -190,6 +206,19 @@ class TellingSession(Protocol):
 
     def hear(self, news: Document) -> bytes:
         """Another client published ``news``: what to send to this one now (maybe nothing)."""
+
+
+@runtime_checkable
+class WaitingSession(Protocol):
+    """A server session that may keep its client waiting, as the server would."""
+
+    waits_s: float | None  # how long the command now waiting does at most (0: for ever)
+
+    def resume(self) -> bytes:
+        """Something happened on another connection: what can be answered by now (maybe nothing)."""
+
+    def expire(self) -> bytes:
+        """The time of the command now waiting is over: the answer to that, and what comes then."""
 
 
 @runtime_checkable

@@ -69,9 +69,15 @@ class CaseItem(pytest.Item):
         return self.config.stash[RUNS]
 
     def setup(self) -> None:
-        """Has the application there.  Raises `HostError`."""
+        """Has the application there; without it the test is an error, told in its words."""
         assert isinstance(self.parent, SetFile)
-        self.runs.require(self.parent)
+        refusal = None
+        try:
+            self.runs.require(self.parent)
+        except HostError as error:
+            refusal = str(error)
+        if refusal is not None:
+            pytest.fail(refusal, pytrace=False)
 
     def runtest(self) -> None:
         """Sends the request.  Raises `CaseFailedError`."""

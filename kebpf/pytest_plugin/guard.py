@@ -229,8 +229,8 @@ class NoMocks:
     """The hooks of a pytest process without kebpf around it: a marked test cannot run."""
 
     SENTENCE = (
-        "kebpf: the calls of this test are to be answered from a recording, which takes "
-        "`sudo kebpf mock -- pytest …` around the run"
+        "kebpf: the calls of this test are to be answered from a recording: run it as "
+        "`sudo kebpf mock -- pytest …`, or without root as `kebpf mock --rootless -- pytest …`"
     )
 
     @pytest.fixture

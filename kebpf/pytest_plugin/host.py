@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from kebpf.cli.casehost import START, Done, Note, Order, Refused
 from kebpf.replay.events import ApplicationReady, CaseFinished, RunFailed
 from kebpf.replay.tally import Part
 
+_OPTION = re.compile(r"--(isolated|rootless)\b")
 END_S = 60.0  # what the application may take to end, twice over
 
 
@@ -84,12 +86,12 @@ class CaseHost:
 
     def _explain(self) -> str:
         if self._refusal is not None:
-            return self._refusal
+            return _name_options(self._refusal)
         if not self.failures:
             return "the process that runs the cases ended unexpectedly"
         failure = self.failures[0]
         tail = ["the application's last lines:", *(f"  {one}" for one in failure.output)]
-        return "\n".join([failure.reason, *(tail if failure.output else [])])
+        return "\n".join([_name_options(failure.reason), *(tail if failure.output else [])])
 
     def close(self) -> None:
         """Ends everything, whatever state it is in."""
@@ -99,3 +101,8 @@ class CaseHost:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _name_options(text: str) -> str:
+    """What is said of an option of ``kebpf test`` holds for the plug-in's, named otherwise."""
+    return _OPTION.sub(r"--kebpf-\1", text)

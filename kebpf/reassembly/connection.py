@@ -25,6 +25,7 @@ class Connection:
     streams, offset and time, as long as a piece before them may still come; ``order`` keeps what
     came after such a piece.
 
+    ``is_closed`` once nothing more is expected, ``is_gone`` if the kernel said that its socket is.
     ``is_given_up`` once the reader keeps its bytes no more.  By direction, ``declared`` are the
     bytes the probes said they could not copy, ``dropped`` those the reader threw away.
     """
@@ -35,6 +36,7 @@ class Connection:
     is_joined: bool = False
     streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
     is_closed: bool = False
+    is_gone: bool = False
     missing_payload: dict[str, int] = field(default_factory=dict)
     ends: dict[Direction, tuple[int, int]] = field(default_factory=dict)
     order: TimeOrder = field(default_factory=TimeOrder)

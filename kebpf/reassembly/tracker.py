@@ -357,6 +357,7 @@ class Tracker:
             self._forget_unopened(key, sum(event.moved))
             return
         count = KernelCount(event.moved, event.lost)
+        connection.is_gone = True
         self._end_connection(key, count, event.head.time_ns)
         self.proof.check(connection, count)
         if event.head.transport == Transport.UNIX_STREAM:

@@ -60,6 +60,7 @@ class Inbound:
     ``recorded`` is ``None`` for one that was still open when it had to be judged; ``problem``
     says why it cannot become a test case.  ``answers`` are the calls held to be its own,
     ``doubtful`` those that may be.  ``task`` is the asyncio task that began to answer it, or 0.
+    ``is_followed``: a later request on its connection was answered.
     """
 
     start_ns: int
@@ -80,6 +81,7 @@ class Inbound:
     route: str | None = None
     shown: dict[str, list[str]] | None = None  # by text, where the response holds it
     task: int = 0
+    is_followed: bool = False
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""
@@ -187,6 +189,15 @@ class Threads:
     def is_bound(self, call: Outbound) -> bool:
         """Whether the call's thread says anything: known, and in a process that keeps to them."""
         return call.tid != 0 and call.recorded.pid not in self._moving
+
+    def is_by_reader(self, call: Outbound) -> bool:
+        """Whether the thread that read a call's request sent the call."""
+        request = call.case
+        return (
+            request is not None
+            and self.is_bound(call)
+            and ((call.recorded.pid, call.tid) == (request.pid, request.tid))
+        )
 
     def narrow(self, call: Outbound) -> list[Inbound]:
         """The candidates that process and thread leave possible.

@@ -16,6 +16,7 @@ from kebpf.protocols.registry import get_protocol
 from kebpf.recording.activity import (
     FOREVER_NS,
     Inbound,
+    Memory,
     Outbound,
     ProtocolFinder,
     last_mark,
@@ -35,11 +36,14 @@ from kebpf.recording.timeline import Timeline
 GRACE_NS = 2_000_000_000  # calls may end this much later than the request that made them
 HASTES = (1, 8, 64)  # that time is so much shorter while half of what may be held is
 LEARNING_NS = 5_000_000_000  # from the first request on, nothing is decided
+FEW_REQUESTS = 100  # while only so many are seen it is not so for
+WHILE_FEW = 4  # times as long: a slow host teaches as much as a quick one
 FINISH_STEP_NS = 50_000_000  # how much is settled at a time when the recording ends
 HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are given up
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
 BEGAN_BEFORE = "it began before the recording"
+MOST_CONNECTIONS = 10_000  # of which it is known what was served last
 STILL_OPEN = "it was not finished when the recording ended"
 
 
@@ -79,6 +83,7 @@ class RecordingBuilder:
         self._given_up: dict[int, Inbound] = {}  # by connection
         self._doubts = Doubts()
         self._unseen: dict[int, Inbound] = {}  # by connection
+        self._latest: Memory[int, Inbound] = Memory(MOST_CONNECTIONS)  # answered, by connection
         self._decided: deque[Outbound] = deque()
         self._unwritten: deque[PreparedCase] = deque()
         self._ports: list[int] = []
@@ -222,6 +227,11 @@ class RecordingBuilder:
             size=size,
             task=0 if exchange.response_start is None else exchange.response_start.task,
         )
+        if inbound.problem is None and exchange.response is not None:
+            previous = self._latest.get(recorded.connection)
+            if previous is not None:
+                previous.is_followed = True
+            self._latest.put(recorded.connection, inbound)
         self._attributor.tasks.learn_request(inbound)
         self._maker.learn_request(inbound)
         self._timeline.add_request(inbound)
@@ -286,7 +296,8 @@ class RecordingBuilder:
         first_ns = self._timeline.first_request_ns
         if first_ns is None or self._held_size > self._held_cap // 2:
             return False
-        return horizon_ns < first_ns + self._learning_ns
+        times = WHILE_FEW if self.stats.requests < FEW_REQUESTS else 1
+        return horizon_ns < first_ns + times * self._learning_ns
 
     def _resolve(self, request: Inbound) -> None:
         """Makes a case of a request or leaves it out; forgets what is needed no more."""
@@ -323,7 +334,9 @@ class RecordingBuilder:
                 self.stats.count_left_out(f"a call of no test case: {problem}")
             return
         if not belongs_to_left_out(call):
-            self._writer.add_mock(self._maker.make_mock(call))
+            mock = self._maker.make_mock(call)
+            mock.is_by_reader = self._attributor.threads.is_by_reader(call)
+            self._writer.add_mock(mock)
             self.stats.mocks += 1
 
 

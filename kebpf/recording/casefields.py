@@ -15,8 +15,11 @@ from kebpf.recording.templates import match_template
 from kebpf.recording.yamltext import BodyForm, compose_yaml
 
 Step = str | int
-_SCALARS = {"int": "a whole number", "str": "a text", "list": "a list", "map": "a mapping"}
-_TYPES = {"int": int, "str": str, "list": list, "map": dict}
+_SCALARS = {
+    "int": "a whole number", "str": "a text", "list": "a list", "map": "a mapping",
+    "bool": "true or false",
+}  # fmt: skip
+_TYPES = {"int": int, "str": str, "list": list, "map": dict, "bool": bool}
 
 
 class FieldError(ValueError):
@@ -38,7 +41,7 @@ class _WrongFieldError(Exception):
 _TOP = {
     "name": "str", "protocol": "str", "endpoint": "str", "request": "map", "response": "map",
     "generated": "map", "strength": "map", "calls": "list", "order": "int", "timing": "map",
-    "verified": "list", "set_apart": "str",
+    "verified": "list", "set_apart": "str", "kept_open": "bool",
 }  # fmt: skip
 _NEEDED = ("name", "protocol", "endpoint", "request", "response", "order", "timing")
 _EMPTY_IS_NONE = ("generated", "calls", "verified", "set_apart", "strength")
@@ -107,7 +110,8 @@ def _check_map(
 
 def _check_kind(steps: Sequence[Step], value: Any, kind: str) -> None:
     types = _TYPES.get(kind)
-    if types is not None and (not isinstance(value, types) or isinstance(value, bool)):
+    is_truth = isinstance(value, bool)
+    if types is not None and (not isinstance(value, types) or is_truth != (types is bool)):
         hint = ": put it in quotes" if kind == "str" and not isinstance(value, list | dict) else ""
         shown = repr(value) if isinstance(value, str | int | float) else _name_kind(value)
         raise _WrongFieldError(steps, f"{_SCALARS[kind]} is expected, not {shown[:60]}{hint}")

@@ -59,6 +59,8 @@ def write_tail(case: TestCase) -> str:
         "order": case.order,
         "timing": {"start_ns": timing.start_ns, "end_ns": timing.end_ns},
     }
+    if case.is_kept_open:
+        tree["kept_open"] = True
     if case.verified:
         tree["verified"] = case.verified
     if case.set_apart is not None:
@@ -151,6 +153,7 @@ def _case_of_tree(tree: dict[str, Any]) -> TestCase:
         strength=Strength(**{str(key): int(value) for key, value in strength.items()}),
         verified=[dict(entry) for entry in tree.get("verified") or []],
         set_apart=None if tree.get("set_apart") is None else str(tree["set_apart"]),
+        is_kept_open=tree.get("kept_open") is True,
     )
 
 

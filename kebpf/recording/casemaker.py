@@ -10,10 +10,9 @@ from kebpf.recording.intake import Intake
 from kebpf.recording.model import Mock, TestCase, Tier, Timing
 from kebpf.recording.naming import NameGiver, name_request, name_route_of
 from kebpf.recording.provenance import CaseProvenance, Provenance
-from kebpf.recording.times import Window
+from kebpf.recording.times import UNHURRIED_NS, Window
 
 HTTP = "http"
-UNHURRIED_NS = 2_000_000_000  # a call of no request may hold a time that was read so much before
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +22,7 @@ class PreparedCase:
     case: TestCase
     middle: str
     calls: list[Outbound]
+    request: Inbound
 
     @property
     def is_ready(self) -> bool:
@@ -30,6 +30,7 @@ class PreparedCase:
 
     def write(self) -> str:
         """The whole file; its mocks have their names by now."""
+        self.case.is_kept_open = self.request.is_followed
         self.case.calls = [call.name for call in self.calls if call.name is not None]
         return write_head(self.case) + self.middle + write_tail(self.case)
 
@@ -104,7 +105,7 @@ class CaseMaker:
         self._order += 1
         request.name = case.name = self._names.give(case.name)
         calls = sorted(request.answers, key=_start_of)
-        return PreparedCase(case, middle, calls)
+        return PreparedCase(case, middle, calls, request)
 
     def make_mock(self, call: Outbound) -> Mock:
         """The mock of a call whose requests are resolved."""

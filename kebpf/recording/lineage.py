@@ -34,7 +34,11 @@ _PART = re.compile(r"[0-9A-Za-z]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DATE_LIKE = re.compile(r"\d{4}-?\d\d-?\d\d")
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f\xf8-\xff]")
-_VARYING = re.compile(r"'[^']*'|\d+")
+# Literals of SQL: a quote within one is doubled, in E'…' it may also follow a backslash.
+_VARYING = re.compile(
+    r"(?<!\w)[eE]'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+'|\d+",
+    re.DOTALL,
+)
 
 
 def iter_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:

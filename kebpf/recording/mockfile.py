@@ -163,6 +163,7 @@ def _fields_of_mock(mock: Mock) -> dict[str, Any]:
         "evidence": mock.evidence.value,
         "generated": mock.generated,
         "calls": mock.calls,
+        **({"is_by_reader": True} if mock.is_by_reader else {}),
     }
 
 
@@ -185,4 +186,5 @@ def _mock_of_fields(fields: dict[str, Any]) -> Mock:
         evidence=_EVIDENCE[fields["evidence"]],
         generated=fields["generated"],
         calls=fields["calls"],
+        is_by_reader=fields.get("is_by_reader", False),
     )

@@ -108,6 +108,8 @@ class Mock:
     of them; in the background tier over none, for a request that was left out may have made it).
     ``generated`` maps JSON-pointer paths into ``identity(request)`` to the class of
     the value there (``uuid4``, ``time:<format>``, ``hex:32`` …); all other values are exact.
+    ``is_by_reader``: the thread that read the case's request sent it, and the process is not one
+    whose work changes threads.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Mock:
     evidence: Evidence = Evidence.NONE
     generated: dict[str, str] = field(default_factory=dict)
     calls: int = 1
+    is_by_reader: bool = False
 
 
 @dataclass(slots=True)
@@ -141,6 +144,7 @@ class TestCase:
     ``generated`` is as in `Mock`, with paths into ``view(response)``; ``calls`` names its mocks
     in the order they were made; ``order`` is its place in the recording, from 1.  ``verified``
     says which classes verification found, and how; ``set_apart`` why the case is not run.
+    ``is_kept_open``: another request came on the same connection afterwards and was answered.
     """
 
     __test__ = False
@@ -157,6 +161,7 @@ class TestCase:
     strength: Strength = field(default_factory=Strength)
     verified: list[dict[str, Any]] = field(default_factory=list)
     set_apart: str | None = None
+    is_kept_open: bool = False
 
 
 @dataclass(slots=True)

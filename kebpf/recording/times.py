@@ -15,6 +15,7 @@ from datetime import date
 from functools import lru_cache
 
 SECOND_NS = 1_000_000_000
+UNHURRIED_NS = 2 * SECOND_NS  # a call of no request may hold a time that was read so much before
 DAY_NS = 86_400 * SECOND_NS
 FINE_SLACK_NS = 10_000_000  # a coarse kernel clock ticks every 4 to 10 ms
 COARSE_SLACK_NS = SECOND_NS  # some programs round instead of cutting off

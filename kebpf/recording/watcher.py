@@ -13,6 +13,7 @@ from kebpf.protocols.base import (
     Exchange,
     HoldingPairer,
     LearningPairer,
+    LeavingPairer,
     Mark,
     Pairer,
     PlacedPairer,
@@ -170,6 +171,8 @@ class Watcher:
             self._decide_without_more(watch)
         if watch.pairer is not None and not watch.is_given_up:
             mark = Mark(time_ns + self._clock_offset_ns)
+            if connection.is_gone and isinstance(watch.pairer, LeavingPairer):
+                watch.pairer.leave()
             self._emit(watch, watch.pairer.finish(mark))
         if self._unseen is not None:
             self._unseen.close_connection(connection.number, time_ns + self._clock_offset_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol
 
@@ -17,9 +16,8 @@ from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.opened import OpenedNow
 from kebpf.replay.strays import Stray, list_differences, name_some
-from kebpf.replay.transactions import Ending, is_opening, read_ending, read_step
+from kebpf.replay.trail import Ended, Trail
 
-MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 MOST_REASON = 400  # characters of a miss's one line
 
 
@@ -34,9 +32,11 @@ class Book(Protocol):
     def kept_at(self, endpoint: Endpoint, protocol: str, /) -> KeptRequests: ...
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
     def find(self, call: Call) -> Recorded | None: ...
+    def is_due(self, call: Call) -> bool: ...
     def find_known(self, call: Call) -> list[Recorded]: ...
     def has_one_answer(self, call: Call, known: list[Recorded]) -> bool: ...
     def find_elsewhere(self, call: Call) -> Recorded | None: ...
+    def race(self, call: Call) -> bool: ...
     def find_plain(self, call: Call) -> Recorded | None: ...
     def note_cached(self, call: str) -> None: ...
     def find_nearest(self, call: Call) -> Recorded | None: ...
@@ -49,9 +49,7 @@ class Book(Protocol):
     def mark_used(self, item: Recorded) -> None: ...
     def note_stray(self, stray: Stray) -> None: ...
     def borrow(self, stray: Stray, item: Recorded) -> bool: ...
-    def note_ending(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str], /
-    ) -> None: ...
+    def note_ending(self, protocol: str, endpoint: Endpoint, ended: Ended, /) -> None: ...
     def note_call(self, call: Call, item: Recorded | None) -> None: ...
     def note_answer(self) -> None: ...
     def count_miss(self, call: Call, miss: Miss) -> None: ...
@@ -65,9 +63,7 @@ class DestinationAnswers:
         self._book = book
         self._endpoint = endpoint
         self._protocol = protocol
-        self._served: deque[int] = deque(maxlen=MOST_SERVED)  # since the transaction began
-        self._steps: deque[str] = deque(maxlen=MOST_SERVED)
-        self._has_strays = False
+        self._trail = Trail()
         self._kept = book.kept_at(endpoint, protocol)
 
     def find_request(self, source: Hashable) -> Document | None:
@@ -87,7 +83,7 @@ class DestinationAnswers:
             response = self._answer_stray(call)
         else:
             response = self._book.serve(item, call)
-            self._served.append(item.ordinal)
+            self._trail.note_served(item.ordinal)
         if response is None:
             response = Miss(f"{call.description} was recorded without a response"[:MOST_REASON])
         if isinstance(response, Miss):
@@ -100,12 +96,18 @@ class DestinationAnswers:
         call = self._make_call(request)
         return bool(self._book.find(call) or self._book.find_elsewhere(call))
 
+    def is_due(self, request: Document) -> bool:
+        """Whether a call that waits can be answered now; one that was never made is, with that."""
+        return self._book.is_due(self._make_call(request))
+
     def session(self, request: Document) -> Document | None:
         """The recorded response to a session call, any number of times."""
         if request.get("kind") == "describe":
             return self._describe(request)
         call = self._make_call(request)
-        self._follow(request)
+        ended = self._trail.follow(request)
+        if ended is not None:
+            self._book.note_ending(self._protocol, self._endpoint, ended)
         self._book.opened.note(self._endpoint, self._protocol, request)
         item = self._book.session_mock(call)
         self._book.note_answer()
@@ -113,20 +115,6 @@ class DestinationAnswers:
             return None
         self._book.mark_used(item)
         return self._book.respond(item)
-
-    def _follow(self, request: Document) -> None:
-        """A transaction begins, is undone in part or ends, or none of these."""
-        verb, step = read_ending(request), read_step(request)
-        if verb is not None:
-            ending = self._protocol, str(self._endpoint), verb
-            served, steps = list(self._served), list(self._steps)
-            self._book.note_ending(ending, served, self._has_strays, steps)
-        if verb is not None or is_opening(request):
-            self._served.clear()
-            self._steps.clear()
-            self._has_strays = False
-        if step is not None:
-            self._steps.append(step)
 
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""
@@ -177,7 +165,7 @@ class DestinationAnswers:
         return self._book.use(plain)
 
     def _note(self, stray: Stray) -> None:
-        self._has_strays = True
+        self._trail.note_stray()
         self._book.note_stray(stray)
 
     def _make_stray(
@@ -190,6 +178,8 @@ class DestinationAnswers:
 
     def _answer_repeated(self, call: Call, known: list[Recorded]) -> Document | Miss | None:
         """A read whose recorded answers were all the same can be answered once more."""
+        if self._book.race(call):
+            return self._book.respond(known[0])
         recorded = self._describe_use(known)
         stray = self._make_stray(call, "repeated", MissKind.USED_UP, recorded)
         stray.identity = key_of(known[0].mock, known[0].leaves)

@@ -83,6 +83,10 @@ class Bindings:
         """Whether a recorded value has met its actual one."""
         return recorded in self._forward.values
 
+    def is_met(self, recorded: str) -> bool:
+        """Whether the run has come to a recorded value, if only to find that it is the same."""
+        return recorded in self._forward.values or recorded in self._unchanged
+
     def try_bind(self, pairs: Sequence[Pair], window: Window | None) -> bool:
         """Binds all pairs or, when one does not fit, none."""
         opened = self._open(pairs)

@@ -9,6 +9,8 @@ oftener than in the whole recording (what was made anew since is another thing t
 case of a route with that evidence may leave it out that made it, if it was made before.  Both are
 counted and told; anything else stays a finding.
 What a cache asks conditionally is the subject of `revalidation`.
+A read that the recorded program gave up (see `givenup`) may be made by each case of a route that
+made it, once, or left out.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from kebpf.recording.model import TestCase
 from kebpf.replay.assignment import answer_key
 from kebpf.replay.call import Call, Key, is_read_operation, make_key, shape_operation
 from kebpf.replay.events import CallFinding, MissKind
+from kebpf.replay.givenup import was_cancelled
 from kebpf.replay.index import MockIndex, Recorded, key_of
 from kebpf.replay.revalidation import Revalidations
 from kebpf.replay.strays import name_some
@@ -87,6 +90,8 @@ class Caches:
         self._made: Counter[Key] = Counter()
         self._asked: dict[Key, Counter[Key]] = {}  # by what was asked for in this start's values
         self._borrowed: dict[Key, tuple[Call, list[str]]] = {}
+        self._given_up: dict[Key, frozenset[str]] | None = None  # → routes that may make it
+        self._racing: set[tuple[Key, str]] = set()  # what was made by which case
 
     def note_made(self, call: Call, case: str | None) -> None:
         """A read was answered."""
@@ -94,11 +99,13 @@ class Caches:
             key = call.key()
             self._made[key] += 1
             self._asked.setdefault(key, Counter())[_actual_key(call)] += 1
+            if case is not None:
+                self._racing.add((key, case))
             self._revalidations.note_made(call, case)
 
     def may_make(self, call: Call, item: Recorded, case: str) -> bool:
         """Whether a case may make a read that only others recorded, ``item`` among them."""
-        if self._revalidations.may_make(call, item, case):
+        if self._revalidations.may_make(call, item, case) or self.may_race(call, case):
             return True
         known = self._find(item)
         asked: Mapping[Key, int] = self._asked.get(call.key(), {})
@@ -128,9 +135,43 @@ class Caches:
         known = self._find(item)
         return known is not None and self._routes.get(str(item.mock.case)) in known.routes
 
+    def may_race(self, call: Call, case: str) -> bool:
+        """Whether a case may make a read that the recorded program gave up, as it did not yet."""
+        routes = self._find_given_up().get(call.key(), frozenset())
+        return self._routes.get(case) in routes and (call.key(), case) not in self._racing
+
+    def is_given_up(self, item: Recorded) -> bool:
+        """Whether the recorded program gave such a read up, so that nobody need make it."""
+        return key_of(item.mock, item.leaves) in self._find_given_up()
+
+    def _find_given_up(self) -> Mapping[Key, frozenset[str]]:
+        if self._given_up is None:
+            found = {
+                key_of(item.mock, item.leaves): item
+                for item in map(self._index.load, self._index.given_up.find())
+                if not item.mock.generated
+                and is_pure_read(item.mock.protocol, str(item.leaves.get("/operation", "")))
+            }
+            routes = {key: self._routes_of(item) for key, item in found.items()}
+            self._given_up = {key: one for key, one in routes.items() if one}
+        return self._given_up
+
+    def _routes_of(self, item: Recorded) -> frozenset[str]:
+        """The routes that may each have made all of a read's calls; none if answers differ."""
+        bucket = self._index.anywhere.bucket_of(item.mock, item.leaves)
+        items = [self._index.load(ordinal) for ordinal in islice(bucket, MOST_EQUAL)]
+        if len({answer_key(one) for one in items if not was_cancelled(one.mock)}) > 1:
+            return frozenset()
+        names = (one.mock.candidates or [str(one.mock.case)] for one in items)
+        return frozenset.intersection(
+            *(frozenset(self._routes.get(one, "") for one in some) for some in names)
+        )
+
     def made_too_often(self) -> Iterator[Overuse]:
         """Reads that were made by other cases, and in all oftener than recorded."""
         for key, (call, cases) in self._borrowed.items():
+            if key in self._find_given_up():
+                continue  # no case made it twice
             known, limit = self._known.get(key), self._revalidations.limit_of(key)
             recorded = max(known.recorded if known is not None else 0, limit or 0)
             made = max(self._asked[key].values())

@@ -13,7 +13,8 @@ from kebpf.replay.binding import Pair, pair_tokens
 from kebpf.replay.call import DATABASE, Call, Leaves, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
-from kebpf.replay.pipelines import find_inversions, find_segments
+from kebpf.replay.orders import Orders
+from kebpf.replay.pipelines import CaseRecord, find_inversions
 from kebpf.replay.strays import SAME_OPERATION, Stray, Strays, find_nearest
 from kebpf.replay.transactions import Transactions
 
@@ -29,11 +30,7 @@ class TimedCall:
 class Judge(Protocol):
     """What is to be known of the recording and of the run to judge a case's calls."""
 
-    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
-        """Whether other cases made calls of two operations in that order."""
-
-    def is_usual(self, first: Recorded, second: Recorded) -> bool:
-        """Whether calls of two operations are always sent together, in that order."""
+    orders: Orders
 
     def may_leave_out(self, item: Recorded) -> bool:
         """Whether a case need not make a call, because the program remembers the answer."""
@@ -52,7 +49,7 @@ class CaseCalls:
         self,
         case: TestCase | None,
         window: Window,
-        own: Iterable[Recorded] = (),
+        record: CaseRecord | None = None,
         shared: Iterable[Recorded] = (),
         transactions: Transactions | None = None,
         possible: Iterable[Recorded] = (),
@@ -60,7 +57,8 @@ class CaseCalls:
         self.case = case
         self.window = window
         self.transactions = transactions or Transactions()
-        self.recorded = {item.ordinal: item for item in own}
+        self._record = record or CaseRecord(())
+        self.recorded = {item.ordinal: item for item in self._record.own}
         self.due = dict(self.recorded)
         self.shared = {item.ordinal: item for item in shared}
         self.possible = {item.ordinal: item for item in possible}
@@ -114,9 +112,8 @@ class CaseCalls:
             del self.due[item.ordinal]
         self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
-        endings = self.transactions.findings(judge.is_sometimes)
-        segments = find_segments(self.recorded.values())
-        endings += find_inversions(segments, self.served, judge.is_usual)
+        endings = self.transactions.findings(judge.orders.is_sometimes)
+        endings += find_inversions(self._record, self.served, judge.orders.is_usual)
         has_other = bool(findings or endings or self.strays or self.due)
         if has_other or self._makes_any_twice(judge):  # then no call is explained away
             for stray in self.borrowed:

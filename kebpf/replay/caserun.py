@@ -27,6 +27,7 @@ CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 LOOK_S = 0.03  # between two looks at what the application does
 QUIET_LOOKS = 5  # at none of which it did anything: it has no more to do
 SETTLED_LOOKS = 2  # the same of one that is done with all that it was recorded to do
+SEQUEL_PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016)  # at work behind a response: looked at again
 EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be seen first
 
 
@@ -111,16 +112,36 @@ async def _play(scene: Scene, case: TestCase, finished: CaseFinished) -> CaseFin
     start_ns = scene.now_ns()
     if scene.timeline:
         scene.timeline.begin()
+    address = _find_address(scene, case)
+    if address is None:
+        error = f"it was served on {case.endpoint}, where nothing listens now"
+        return replace(finished, error=error)
+    replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
     try:
-        exchange = await _send(scene, case)
+        exchange = await _send(scene, case, replayer)
+        window = Window(start_ns, scene.now_ns())
+        finished = _compare(scene, case, exchange, window, finished)
+        response = (exchange.response or {}) if finished.mismatches else None
+        finished = replace(finished, revision=_revise(scene, case, response, window))
+        await _await_calls(scene, start_ns)
+        return replace(finished, error=await _await_sequel(scene, replayer))
     except ReplayError as error:
         return replace(finished, error=str(error))
-    window = Window(start_ns, scene.now_ns())
-    finished = _compare(scene, case, exchange, window, finished)
-    response = (exchange.response or {}) if finished.mismatches else None
-    finished = replace(finished, revision=_revise(scene, case, response, window))
-    await _await_calls(scene, start_ns)
-    return finished
+    finally:
+        replayer.close()
+
+
+async def _await_sequel(scene: Scene, replayer: Replayer) -> str | None:
+    """What the application did to a connection that was to stay open, once it has nothing to do."""
+    if not replayer.is_kept:
+        return None
+    for pause_s in SEQUEL_PAUSES_S:
+        is_busy = scene.application.is_busy()
+        sequel = replayer.find_sequel()
+        if sequel is not None or not is_busy:
+            return sequel
+        await asyncio.sleep(pause_s)
+    return replayer.find_sequel()
 
 
 def _revise(scene: Scene, case: TestCase, response: Document | None, window: Window) -> Revision:
@@ -131,12 +152,8 @@ def _revise(scene: Scene, case: TestCase, response: Document | None, window: Win
     return Revision(told, window.start_ns, window.end_ns, shift_ns)
 
 
-async def _send(scene: Scene, case: TestCase) -> Exchange:
+async def _send(scene: Scene, case: TestCase, replayer: Replayer) -> Exchange:
     """The exchange, or `ReplayError`, at once also if the application ends meanwhile."""
-    address = _find_address(scene, case)
-    if address is None:
-        raise ReplayError(f"it was served on {case.endpoint}, where nothing listens now")
-    replayer = Replayer(address, scene.request_timeout_s, scene.find_protocol)
     application = scene.application
     loop = asyncio.get_running_loop()
     application.on_exit = lambda: loop.call_later(EXIT_WAIT_S, replayer.give_up)

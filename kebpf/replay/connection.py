@@ -100,6 +100,18 @@ class Connection:
                 raise self._broken
             return data
 
+    def peek(self) -> bytes | None:
+        """What came and was not read, nothing at its end; ``None`` where nothing happened.
+
+        Raises ``OSError``.
+        """
+        opened = self._socket
+        assert opened is not None
+        try:
+            return opened.recv(READ_SIZE, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+
     def fail(self, error: Exception) -> None:
         """Whatever is waited for ends with ``error``, now or as soon as it is."""
         self._failure = self._failure or error

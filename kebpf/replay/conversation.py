@@ -11,6 +11,7 @@ from kebpf.protocols.base import (
     ProtocolSpec,
     ServerSession,
     TellingSession,
+    WaitingSession,
 )
 from kebpf.replay.routing import OPAQUE, Route
 from kebpf.replay.stages import Answering
@@ -36,6 +37,7 @@ class Conversation:
         self._session: ServerSession | None = None
         self._telling: TellingSession | None = None
         self._candid: CandidSession | None = None
+        self._waiting: WaitingSession | None = None
         self._head = b""
         if len(route.protocols) == 1:
             self._choose(route.protocols[0])
@@ -105,6 +107,19 @@ class Conversation:
             return b""
         return telling.hear(news)
 
+    @property
+    def waits_s(self) -> float | None:
+        """How long its client waits for an answer at most (0: for ever), if it is kept waiting."""
+        return None if self._waiting is None else self._waiting.waits_s
+
+    def resume(self) -> bytes:
+        """Something was answered on another connection: what can be answered here by now."""
+        return b"" if self._waiting is None else self._waiting.resume()
+
+    def expire(self) -> bytes:
+        """The time is over that its client would wait."""
+        return b"" if self._waiting is None else self._waiting.expire()
+
     def _report_silence(self) -> None:
         self.is_closed = True
         self._matcher.for_destination(self.route.destination, OPAQUE).answer({"data": b""})
@@ -142,5 +157,7 @@ class Conversation:
         self._session = self._protocols[name].make_server(answerer, facts)
         if isinstance(self._session, TellingSession):
             self._telling = self._session
+        if isinstance(self._session, WaitingSession):
+            self._waiting = self._session
         if isinstance(self._session, CandidSession):
             self._candid = self._session

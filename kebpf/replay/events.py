@@ -185,7 +185,8 @@ class Ledger:
     ``unused`` are names, ``more_unused`` is the number of those beyond a cap.  ``unasserted``
     counts the calls that were answered though no case need make them, because a request that was
     left out of the recording may have made them there.  ``cached`` are reads that a case made, or
-    left out, because a cache of the program was in another state than when they were recorded.
+    left out, because a cache of the program was in another state than when they were recorded, or
+    because the program gives such reads up while they are under way, as it did when recorded.
     When the application was started for each case alone, ``used`` is the sum over these starts.
     """
 

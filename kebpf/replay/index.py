@@ -11,7 +11,10 @@ from itertools import islice
 from typing import Protocol
 
 from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.loose import is_loose_class
 from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
+from kebpf.recording.templates import match_template
+from kebpf.recording.values import text_of
 from kebpf.replay.call import (
     DATABASE,
     Call,
@@ -24,11 +27,14 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
+from kebpf.replay.givenup import GivenUp
 from kebpf.replay.noise import Noise
 from kebpf.replay.opened import Openings
 from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
+
+_NO_ID = ("time:", "seen:", "either:")  # classes of times, and of what another made
 
 MOST_VERIFIED = 64  # mocks of one bucket that are read back for one call
 MOST_SAMPLES = 8  # ordinals kept for one operation, to name the nearest candidate
@@ -158,6 +164,8 @@ class MockIndex:
         """Reads the set through."""
         self._databases: dict[Endpoint, dict[str, None]] = defaultdict(dict)
         self.has_generated = False  # some mock holds values that the program made
+        self.given_up = GivenUp()
+        self._made = Table(1)  # ids that cases made, by their hash
         self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
         self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
@@ -186,6 +194,7 @@ class MockIndex:
     def _add(self, offset: int, mock: Mock) -> None:
         ordinal = len(self._offsets)
         self._offsets.append(offset)
+        self.given_up.note(mock)
         identity = self._identify(mock)
         self._note_database(mock, identity)
         mock, leaves = self._take_apart(mock, identity)
@@ -202,9 +211,27 @@ class MockIndex:
         operation = str(leaves.get("/operation", ""))
         self._operations.add(make_operation_key(mock.destination, operation), ordinal)
         if mock.tier is Tier.CASE:
+            self._note_made(ordinal, mock, leaves)
             self._add_to_case(ordinal, mock, leaves, key)
         else:
             self._add_outside(ordinal, mock, leaves, key)
+
+    def _note_made(self, ordinal: int, mock: Mock, leaves: Leaves) -> None:
+        for path, template in mock.generated.items():
+            for class_name, recorded in (
+                match_template(template, text_of(leaves.get(path)) or "") or ()
+            ):
+                if not (is_loose_class(class_name) or class_name.startswith(_NO_ID)):
+                    self._made.add(hash_text(recorded), ordinal)
+
+    def is_made(self, value: str) -> bool:
+        """Whether a case of the recording made an id (and sent it somewhere)."""
+        return len(self._made.find(hash_text(value))) > 0
+
+    @property
+    def has_made(self) -> bool:
+        """Whether any case made any."""
+        return len(self._made) > 0
 
     def _note_database(self, mock: Mock, identity: Document) -> None:
         if "database" not in identity or mock.tier is Tier.SESSION:

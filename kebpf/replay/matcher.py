@@ -31,22 +31,16 @@ from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Reco
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
 from kebpf.replay.opened import OpenedNow
-from kebpf.replay.pipelines import judge_order
+from kebpf.replay.orders import Orders
+from kebpf.replay.outside import Outside, widen
 from kebpf.replay.revalidation import without_conditions
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.strays import Stray, find_nearest
-from kebpf.replay.transactions import (
-    Ending,
-    Transaction,
-    Transactions,
-    find_transactions,
-    operation_of,
-    shape_of,
-)
+from kebpf.replay.trail import Ended
+from kebpf.replay.transactions import Transactions, find_transactions
 
 LONGEST_CASE_NS = 3600 * SECOND_NS  # a case's window stays open so long while it runs
 DNS_PORT = 53
-MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
 MOST_UNUSED = 1000  # names of mocks that were not used, in the account of a run
 
 
@@ -86,8 +80,10 @@ class Matcher:
         if index is None:
             index = MockIndex(test_set, get_spec, watch, set_apart, self.noise)
         self.index = index
+        self.orders = Orders(index)
         self._assignments = Assignments(self.index.load)
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
+        self._outside = Outside(self.index, bindings, self._is_unused)
         self._caches = Caches(self.index, routes or {})
         self.opened = OpenedNow(index.openings)
         self._current = CaseCalls(None, _open_window(0))
@@ -107,13 +103,13 @@ class Matcher:
         self._has_begun = True
         self._ran.add(case.name)
         index, load = self.index, self.index.load
-        own = list(map(load, index.own(case.name)))
+        record = self.orders.record_of(case.name)
         self._current = CaseCalls(
             case,
             _open_window(window_start_ns),
-            own,
+            record,
             sorted(map(load, index.shared(case.name)), key=self._urgency),
-            Transactions(find_transactions(own, map(load, index.session_of(case.name)))),
+            Transactions(find_transactions(record.own, record.session)),
             map(load, index.possible(case.name)),
         )
 
@@ -141,7 +137,7 @@ class Matcher:
         return self._current.pending(self._caches.may_leave_out)
 
     def pending_delay_ns(self) -> int | None:
-        """How long after its request the last missing call was recorded to begin, if before it."""
+        """How long after its request the last missing call was made; ``None``: any time may do."""
         return self._current.pending_delay_ns()
 
     @property
@@ -178,7 +174,8 @@ class Matcher:
                 continue
             judged[ordinal] = 1
             item = self.index.load(ordinal)
-            if self._have_run(item.mock.candidates) and not self._cover(item):
+            is_due = self._have_run(item.mock.candidates) and not self._caches.is_given_up(item)
+            if is_due and not self._cover(item):
                 yield describe_missing(item)
 
     def list_shared(self) -> Iterator[SharedCall]:
@@ -191,7 +188,7 @@ class Matcher:
                     continue
                 judged[ordinal] = 1
                 item = index.load(ordinal)
-                if not self._have_run(item.mock.candidates):
+                if not (self._have_run(item.mock.candidates) or self._caches.is_given_up(item)):
                     yield self._tell_shared(item)
 
     def _tell_shared(self, item: Recorded) -> SharedCall:
@@ -269,34 +266,13 @@ class Matcher:
         mocks = (self.index.load(i).mock for i in self.index.facts.get(endpoint, ()))
         return [{"request": mock.request, "response": mock.response} for mock in mocks]
 
-    def note_ending(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: list[str]
-    ) -> None:
+    def note_ending(self, protocol: str, endpoint: Endpoint, ended: Ended) -> None:
         """The application committed or rolled back what it had called for on one connection."""
-        self._current.transactions.note(ending, served, has_strays, steps)
-
-    def is_sometimes(self, first: Recorded, second: Recorded) -> bool:
-        """Whether some other case recorded calls of two operations in this order."""
-        first_shape, second_shape = shape_of(first), shape_of(second)
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = (self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED))
-        for name in dict.fromkeys(names):
-            for transaction in self._transactions_of(name) if name is not None else ():
-                shapes = [shape_of(item) for item in transaction.items]
-                if first_shape in shapes and second_shape in shapes[shapes.index(first_shape) :]:
-                    return True
-        return False
-
-    def is_usual(self, first: Recorded, second: Recorded) -> bool:
-        """Whether the recording has calls of two operations together and in this order only."""
-        ordinals = self.index.of_operation(first.mock.destination, operation_of(first))
-        names = {self.index.load(i).mock.case for i in islice(ordinals, MOST_COMPARED)}
-        cases = (list(map(self.index.load, self.index.own(name))) for name in names if name)
-        return judge_order(cases, first, second)
+        self._current.transactions.note((protocol, str(endpoint), ended.verb), ended)
 
     def may_leave_out(self, item: Recorded) -> bool:
-        """Whether a case need not make a call, because the program remembers the answer."""
-        return self._caches.may_leave_out(item)
+        """Whether a case need not make a call: the program remembers the answer, or gave it up."""
+        return self._caches.may_leave_out(item) or self._caches.is_given_up(item)
 
     def is_made_twice(self, call: Call, case: str) -> bool:
         """Whether a case made a read as recorded and in the form of another case too."""
@@ -316,6 +292,15 @@ class Matcher:
         self._caches.note_borrowed(stray.call, case)
         return True
 
+    def race(self, call: Call) -> bool:
+        """Whether the case may make a read that the recorded program gave up; then it did."""
+        case = self.name_of_case()
+        if case is None or not self._caches.may_race(call, case):
+            return False
+        self._caches.note_made(call, case)
+        self.note_cached(call.description)
+        return True
+
     def find_plain(self, call: Call) -> Recorded | None:
         """The case's own due read, if the call is that in a conditional form nobody recorded."""
         current, plain = self._current, without_conditions(call)
@@ -326,13 +311,18 @@ class Matcher:
             return None
         return item
 
-    def _transactions_of(self, case: str) -> list[Transaction]:
-        load = self.index.load
-        own, session = self.index.own(case), self.index.session_of(case)
-        return find_transactions(map(load, own), map(load, session))
-
     def find(self, call: Call) -> Recorded | None:
         """The mock that answers the call, without using it up."""
+        item = self._find_inside(call)
+        return item or self._outside.find(call, self._current.window, self._has_begun)
+
+    def is_due(self, call: Call) -> bool:
+        """Whether a call for whose answer the program waits can be answered by now."""
+        inside = self._find_inside(call)
+        return inside is not None or self._outside.is_due(call, self._current.window)
+
+    def _find_inside(self, call: Call) -> Recorded | None:
+        """The mock of a case, or of what may be a case's."""
         current = self._current
         return (
             self._first(current.group, call, lambda i: i in current.due, current.recorded)
@@ -340,7 +330,6 @@ class Matcher:
             or self._first(current.possible_group, call, self._is_unused, current.possible)
             or self._change_places(call)
             or self._first(self.index.spare, call, self._is_unused)
-            or self._find_outside(call)
         )
 
     def _change_places(self, call: Call) -> Recorded | None:
@@ -359,16 +348,6 @@ class Matcher:
         pairs = pair_call(item, call)
         is_free = not self._used[item.ordinal] and pairs is not None
         return is_free and self.bindings.fits(pairs or [], self._current.window)
-
-    def _find_outside(self, call: Call) -> Recorded | None:
-        """From the start-up and the background tier."""
-        index = self.index
-        item = self._first(index.startup, call, self._is_unused)
-        if item is None and not self._has_begun:
-            item = next(self._known(index.startup, call), None)
-        if item is None:
-            item = self._first(index.background, call, self._is_unused)
-        return item or next(self._known(index.background, call), None)
 
     def find_known(self, call: Call) -> list[Recorded]:
         """The mocks with the call's identity that were the case's to use, all used up by now."""
@@ -440,9 +419,13 @@ class Matcher:
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
         pairs = pair_call(item, call) if item.mock.generated else None
-        if pairs and self.bindings.try_bind(pairs, self._current.window):
+        if pairs and self.bindings.try_bind(pairs, self._window_of(item)):
             self._current.note_times(call, pairs)
         return self.respond(item)
+
+    def _window_of(self, item: Recorded) -> Window:
+        is_anyones = item.mock.case is None and not item.mock.candidates
+        return widen(self._current.window) if is_anyones else self._current.window
 
     def note_made(self, call: Call, case: str | None) -> None:
         """A call was answered with a mock that was to be used: another may be left out for it."""

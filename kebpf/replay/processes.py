@@ -14,6 +14,7 @@ from kebpf.kernel.members import Network
 
 KILL_ROUNDS = 10  # a program that forks between two rounds is caught in the next
 KILL_WAIT_S = 2.0
+STAT_SIZE = 4096  # more than proc(5)'s stat ever holds
 
 _BUSY = (b"R", b"D")  # states of a thread, as in proc(5)
 
@@ -133,9 +134,20 @@ def _list_processes() -> Iterator[int]:
 
 
 def _thread_states(pid: int) -> Iterator[bytes]:
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):  # a thread that ended
-            yield stat.read_bytes().rpartition(b")")[2].split()[0]
+    """Asked for behind every response, so without the ado of `Path`."""
+    tasks = f"/proc/{pid}/task"
+    with contextlib.suppress(OSError):  # it ended
+        for tid in os.listdir(tasks):  # noqa: PTH208
+            with contextlib.suppress(OSError):  # a thread that ended
+                yield _read_stat(f"{tasks}/{tid}/stat").rpartition(b")")[2].split(maxsplit=1)[0]
+
+
+def _read_stat(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, STAT_SIZE)
+    finally:
+        os.close(descriptor)
 
 
 def _read_session(pid: int) -> int | None:

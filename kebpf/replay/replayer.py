@@ -6,13 +6,22 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from kebpf.protocols.base import Exchange, Mark, Pairer, ProtocolError, ProtocolSpec, Sender
+from kebpf.protocols.base import (
+    Document,
+    Exchange,
+    Mark,
+    Pairer,
+    ProtocolError,
+    ProtocolSpec,
+    Sender,
+)
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
 from kebpf.replay.connection import Address, Connection
 
 DEFAULT_TIMEOUT_S = 30.0
+_KEPT = "; when it was recorded, another request followed on it"
 
 
 class ReplayError(Exception):
@@ -24,11 +33,14 @@ class _TimeUpError(Exception):
 
 
 class Replayer:
-    """Sends requests, each on a connection of its own, closed as soon as the response is whole.
+    """Sends one request on a connection of its own, closed as soon as the response is whole.
 
     A fresh connection a request is on purpose: a kept one can be closed by the application just
     while the next request is on its way, which would be a failure that the recording never had,
     and a server with one worker would be held up by it.
+
+    Where the recording and the response say that the connection goes on, it is left open: for
+    `find_sequel`, until `close`.
     """
 
     def __init__(
@@ -41,6 +53,7 @@ class Replayer:
         self._timeout_s = timeout_s
         self._find_protocol = find_protocol
         self._connection: Connection | None = None
+        self._is_kept = False
 
     async def send(self, case: TestCase, bindings: Bindings) -> Exchange:
         """The exchange that ``case``'s request leads to, this run's values put into it.
@@ -61,12 +74,41 @@ class Replayer:
             await self._connect(connection)
             connection.write(data)
             watch.sent(data)
-            return await self._read(connection, watch)
+            exchange = await self._read(connection, watch)
+            self._is_kept = case.is_kept_open and _is_persistent(exchange.response or {})
+            return exchange
         except _TimeUpError:
             raise ReplayError(self._describe_timeout(watch)) from None
         finally:
             timer.cancel()
-            connection.close()
+            if not self._is_kept:
+                connection.close()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the connection is open and is to stay so."""
+        return self._is_kept
+
+    def find_sequel(self) -> str | None:
+        """What the application did by now to a connection that was to stay open."""
+        if not self._is_kept or self._connection is None:
+            return None
+        try:
+            data = self._connection.peek()
+        except OSError as error:
+            reason = f" ({error.strerror})" if error.strerror else ""
+            return f"the application reset the connection behind its response{reason}{_KEPT}"
+        if data is None:
+            return None
+        if data:
+            return f"the application sent {len(data)} bytes behind its response"
+        return f"the application closed the connection behind its response{_KEPT}"
+
+    def close(self) -> None:
+        """Ends what was left open."""
+        if self._connection is not None:
+            self._connection.close()
+        self._is_kept = False
 
     def give_up(self) -> None:
         """No response will come any more: what is being sent fails with `ReplayError`."""
@@ -135,6 +177,17 @@ class _Watch:
         """The application closed its end; that may be what completes a response."""
         found = self._pairer.receive_eof(Sender.SERVER, _mark(self.received_size))
         return _first(found or self._pairer.finish(_mark(self.received_size)))
+
+
+def _is_persistent(response: Document) -> bool:
+    """Whether a response lets its connection go on (RFC 9112, 9.3)."""
+    options = [
+        word.strip().lower()
+        for name, value in response.get("headers", ())
+        if str(name).lower() == "connection"
+        for word in str(value).split(",")
+    ]
+    return response.get("version") == "1.1" and "close" not in options
 
 
 def _mark(offset: int) -> Mark:

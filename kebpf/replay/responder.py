@@ -20,7 +20,7 @@ from kebpf.replay.doors import Doors
 from kebpf.replay.limits import raise_open_files
 from kebpf.replay.localsockets import LocalSockets
 from kebpf.replay.routing import OPAQUE, Route, Routes
-from kebpf.replay.stages import Answering, Redirect, ResponderPorts
+from kebpf.replay.stages import Answering, Discerning, Redirect, ResponderPorts
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
@@ -61,6 +61,7 @@ class Responder:
     ) -> None:
         self.silence_s = silence_s
         self.problem_count = 0
+        self.foreign_count = 0  # connections from outside of the application, which were refused
         self.on_problem: Callable[[], None] | None = None
         self._redirect = redirect
         self._matcher = matcher
@@ -70,6 +71,7 @@ class Responder:
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._streams: dict[asyncio.Transport, Conversation | None] = {}
+        self.waiting: dict[_Stream, None] = {}  # whose clients wait for an answer
         self._local = LocalSockets(partial(_Stream, self), partial(_Datagrams, self))
 
     @property
@@ -156,11 +158,23 @@ class Responder:
         with self.boundary(None, peer):
             is_at_door = own is not None and isinstance(self._redirect, Doors)
             meant = own if is_at_door else self._redirect.original_destination(transport, *peer)
+            if meant is None and self._is_foreign(transport, peer, own):
+                self.foreign_count += 1
+                return None
             if meant is None:
                 raise LookupError("it was not redirected here, so its destination is not known")
             route = self._routes.find(transport, *meant)
             return Conversation(route, self._matcher, protocols)
         return None
+
+    def _is_foreign(
+        self, transport: str, peer: tuple[str, int], own: tuple[str, int] | None
+    ) -> bool:
+        """Whether somebody else on the host took one of our ports for a server's."""
+        redirect = self._redirect
+        if transport != "tcp" or own is None or not isinstance(redirect, Discerning):
+            return False
+        return redirect.is_foreign(peer, own)
 
     def open_local(self, route: Route) -> Conversation | None:
         """The conversation for a client of a Unix socket, which leads to one place only."""
@@ -226,6 +240,11 @@ class Responder:
                 if heard:
                     self._send_news(transport, conversation, heard)
 
+    def resume_waiting(self, but: _Stream) -> None:
+        """Something was answered: others may have waited for that."""
+        for stream in [one for one in self.waiting if one is not but]:
+            stream.resume()
+
     def _send_news(
         self, transport: asyncio.Transport, conversation: Conversation, data: bytes
     ) -> None:
@@ -249,6 +268,8 @@ class _Stream(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._unread = b""  # of what came: the client does not read its answers
+        self._patience: asyncio.TimerHandle | None = None  # of a client that waits
+        self._is_waiting = False
         self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -320,7 +341,38 @@ class _Stream(asyncio.Protocol):
         if conversation.is_closed:
             transport.close()
         self._responder.spread_news(conversation)
+        self._keep_waiting(conversation, has_answered=bool(answer))
+        if answer:
+            self._responder.resume_waiting(self)
         return len(answer)
+
+    def _keep_waiting(self, conversation: Conversation, has_answered: bool) -> None:
+        """Its client waits for an answer, for so long at most (0: for ever), or no longer."""
+        seconds = conversation.waits_s
+        if has_answered or seconds is None:
+            self._cancel_waiting()
+        if seconds is None or self._is_waiting:
+            return
+        self._is_waiting = True
+        self._responder.waiting[self] = None
+        if seconds:
+            self._patience = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def resume(self) -> None:
+        """Gives the client the answer it waits for, if that is due by now."""
+        if self._conversation is not None:
+            self._answer(self._conversation, self._conversation.resume)
+
+    def _expire(self) -> None:
+        if self._conversation is not None:
+            self._answer(self._conversation, self._conversation.expire)
+
+    def _cancel_waiting(self) -> None:
+        self._is_waiting = False
+        self._responder.waiting.pop(self, None)
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _cancel_silence(self) -> None:
         if self._silence is not None:
@@ -342,6 +394,7 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_silence()
+        self._cancel_waiting()
         if self._transport is not None:
             self._responder.forget(self._transport)
         self._transport = None

@@ -303,8 +303,14 @@ class SetRun:
             self.findings += findings
         if self._responder is not None:
             self._keep_problems(self._responder)
+            self._tell_foreign(self._responder.foreign_count)
         if self._steering is not None:
             self.findings += map(describe_refusal, self._steering.take_refusals())
+
+    def _tell_foreign(self, number: int) -> None:
+        if number:
+            count = "a connection" if number == 1 else f"{number} connections"
+            self._options.on_note(f"{count} from outside of the application was refused")
 
     def _keep_problems(self, responder: Responder) -> None:
         """Problems outside a case become findings of the run: it did not pass."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from kebpf.protocols.base import Answerer, Document
 from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
@@ -58,6 +58,14 @@ class Redirect(Protocol):
 
     def original_destination(self, transport: str, host: str, port: int) -> tuple[str, int] | None:
         """The numeric host and port meant by the socket whose own end is ``host``, ``port``."""
+
+
+@runtime_checkable
+class Discerning(Protocol):
+    """A redirect whose responder anybody on the host can reach, and that can tell who did."""
+
+    def is_foreign(self, own: tuple[str, int], other: tuple[str, int]) -> bool:
+        """Whether the socket whose own end is ``own`` is surely none of the application's."""
 
 
 class Steering(Redirect, Protocol):

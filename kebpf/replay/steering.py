@@ -44,6 +44,10 @@ class KernelSteering:
             return None
         return self._redirect.original_destination(transport, host, port)
 
+    def is_foreign(self, own: tuple[str, int], other: tuple[str, int]) -> bool:
+        """Whether a TCP socket with these ends is surely of no process of the group."""
+        return self._redirect is not None and self._redirect.is_foreign(own, other)
+
     async def watch_listening(self) -> AsyncGenerator[Listening, None]:
         """Each socket of the cgroup that begins to listen, from `attach` on."""
         redirect = self._redirect

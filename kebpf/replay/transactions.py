@@ -10,11 +10,12 @@ served no such call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Evidence
+from kebpf.recording.model import Evidence, Mock
 from kebpf.replay.call import is_read_operation, shape_operation
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.index import Recorded
@@ -27,6 +28,9 @@ _VERBS = {
 }
 _OPENING = ("BEGIN", "START")
 _EMPTY_WORDS = ("WORK", "TRANSACTION")
+CHAIN = " AND CHAIN"
+AGAIN = "BEGIN"  # the step of one that was begun already
+_SUPERFLUOUS = ("25001", "25P01")  # warnings: it was begun already, it was ended already
 _CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
 
 Ending = tuple[str, str, str]  # protocol, destination, verb
@@ -38,11 +42,15 @@ def _words(request: Document) -> list[str]:
 
 
 def read_ending(request: Document) -> str | None:
-    """``COMMIT`` or ``ROLLBACK`` when the request ends a transaction, else ``None``."""
+    """``COMMIT`` or ``ROLLBACK`` when the request ends a transaction, else ``None``.
+
+    With ``AND CHAIN`` where it begins another.
+    """
     words = _words(request)
     if not words or "TO" in words or "PREPARED" in words:
         return None
-    return _VERBS.get(words[0])
+    verb = _VERBS.get(words[0])
+    return f"{verb}{CHAIN}" if verb is not None and words[-2:] == CHAIN.split() else verb
 
 
 def read_step(request: Document) -> str | None:
@@ -65,24 +73,42 @@ def is_opening(request: Document) -> bool:
     return bool(words) and words[0] in _OPENING
 
 
+class Ended(Protocol):
+    """A transaction of the application, as `kebpf.replay.trail` follows it."""
+
+    @property
+    def served(self) -> list[int]: ...
+    @property
+    def steps(self) -> list[str]: ...
+    @property
+    def has_strays(self) -> bool: ...
+    @property
+    def is_opened(self) -> bool: ...
+    @property
+    def is_again(self) -> bool: ...
+
+
 @dataclass(slots=True)
 class Transaction:
     """The calls of a case in one transaction, in their order; the ``ending`` if it is certain.
 
-    ``steps`` are the other statements about it, as `read_step` names them.
+    ``steps`` are the other statements about it, as `read_step` names them; ``repeats`` says how
+    often it was ended once more, with nothing in between.
     """
 
     items: list[Recorded] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     is_opened: bool = False
     ending: Ending | None = None
+    repeats: int = 0
 
     def list_asserted(self) -> list[Ending]:
         """The ending and the steps, if the end is certain."""
         if self.ending is None:
             return []
         protocol, destination, _verb = self.ending
-        return [*((protocol, destination, step) for step in self.steps), self.ending]
+        steps = ((protocol, destination, step) for step in self.steps)
+        return [*steps, self.ending, *[self.ending] * self.repeats]
 
 
 def find_transactions(own: Iterable[Recorded], session: Iterable[Recorded]) -> list[Transaction]:
@@ -106,20 +132,34 @@ def _when(item: Recorded) -> tuple[int, int]:
 def _split(line: Iterable[tuple[Recorded, bool]]) -> Iterator[Transaction]:
     """The transactions of one connection."""
     current = Transaction()
+    ended: Transaction | None = None  # by the statement before
     for item, is_session in line:
         mock = item.mock
+        before, ended = ended, None
         if not is_session:
             current.items.append(item)
+        elif _is_superfluous(mock):
+            if before is None:
+                current.steps += [AGAIN] if is_opening(mock.request) else []
+            elif read_ending(mock.request) is not None:
+                before.repeats += 1
+                ended = before
         elif (verb := read_ending(mock.request)) is not None:
             if mock.evidence in _CLEAR:
                 current.ending = mock.protocol, str(mock.destination), verb
             yield current
-            current = Transaction()
+            current, ended = Transaction(is_opened=verb.endswith(CHAIN)), current
             continue
         elif is_opening(mock.request):
             current = Transaction(is_opened=True)
         step = read_step(mock.request) if is_session else None
         current.steps += [step] if step is not None else []
+
+
+def _is_superfluous(mock: Mock) -> bool:
+    """Whether the server said that there was nothing to begin or to end."""
+    notices = (mock.response or {}).get("notices") or ()
+    return any(notice.get("code") in _SUPERFLUOUS for notice in notices)
 
 
 class Transactions:
@@ -131,20 +171,22 @@ class Transactions:
         self._expected = Counter(each for one in self._recorded for each in one.list_asserted())
         self._actual: Counter[Ending] = Counter()
         self._orders: list[list[int]] = []
+        self._unopened: list[Ending] = []
 
-    def note(
-        self, ending: Ending, served: list[int], has_strays: bool, steps: Sequence[str] = ()
-    ) -> None:
-        """The application ended a transaction in which the ``served`` mocks answered its calls.
-
-        ``has_strays``: it made others in it that were not recorded.  ``steps``: see `read_step`.
-        """
-        known = [self._of_call[ordinal] for ordinal in served if ordinal in self._of_call]
-        if has_strays or known:
-            if not all(one.is_opened for one in known):  # nor does its BEGIN's mode count
+    def note(self, ending: Ending, ended: Ended) -> None:
+        """The application ended a transaction; ``served`` mocks answered its calls."""
+        known = [self._of_call[ordinal] for ordinal in ended.served if ordinal in self._of_call]
+        if ended.is_again:
+            self._actual.update([ending] if known else [])
+            return
+        if ended.has_strays or known:
+            steps, is_begun = list(ended.steps), all(one.is_opened for one in known)
+            if not is_begun:  # nor does its BEGIN's mode count
                 steps = [step for step in steps if not step.startswith("BEGIN")]
-            self._actual.update(Transaction(steps=list(steps), ending=ending).list_asserted())
-        self._orders.append(served)
+            self._actual.update(Transaction(steps=steps, ending=ending).list_asserted())
+            if known and is_begun and not ended.is_opened:
+                self._unopened.append(ending)
+        self._orders.append(ended.served)
 
     def excuse(self, left_out: set[int]) -> None:
         """Of transactions with no other calls than those left out, no end is expected."""
@@ -174,7 +216,9 @@ class Transactions:
             return reordered
         missing = list((self._expected - self._actual).elements())
         extra = list((self._actual - self._expected).elements())
-        return [*reordered, *_pair_changed(missing, extra), *_list_rest(missing, extra)]
+        found = [*reordered, *_pair_changed(missing, extra)]
+        missing += [(*ending[:2], "BEGIN") for ending in self._unopened]
+        return [*found, *_list_rest(missing, extra)]
 
     def _find_split(self, transaction: Transaction) -> CallFinding | None:
         """Two calls of one recorded transaction of which one was committed without the other."""

@@ -18,7 +18,7 @@ CACHED_LIMIT = 5
 TOLD = "told above as missing or changed calls"
 UNCOMPARED_LIMIT = 10  # places that were not compared
 MOST_NAMED = 1000  # cases of which some values were not compared, by name
-CACHED = "made or left out by a cache in another state than when recorded"
+CACHED = "made or left out by a cache in another state than when recorded, or given up"
 UNASSERTED = "requests that were left out of the recording may have made them there"
 
 

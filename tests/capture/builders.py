@@ -8,6 +8,7 @@ from typing import Any
 
 from kebpf.capture.host import Host
 from kebpf.capture.probes import Door
+from kebpf.capture.rootless import Trial
 
 EVERYTHING = "000001ffffffffff"
 WHOLE_USER_MAP = "         0          0 4294967295\n"
@@ -44,10 +45,12 @@ def make_host(
 
 @dataclass
 class FakeTrials:
-    """Everything works, but for what has an error."""
+    """Everything works, but for what has an error; ``trial`` is how the one without root goes."""
 
     errors: dict[str, Exception] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    trial: Trial = field(default_factory=lambda: Trial(is_intercepted=True))
+    ids: tuple[int, int] | None = None
 
     def find_bcc(self) -> tuple[str, str]:
         self._do("bcc")
@@ -64,6 +67,11 @@ class FakeTrials:
     def count_kept(self) -> int:
         self._do("kept")
         return 3
+
+    def enter_network(self, ids: tuple[int, int] | None) -> Trial:
+        self._do("network")
+        self.ids = ids
+        return self.trial
 
     def bind_ipv6_loopback(self) -> None:
         self._do("ipv6")

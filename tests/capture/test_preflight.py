@@ -10,6 +10,7 @@ import pytest
 from kebpf.capture.checks import Check, Part, Status
 from kebpf.capture.preflight import Preflight
 from kebpf.capture.probes import Door
+from kebpf.capture.rootless import Trial
 from kebpf.kernel.btf import VMLINUX_BTF
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.kept import UntrustedError
@@ -49,7 +50,7 @@ class TestWithTypes:
         preflight, found = run(tmp_path, trials, types + b"\0btf_trace_sock_send_length\0")
         assert preflight.door is Door.A
         assert {check.status for check in found.values()} == {Status.OK}
-        assert trials.done == ["bcc", "door a", "door b", "redirect", "kept", "ipv6"]
+        assert trials.done == ["bcc", "door a", "door b", "redirect", "kept", "ipv6", "network"]
         assert list(found) == [
             "kebpf",
             "kernel",
@@ -72,6 +73,9 @@ class TestWithTypes:
             "units",
             "containers",
             "IPv6 loopback",
+            "user namespaces",
+            "nf_tables",
+            "time namespaces",
         ]
         assert found["redirect loads"].found == "and is taken off again; loading took 0.50 s"
 
@@ -114,7 +118,7 @@ class TestWithTypes:
     ) -> None:
         trials = FakeTrials()
         preflight, found = run(tmp_path, trials, types, user=1000)
-        assert trials.done == ["bcc", "ipv6"]
+        assert trials.done == ["bcc", "ipv6", "network"]
         assert preflight.door is not None
         assert found["privileges"].status is Status.PROBLEM
         for name in ("door a loads", "redirect loads"):
@@ -126,7 +130,7 @@ class TestWithTypes:
         _, found = run(tmp_path, trials, types)
         assert found["bcc"].status is Status.PROBLEM
         assert found["bcc"].remedy == "install it"
-        assert trials.done == ["bcc", "kept", "ipv6"]
+        assert trials.done == ["bcc", "kept", "ipv6", "network"]
 
     def test_truncated_types_never_raise(self, tmp_path: Path, types: bytes) -> None:
         for number, size in enumerate((0, 10, 24, 25, 1000, 4097, len(types) // 2)):
@@ -169,3 +173,34 @@ def test_kept_programs(tmp_path: Path, error: Exception, status: Status, said: s
     _, found = run(tmp_path, FakeTrials({"kept": error}), b"")
     assert found["kept programs"].status is status
     assert said in found["kept programs"].found
+
+
+SUDO = {"SUDO_UID": "1000", "SUDO_GID": "1001"}
+
+
+@pytest.mark.parametrize(
+    ("user", "environment", "ids", "who"),
+    [
+        (0, {}, None, "root"),
+        (0, SUDO, (1000, 1001), "user 1000"),
+        (4711, SUDO, None, "user 4711"),
+    ],
+)
+def test_a_test_without_root_is_tried_as_who_would_run_it(
+    tmp_path: Path, user: int, environment: dict[str, str], ids: tuple[int, int] | None, who: str
+) -> None:
+    trials = FakeTrials()
+    preflight, found = run(tmp_path, trials, user=user, environment=environment)
+    assert trials.ids == ids
+    assert found["user namespaces"].found == f"`kebpf test --rootless` works for {who}"
+    assert preflight.is_rootless
+
+
+def test_where_there_can_be_none_another_form_is_named(tmp_path: Path) -> None:
+    preflight, found = run(tmp_path, FakeTrials(trial=Trial("there is no room")), user=1000)
+    check = found["user namespaces"]
+    assert check.status is Status.WARNING
+    assert check.found == "no --rootless for user 1000: there is no room"
+    assert "`sudo kebpf test`" in check.remedy
+    assert not {"nf_tables", "time namespaces"} & set(found)
+    assert not preflight.is_rootless

@@ -29,18 +29,19 @@ OWN_IDS = report_problem("container", "docker", "leave it", Part.RECORD)
 
 
 class FakePreflight(Preflight):
-    def __init__(self, *checks: Check) -> None:
+    def __init__(self, *checks: Check, is_rootless: bool = False) -> None:
         self._checks = checks
         self.door = None
+        self.is_rootless = is_rootless
 
     def run(self) -> Iterator[Check]:
         yield from self._checks
         self.door = Door.A
 
 
-def run_report(*checks: Check, as_json: bool = False) -> tuple[int, str]:
+def run_report(*checks: Check, as_json: bool = False, is_rootless: bool = False) -> tuple[int, str]:
     out = io.StringIO()
-    status = report(FakePreflight(*checks), as_json, out)
+    status = report(FakePreflight(*checks, is_rootless=is_rootless), as_json, out)
     return status, out.getvalue()
 
 
@@ -80,12 +81,22 @@ def test_what_can_still_be_done_is_said() -> None:
     )
 
 
+def test_a_test_without_root_is_said_to_work_where_the_other_does_not() -> None:
+    instead = "; `kebpf test --rootless` works"
+    for check, is_said in [(NO_CGROUP, True), (WRONG_BCC, True), (OWN_IDS, False)]:
+        status, text = run_report(KERNEL, check, is_rootless=True)
+        assert status == 3
+        assert (instead in " ".join(text.split())) is is_said
+    assert "--rootless" not in run_report(KERNEL, is_rootless=True)[1]
+
+
 def test_json_is_one_object() -> None:
     status, text = run_report(KERNEL, NO_CGROUP, as_json=True)
     assert status == 3
     assert json.loads(text) == {
         "ok": False,
         "door": "a",
+        "rootless": False,
         "checks": [
             {"name": "kernel", "status": "ok", "found": "Linux 6.8.0", "remedy": ""},
             {"name": "cgroup v2", "status": "problem", "found": "none", "remedy": "mount it"},

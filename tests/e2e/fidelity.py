@@ -21,10 +21,12 @@ import typer
 from examples.processes import exiting_on_signals
 from kebpf.recording.store import TestSet
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
+from tests.e2e.small_subjects import find_small_subjects
 from tests.e2e.subjects import Recorded, Subject, find_subjects
 
 RUNS = 20
 ALONE_AT_ONCE = 20  # cases of one `kebpf test --alone`: short enough for its time limit
+JOBS = 2  # of these, so many applications side by side, each with a responder of its own
 FORMS = ("recorded order", "shuffled", "alone")
 SHOWN = 12  # lines of failures
 
@@ -74,8 +76,13 @@ def count_evidence(entries: Sequence[Entry]) -> Counter[str]:
     return Counter("open" if one["case"] is None else one["evidence"] for one in calls)
 
 
-def examine(subject: Subject, folder: Path, runs: int = RUNS, alone: int | None = None) -> Account:
-    """Records and replays one application; ``alone`` is how many cases run alone (none: all)."""
+def examine(
+    subject: Subject, folder: Path, runs: int = RUNS, alone: int | None = None, jobs: int = JOBS
+) -> Account:
+    """Records and replays one application; ``alone`` is how many cases run alone (none: all).
+
+    Those have an application each, ``jobs`` of them at a time.
+    """
     account = Account(subject.name, subject.in_flight)
     path = folder / subject.name
     with subject.recorded(path) as recorded:
@@ -87,16 +94,18 @@ def examine(subject: Subject, folder: Path, runs: int = RUNS, alone: int | None 
         for number in range(runs):
             account.take(FORMS[0], recorded.replay(report))
             account.take(FORMS[1], recorded.replay(report, f"--shuffle={number}"))
-        run_alone(account, recorded, report, spread(names, alone))
+        run_alone(account, recorded, report, spread(names, alone), jobs)
     return account
 
 
-def run_alone(account: Account, recorded: Recorded, report: Path, names: Sequence[str]) -> None:
+def run_alone(
+    account: Account, recorded: Recorded, report: Path, names: Sequence[str], jobs: int
+) -> None:
     """Each case against a start of its own; each counts as a run."""
     for at in range(0, len(names), ALONE_AT_ONCE):
         some = names[at : at + ALONE_AT_ONCE]
         options = [word for name in some for word in ("--case", name)]
-        run = recorded.replay(report, "--alone", *options)
+        run = recorded.replay(report, "--alone", f"--jobs={jobs}", *options)
         failed = len(run.failed) + len(run.finished["findings"])
         account.runs[FORMS[2]] += len(some)
         account.passes[FORMS[2]] += len(some) - min(failed, len(some))
@@ -130,19 +139,30 @@ def describe(account: Account) -> str:
     return "\n".join(lines)
 
 
+def tell(text: str, results: Path | None) -> None:
+    """Prints it; appends it to ``results``, if any, so that what is interrupted is not lost."""
+    typer.echo(text)
+    if results is not None:
+        with results.open("a") as out:
+            out.write(f"{text}\n")
+
+
 def main() -> int:
     """The command line; 1 when something did not pass, 3 when it cannot run here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="applications (default: all)")
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--alone", type=int, help="cases to run alone (default: all)")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="of these, so many side by side")
+    parser.add_argument("--in-flight", type=int, help="requests at once (default: its own crowd)")
+    parser.add_argument("--results", type=Path, help="a file that the lines are appended to, too")
     given = parser.parse_args()
     if os.geteuid() != 0:
         typer.echo("recording needs root: sudo, or make fidelity", err=True)
         return 3
     accounts = []
     with exiting_on_signals(), tempfile.TemporaryDirectory(prefix="kebpf-fidelity-") as folder:
-        for subject in find_subjects():
+        for subject in (*find_subjects(given.in_flight), *find_small_subjects(given.in_flight)):
             if given.names and subject.name not in given.names:
                 continue
             if (reason := subject.why_not()) is not None:
@@ -150,8 +170,8 @@ def main() -> int:
                 continue
             own = Path(folder, f"of-{subject.name}")
             own.mkdir()
-            account = examine(subject, own, given.runs, given.alone)
-            typer.echo(describe(account))
+            account = examine(subject, own, given.runs, given.alone, given.jobs)
+            tell(describe(account), given.results)
             accounts.append(account)
     return 0 if accounts and all(one.is_whole for one in accounts) else 1
 

@@ -91,10 +91,13 @@ def run_kebpf_test(
     environment: Mapping[str, str],
     folder: Path,
     seconds: float = TEST_SECONDS,
+    user: str | None = None,
 ) -> TestRun:
-    """``kebpf test`` with these words, in a folder; not longer than ``seconds``."""
+    """``kebpf test`` with these words, in a folder, as a user; not longer than ``seconds``."""
     command = [*find_kebpf(), "test", *words, "--json", str(report)]
-    test = Process("kebpf test", command, environment=with_sources(environment), folder=folder)
+    told = with_sources(environment)
+    report.unlink(missing_ok=True)
+    test = Process("kebpf test", command, environment=told, folder=folder, user=user)
     try:
         status = test.wait(seconds)
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +15,7 @@ from examples.recorder import launch_recorder, stop_recorder
 from examples.services import EXAMPLES, Services
 from tests.e2e.crowd import record_crowd
 from tests.e2e.kebpf_runs import TestRun, run_kebpf_test
+from tests.e2e.ordinary import give
 from tests.e2e.runtimes.declaration import Runtime, find_runtimes, install
 from tests.e2e.runtimes.harness import READY_SECONDS, Program, find_command
 from tests.e2e.runtimes.load import loading, wait_until_healthy
@@ -23,15 +26,38 @@ from tests.e2e.strangers.harness import Services as StrangerServices
 
 SHOP = "shop"
 SHOP_GUESTS = 32
-RUNTIME_GUESTS = 16
-RUNTIME_REQUESTS = 400
+RUNTIME_GUESTS = 8
+RUNTIME_REQUESTS = 80  # or some more: each guest ends the round of requests it is in
+TEST_SECONDS = 300.0
 
 
-class Recorded(Protocol):
-    """An application with its test set, everything it depends on switched off."""
+@dataclass(frozen=True)
+class Recorded:
+    """An application with its test set, everything it depends on switched off.
+
+    ``user`` is who tests it: root unless named.
+    """
+
+    path: Path
+    command: str
+    environment: Mapping[str, str]
+    folder: Path
+    user: str | None = None
 
     def replay(self, report: Path, *options: str) -> TestRun:
         """Tests the same version; ``options`` are those of ``kebpf test``."""
+        words = ["-c", self.command, str(self.path), *options]
+        return run_kebpf_test(
+            words, report, self.environment, self.folder, TEST_SECONDS, user=self.user
+        )
+
+    def lend(self, user: str, home: Path) -> Recorded:
+        """The same with a copy of the test set that is another's, in a folder that is theirs."""
+        path = home / self.path.name
+        shutil.copytree(self.path, path)
+        give(home, user)
+        environment = {**self.environment, "HOME": str(home)}
+        return replace(self, path=path, environment=environment, user=user)
 
 
 class Subject(Protocol):
@@ -63,25 +89,22 @@ class Shop:
         with Services() as services:
             record_crowd(services, path, self.in_flight)
             services.stop_backends()
-            yield RecordedShop(services, path)
+            yield shop_recorded(services, path)
 
 
-class RecordedShop:
-    def __init__(self, services: Services, path: Path) -> None:
-        self._services = services
-        self._path = path
-
-    def replay(self, report: Path, *options: str) -> TestRun:
-        words = ["-c", self._services.shop_command, str(self._path), *options]
-        return run_kebpf_test(words, report, self._services.shop_environment, EXAMPLES)
+def shop_recorded(services: Services, path: Path) -> Recorded:
+    """A test set of the shop."""
+    return Recorded(path, services.shop_command, services.shop_environment, EXAMPLES)
 
 
 class RuntimeSubject:
     """The notes service in one of its forms."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.name, self.in_flight = runtime.name, RUNTIME_GUESTS
-        self._runtime = runtime
+    def __init__(
+        self, runtime: Runtime, guests: int = RUNTIME_GUESTS, requests: int = RUNTIME_REQUESTS
+    ) -> None:
+        self.name, self.in_flight = runtime.name, guests
+        self._runtime, self._requests = runtime, requests
 
     def why_not(self) -> str | None:
         return self._runtime.why_not()
@@ -101,21 +124,12 @@ class RuntimeSubject:
             try:
                 wait_until_healthy(servers.port, READY_SECONDS)
                 with loading(servers.port, *CROWD[: self.in_flight]) as load:
-                    load.wait_for(RUNTIME_REQUESTS)
+                    load.wait_for(self._requests)
             finally:
                 stop_recorder(recorder)
             assert not load.failures, load.failures
             servers.switch_off()
-            yield RecordedProgram(program, path, folder)
-
-
-class RecordedProgram:
-    def __init__(self, program: Program, path: Path, folder: Path) -> None:
-        self._program, self._path, self._folder = program, path, folder
-
-    def replay(self, report: Path, *options: str) -> TestRun:
-        words = ["-c", shlex.join(self._program.command), str(self._path), *options]
-        return run_kebpf_test(words, report, self._program.environment, self._folder)
+            yield Recorded(path, shlex.join(program.command), program.environment, folder)
 
 
 class StrangerSubject:
@@ -134,18 +148,17 @@ class StrangerSubject:
             application = Application(self._stranger, services)
             application.record(path)
             services.switch_off()
-            yield RecordedStranger(application, path)
+            command = shlex.join(application.command(application.folder))
+            yield Recorded(path, command, services.environment, application.folder)
 
 
-class RecordedStranger:
-    def __init__(self, application: Application, path: Path) -> None:
-        self._application, self._path = application, path
-
-    def replay(self, report: Path, *options: str) -> TestRun:
-        return self._application.replay(self._path, report, *options)
-
-
-def find_subjects() -> list[Subject]:
-    """All there are."""
-    runtimes = [RuntimeSubject(one) for one in find_runtimes()]
-    return [Shop(), *runtimes, *(StrangerSubject(one) for one in find_strangers())]
+def find_subjects(in_flight: int | None = None) -> list[Subject]:
+    """All there are, with their own crowds or one of so many that comes for one visit each."""
+    runtimes, strangers = find_runtimes(), find_strangers()
+    if in_flight is None:
+        return [Shop(), *map(RuntimeSubject, runtimes), *map(StrangerSubject, strangers)]
+    return [
+        Shop(in_flight),
+        *(RuntimeSubject(one, in_flight, 1) for one in runtimes),
+        *(StrangerSubject(replace(one, clients=in_flight)) for one in strangers),
+    ]

@@ -110,8 +110,8 @@ class TestEnvironment:
             shutil.copytree(test_set, theirs)
             for path in (Path(folder), *Path(folder).rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
-            words = ("--", "true")
-            self.fail(theirs, *words, sentence="run as root", prefix=nobody, folder=Path("/"))
+            sentence = "run as root, or with --rootless"
+            self.fail(theirs, "--", "true", sentence=sentence, prefix=nobody, folder=Path("/"))
 
 
 def empty(test_set: Path) -> None:

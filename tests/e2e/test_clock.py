@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -18,6 +19,8 @@ from examples.services import EXAMPLES
 from tests.e2e.clock_target import make_token
 from tests.e2e.conftest import ShopRecordings, skip_unless_root
 from tests.e2e.kebpf_runs import TestRun, recording, run_kebpf_test
+from tests.e2e.ordinary import find_ordinary_user, give, open_folder
+from tests.kernel.rootless_runs import skip_unless_reachable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -78,6 +81,18 @@ def test_in_the_time_of_the_recording_it_is_valid(recorded: Recorded) -> None:
     done = recorded.test("--clock", "recorded")
     assert (done.status, done.failed) == (0, []), done.output
     assert "carries a token" not in done.output
+
+
+def test_without_root_too(recorded: Recorded) -> None:
+    skip_unless_reachable()
+    user = find_ordinary_user()
+    with open_folder() as folder:
+        shutil.copytree(recorded.path, folder / "recording")
+        give(folder, user)
+        words = [str(folder / "recording"), "-c", f"exec {shlex.join(recorded.command)}"]
+        options = ["--rootless", "--clock", "recorded", *words]
+        done = run_kebpf_test(options, folder / "report", {"HOME": str(folder)}, folder, user=user)
+    assert (done.status, done.failed, len(done.cases)) == (0, [], 2), done.output
 
 
 def test_each_case_alone_begins_at_its_own_time(recorded: Recorded) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.crowd import Trace, judge, record_crowd
 from tests.e2e.fidelity import explain, spread
 from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import read_set
-from tests.e2e.subjects import SHOP_GUESTS, RecordedShop
+from tests.e2e.subjects import SHOP_GUESTS, shop_recorded
 
 pytestmark = [
     pytest.mark.e2e,
@@ -45,7 +45,7 @@ def test_the_shop_in_a_crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert not judgement.excluded
         assert judgement.unknown <= 0.05 * judgement.total, judgement.describe()
         assert judgement.open_.total() <= MOST_OPEN * judgement.total, judgement.describe()
-        shop, report = RecordedShop(services, path), tmp_path / "events.jsonl"
+        shop, report = shop_recorded(services, path), tmp_path / "events.jsonl"
         names = [entry["name"] for entry in entries if entry["kind"] == "test"]
         alone = [word for name in spread(names, ALONE) for word in ("--case", name)]
         for options in ([], ["--shuffle=1"], ["--alone", *alone]):

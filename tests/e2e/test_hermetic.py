@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.e2e.ordinary import become, find_ordinary_user, give, open_folder
 from tests.e2e.test_names import fetch, find_free_port, kebpf, wait_listening
+from tests.kernel.rootless_runs import skip_unless_reachable
 
 pytestmark = [pytest.mark.kernel, pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SOURCES = Path(__file__).parents[2]
+JOBS = 4
 SERVICE = """
 import http.server, json, os, socket, sys
 
@@ -47,8 +52,8 @@ def try_to_leave():
 
 class Service(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if "OUTCOME" in os.environ:
-            with open(os.environ["OUTCOME"], "w") as file:
+        if "OUTCOMES" in os.environ:
+            with open(os.environ["OUTCOMES"] + self.path, "w") as file:
                 json.dump(try_to_leave(), file)
         self.send_response(200)
         self.end_headers()
@@ -59,76 +64,104 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Service).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the service and a test set of one case, in which it calls nobody."""
-    folder = tmp_path_factory.mktemp("hermetic")
-    (folder / "service.py").write_text(SERVICE)
-    (folder / "resolv.conf").write_text("nameserver 198.51.100.53\n")
-    port = find_free_port()
-    command = f"exec {sys.executable} {folder}/service.py {port}"
-    (folder / "command").write_text(command)
-    words = ["record", "-o", str(folder), "--name", "quiet", "--", "sh", "-c", command]
-    environment = {name: value for name, value in os.environ.items() if name != "OUTCOME"}
-    with subprocess.Popen([*kebpf(), *words], env=environment) as recorder:
-        try:
-            wait_listening(port)
-            assert fetch(f"http://127.0.0.1:{port}/") == b"fine"
-        finally:
-            recorder.send_signal(signal.SIGINT)
-        assert recorder.wait() == 0
-    return folder
+def recorded() -> Iterator[Path]:
+    """A folder with the service and a test set of some cases, in which it calls nobody."""
+    with open_folder() as folder:
+        (folder / "service.py").write_text(SERVICE)
+        (folder / "resolv.conf").write_text("nameserver 198.51.100.53\n")
+        port = find_free_port()
+        command = f"exec {sys.executable} {folder}/service.py {port}"
+        (folder / "command").write_text(command)
+        words = ["record", "-o", str(folder), "--name", "quiet", "--", "sh", "-c", command]
+        environment = {name: value for name, value in os.environ.items() if name != "OUTCOMES"}
+        with subprocess.Popen([*kebpf(), *words], env=environment) as recorder:
+            try:
+                wait_listening(port)
+                for number in range(JOBS):
+                    assert fetch(f"http://127.0.0.1:{port}/{number}") == b"fine"
+            finally:
+                recorder.send_signal(signal.SIGINT)
+            assert recorder.wait() == 0
+        yield folder
 
 
-def run_with_way_out(folder: Path, *options: str) -> tuple[dict[str, Any], list[str], Any]:
-    """What was seen at the far end, the run's findings, and what the service saw itself."""
-    report, outcome = folder / "report.jsonl", folder / "outcome.json"
-    resolving = f"mount --bind {folder}/resolv.conf /etc/resolv.conf && "
-    command = resolving + (folder / "command").read_text()
-    words = ["test", str(folder / "quiet"), *options, "--json", str(report), "-c", command]
-    environment = {**os.environ, "OUTCOME": str(outcome), "PYTHONPATH": str(SOURCES)}
-    done = subprocess.run(
-        [
-            "unshare",
-            "--net",
-            "--mount",
-            sys.executable,
-            "-m",
-            "tests.e2e.way_out",
-            *kebpf(),
-            *words,
-        ],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=SOURCES,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in report.read_text().splitlines()]
+@dataclass(frozen=True)
+class Attempts:
+    """What came of a run whose application tries to get out at every request.
+
+    ``left`` counts the frames that arrived at the far end, ``probe`` those of a packet that was
+    to; ``told`` are the run's findings, ``seen`` what the application itself was told each time.
+    """
+
+    left: int
+    probe: int
+    status: int
+    output: str
+    told: list[str]
+    seen: list[dict[str, str]]
+
+
+def run_with_way_out(recorded: Path, *options: str, user: str | None = None) -> Attempts:
+    """A run in a namespace that has a way out, where what leaves can be counted."""
+    with open_folder() as folder:
+        copied, outcomes, report = folder / "quiet", folder / "seen", folder / "report.jsonl"
+        shutil.copytree(recorded / "quiet", copied)
+        outcomes.mkdir()
+        command = (recorded / "command").read_text()
+        words = [*kebpf(), "test", str(copied), *options, "--json", str(report), "-c", command]
+        if user is not None:
+            give(folder, user)
+            words = [*become(user), *words]
+        resolving = f'mount --bind {recorded}/resolv.conf /etc/resolv.conf && exec "$@"'
+        counting = [sys.executable, "-m", "tests.e2e.way_out"]
+        done = subprocess.run(
+            ["unshare", "--net", "--mount", "sh", "-c", resolving, "sh", *counting, *words],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OUTCOMES": str(outcomes), "PYTHONPATH": str(SOURCES)},
+            cwd=SOURCES,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        events = [json.loads(line) for line in report.read_text().splitlines()]
+        seen = [json.loads(path.read_text()) for path in outcomes.iterdir()]
     found = [one for event in events for one in event.get("calls", []) + event.get("findings", [])]
-    tries = sorted(f"{one['protocol']} to {one['destination']}: {one['miss']}" for one in found)
-    return json.loads(done.stdout), tries, json.loads(outcome.read_text())
+    told = sorted(f"{one['protocol']} to {one['destination']}: {one['miss']}" for one in found)
+    return Attempts(**json.loads(done.stdout), told=told, seen=seen)
 
 
-FORMS: dict[str, tuple[str, ...]] = {
+ROOTS_FORMS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "isolated": ("--isolated",),
-    "jobs": ("--jobs", "2"),
+    "jobs": ("--jobs", str(JOBS)),
+}
+USERS_FORMS: dict[str, tuple[str, ...]] = {
+    "rootless": ("--rootless",),
+    "rootless jobs": ("--rootless", "--isolated", "--jobs", str(JOBS)),  # isolated anyway
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*ROOTS_FORMS, *USERS_FORMS])
 def test_nothing_leaves_and_every_try_is_told(recorded: Path, form: str) -> None:
-    seen, tries, outcome = run_with_way_out(recorded, *FORMS[form])
-    assert seen["probe"] == 1, "the far end sees what leaves"
-    assert seen["left"] == 0
-    assert seen["status"] == 1, seen["output"]
-    assert outcome["icmp"] == "PermissionError 1"
-    assert outcome["name"] == "gaierror -2"  # NXDOMAIN: the name is not known
-    assert outcome["udp"] == "sent"
-    told = "\n".join(tries)
-    assert "icmp to 198.51.100.7: never recorded" in tries
-    assert "dns to 198.51.100.53:53/udp: never recorded" in tries
+    if form in USERS_FORMS:
+        skip_unless_reachable()
+        run = run_with_way_out(recorded, *USERS_FORMS[form], user=find_ordinary_user())
+    else:
+        run = run_with_way_out(recorded, *ROOTS_FORMS[form])
+    assert run.probe == 1, "the far end sees what leaves"
+    assert run.left == 0
+    assert run.status == 1, run.output
+    assert len(run.seen) == JOBS
+    for seen in run.seen:
+        assert seen["icmp"] == "PermissionError 1"
+        assert seen["name"] == "gaierror -2"  # NXDOMAIN: the name is not known
+        assert seen["udp"] == "sent"
+    for start in (
+        "dns to 198.51.100.53:53/udp: never recorded",
+        *(["icmp to 198.51.100.7: never recorded"] if form in ROOTS_FORMS else []),
+    ):
+        assert start in run.told
+    told = "\n".join(run.told)
     assert "to 198.51.100.7:9: " in told
     assert "to 198.51.100.7:9/udp: " in told
 

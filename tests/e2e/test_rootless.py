@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import urllib.request
 import uuid
@@ -27,6 +26,7 @@ from examples.recorder import find_kebpf, with_sources
 from examples.services import EXAMPLES
 from tests.e2e.conftest import ShopRecordings, skip_unless_root
 from tests.e2e.kebpf_runs import Entry, TestRun, recording, run_kebpf_test
+from tests.e2e.ordinary import open_folder
 from tests.e2e.reaching_target import KINDS, NAMESERVER, RECORDED
 from tests.kernel.rootless_runs import skip_unless_reachable
 
@@ -102,14 +102,6 @@ def list_labelled(label: str) -> list[str]:
             if label.encode() in path.read_bytes().split(b"\0"):
                 found.append(path.parent.name)
     return found
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """Where others can get to: pytest's folders are for their owner only."""
-    with tempfile.TemporaryDirectory(prefix="kebpf-rootless-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def judge(run: TestRun) -> dict[str, Entry]:

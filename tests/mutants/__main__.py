@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import json
 import os
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from examples.processes import exiting_on_signals
 from tests.mutants.applications import NAMES
 from tests.mutants.campaign import Campaign, Fate, Outcome, choose_sample
+from tests.mutants.ledger import Ledger
 from tests.mutants.mutant import Mutant
 from tests.mutants.results import (
     RESULTS,
@@ -35,22 +36,18 @@ WORK = Path(__file__).parents[2] / "build" / "mutants"
 
 
 class Progress:
-    """Prints what needs a look as it comes, and keeps every outcome in a file."""
+    """Prints what needs a look as it comes, and keeps every outcome in the ledger."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._counts: Counter[Fate] = Counter()
         self._lock = threading.Lock()
 
     def tell(self, outcome: Outcome) -> None:
         mutant = outcome.mutant
+        self._ledger.note(outcome)
         with self._lock:
             self._counts[outcome.fate] += 1
-            entry = {
-                "mutant": mutant.name, "fate": outcome.fate, "why": outcome.why,
-                "alone": outcome.alone, "before": mutant.before, "after": mutant.after,
-            }  # fmt: skip
-            print(json.dumps(entry, ensure_ascii=False), file=self._file, flush=True)
             if is_survivor(outcome):
                 print(f"{outcome.fate}: {mutant.name}", mutant.before, mutant.after, sep="\n    ")
                 print(f"    {outcome.why}"[:400], flush=True)
@@ -58,13 +55,23 @@ class Progress:
                 print(f"{self._counts.total()} mutants", flush=True)
 
 
-def make_choice(given: argparse.Namespace) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
+def make_choice(
+    given: argparse.Namespace, ledger: Ledger
+) -> Callable[[Sequence[Mutant]], Sequence[Mutant]]:
     """Which mutants of an application are run."""
     if given.only:
         return lambda mutants: [
             one for one in mutants if any(fnmatch.fnmatch(one.name, name) for name in given.only)
         ]
-    return choose_sample(given.sample) if given.sample else lambda mutants: mutants
+    if not given.sample:
+        return lambda mutants: mutants
+
+    def choose(mutants: Sequence[Mutant]) -> Sequence[Mutant]:
+        sample = choose_sample(given.sample)(mutants)
+        known = [one for one in mutants if given.resume and ledger.find(one) is not None]
+        return [one for one in mutants if one in sample or one in known]
+
+    return choose
 
 
 def parse() -> argparse.Namespace:
@@ -73,6 +80,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="ID", help="only mutants of this name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--sample", type=int, metavar="N", help="only N of each application")
+    parser.add_argument("--resume", action="store_true", help="not those run since the last start")
+    parser.add_argument("--page", action="store_true", help="run nothing, write what is known")
     return parser.parse_args()
 
 
@@ -81,22 +90,37 @@ def main() -> int:
     given = parse()
     WORK.mkdir(parents=True, exist_ok=True)
     survivors = read_survivors()
-    progress = Progress(WORK / "outcomes.jsonl")
+    path = WORK / "outcomes.jsonl"
+    if not (given.resume or given.app or given.only or given.page):
+        path.unlink(missing_ok=True)
+    ledger = Ledger(path)
+    progress = Progress(ledger)
     outcomes: list[Outcome] = []
     notes = [f"A sample: {given.sample} of each application."] if given.sample else []
     began = time.monotonic()
     with exiting_on_signals():
         names = [name for name in NAMES if not given.app or name in given.app]
+        names = [] if given.page else names
         if given.only:
             wanted = {pattern.partition(":")[0] for pattern in given.only}
             names = [name for name in names if any(fnmatch.fnmatch(name, w) for w in wanted)]
         for name in names:
-            campaign = Campaign(name, WORK / name, given.jobs, progress.tell)
-            found = campaign.run(make_choice(given))
+            campaign = Campaign(
+                name,
+                WORK / name,
+                given.jobs,
+                progress.tell,
+                ledger.find if given.resume else lambda mutant: None,
+                partial(ledger.note_unmutated, name),
+            )
+            found = campaign.run(make_choice(given, ledger))
             outcomes += found
-            notes.append(describe(name, campaign, found))
-            print(notes[-1], flush=True)
-    page = write_page(outcomes, survivors, notes)
+            text = describe(name, campaign, found, ledger.count_unmutated(name))
+            ledger.note_application(name, text)
+            print(text, flush=True)
+    if given.page:
+        outcomes = ledger.list_outcomes()
+    page = write_page(outcomes, survivors, [*notes, *ledger.list_notes()])
     print(page.partition("## Survivors")[0])
     if not (given.app or given.only):
         RESULTS.write_text(page)
@@ -114,15 +138,17 @@ def settle(outcomes: Sequence[Outcome], survivors: Survivors) -> int:
     return 1 if unexplained else 0
 
 
-def describe(name: str, campaign: Campaign, outcomes: Sequence[Outcome]) -> str:
+def describe(
+    name: str, campaign: Campaign, outcomes: Sequence[Outcome], unmutated: tuple[int, int]
+) -> str:
     """What else is to be known about an application's rate."""
     idle = sum(one.fate is Fate.NOT_REACHED for one in outcomes)
-    flakes = len(campaign.flakes)
+    baselines, flakes = unmutated
     cases = campaign.cases
     return (
         f"{name}: {cases['crowd']} cases recorded under load ({cases['alone']} with one customer);"
         f" {idle} mutants of code that does not run are not counted; the unmutated version was"
-        f" replayed {campaign.baselines} times in between and failed {flakes} times;"
+        f" replayed {baselines} times in between and failed {flakes} times;"
         f" {len(campaign.failed_recordings)} recordings it did not pass were made anew"
         + "".join(f" ({one})" for one in campaign.failed_recordings)
         + "."

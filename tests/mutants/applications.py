@@ -22,7 +22,7 @@ from tests.e2e.runtimes.load import wait_until_healthy
 from tests.e2e.runtimes.routes import Answer, Customer, UnexpectedAnswerError
 from tests.e2e.runtimes.servers import AUTHORS, Servers
 from tests.e2e.shop_trace import watching
-from tests.mutants import python_rules, script_rules
+from tests.mutants import effect_rules, python_rules, script_rules
 from tests.mutants.mutant import Edit, Mutant, name_mutants
 from tests.mutants.watch import watching_servers
 
@@ -34,6 +34,14 @@ UNMUTATED = frozenset({"bugs.py", "drive.py", "__init__.py"})
 PREPARED = {"python-asyncio": "app.py", "python-django": "app.py", "node-express": "server.js"}
 
 FindEdits = Callable[[bytes], list[Edit]]
+
+
+def find_python_edits(source: bytes) -> list[Edit]:
+    return [*python_rules.find_edits(source), *effect_rules.find_python_edits(source)]
+
+
+def find_script_edits(source: bytes) -> list[Edit]:
+    return [*script_rules.find_edits(source), *effect_rules.find_script_edits(source)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class Shop(Application):
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
         modules = (path for path in sorted(SHOP.glob("*.py")) if path.name not in UNMUTATED)
-        self.sources = [Source(f"shop/{path.name}", python_rules.find_edits) for path in modules]
+        self.sources = [Source(f"shop/{path.name}", find_python_edits) for path in modules]
 
     def _open(self, stack: ExitStack) -> None:
         self._services = stack.enter_context(Services(log_statements=True))
@@ -189,8 +197,10 @@ class Notes(Application):
     def __init__(self, scratch: Path, name: str) -> None:
         super().__init__(scratch)
         self.name = name
-        rules = script_rules if PREPARED[name].endswith(".js") else python_rules
-        self.sources = [Source(PREPARED[name], rules.find_edits)]
+        is_script = PREPARED[name].endswith(".js")
+        self.sources = [
+            Source(PREPARED[name], find_script_edits if is_script else find_python_edits)
+        ]
         self._runtime = read_runtime(FOLDER / name / "runtime.json")
 
     def _open(self, stack: ExitStack) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from tests.mutants.applications import Application, make_application
@@ -48,18 +49,29 @@ class UnmutatedFailsError(Exception):
 
 
 class Campaign:
-    """One application's mutants, on ``jobs`` copies at a time; scratch files stay in ``folder``."""
+    """One application's mutants, on ``jobs`` copies at a time; scratch files stay in ``folder``.
 
-    def __init__(self, name: str, folder: Path, jobs: int, tell: Callable[[Outcome], None]) -> None:
+    Those of which the outcome is ``known`` are not run again.  ``tell_unmutated`` is given what
+    each replay of the original found (nothing, as a rule).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        jobs: int,
+        tell: Callable[[Outcome], None],
+        known: Callable[[Mutant], Outcome | None] = lambda mutant: None,
+        tell_unmutated: Callable[[str], None] = lambda finding: None,
+    ) -> None:
         self._name = name
+        self._known = known
+        self._tell_unmutated = tell_unmutated
         self._folder = folder
         self._jobs = jobs
         self._tell = tell
         self.cases: dict[str, int] = {}
-        self.baselines = 0
-        self.flakes: list[str] = []
         self.failed_recordings: list[str] = []
-        self._lock = threading.Lock()
         self._live = threading.Lock()  # the servers serve one live run at a time
 
     def run(self, choose: Callable[[Sequence[Mutant]], Sequence[Mutant]]) -> list[Outcome]:
@@ -71,7 +83,10 @@ class Campaign:
             self._prepare(application)
             reached, idle = self._choose(application, choose)
             outcomes = [Outcome(mutant, Fate.NOT_REACHED) for mutant in idle]
-            outcomes += self._run_all(application, reached)
+            known = [self._known(mutant) for mutant in reached]
+            outcomes += [outcome for outcome in known if outcome is not None]
+            left = [mutant for mutant, one in zip(reached, known, strict=True) if one is None]
+            outcomes += self._run_all(application, left)
         return sorted(outcomes, key=lambda one: (one.mutant.path, one.mutant.edit.start))
 
     def _prepare(self, application: Application) -> None:
@@ -119,15 +134,21 @@ class Campaign:
             application.copy_to(copy)
             copies.put(copy)
 
+        is_over = threading.Event()
+
         def work(chunk: Sequence[Mutant]) -> list[Outcome]:
             copy = copies.get()
             try:
-                return list(self._run_chunk(application, copy, chunk))
+                outcomes = self._run_chunk(application, copy, chunk)
+                return list(takewhile(lambda _: not is_over.is_set(), outcomes))
             finally:
                 copies.put(copy)
 
         with ThreadPoolExecutor(self._jobs) as pool:
-            return [outcome for done in pool.map(work, chunks) for outcome in done]
+            try:
+                return [outcome for done in pool.map(work, chunks) for outcome in done]
+            finally:
+                is_over.set()
 
     def _run_chunk(
         self, application: Application, copy: Path, chunk: Sequence[Mutant]
@@ -143,11 +164,10 @@ class Campaign:
         """Raises `UnmutatedFailsError` when it fails twice in a row; once is noted."""
         for _ in range(2):
             done = self._replay(application, copy, "crowd")
-            with self._lock:
-                self.baselines += 1
-            if done.status == 0:
+            passed = done.status == 0
+            self._tell_unmutated("" if passed else done.finding or f"status {done.status}")
+            if passed:
                 return
-            self.flakes.append(done.finding)
         raise UnmutatedFailsError(f"{application.name}, not mutated: {done.finding}\n{done.output}")
 
     def _replay(self, application: Application, copy: Path, name: str) -> Replay:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.recorder import find_kebpf, with_sources
+from tests.e2e.ordinary import become
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 100.0
@@ -64,12 +65,18 @@ def run_pytest(
     *words: str,
     around: Sequence[str] | None = None,
     environment: Mapping[str, str] = {},
+    user: str | None = None,
 ) -> PytestRun:
-    """``pytest -v WORDS`` in ``folder``; ``around`` are the words of a ``kebpf mock`` for it."""
+    """``pytest -v WORDS`` in ``folder``; ``around`` are the words of a ``kebpf mock`` for it.
+
+    A ``user`` runs it without any right; the folder has to be theirs.
+    """
     (folder / "pytest.ini").touch()
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *words]
     if around is not None:
         command = [*find_kebpf(), "mock", *around, "--", *command]
+    if user is not None:
+        command = [*become(user), *command]
     paths = with_sources({"PYTHONPATH": ""})["PYTHONPATH"]
     installed = install(folder / "installed")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

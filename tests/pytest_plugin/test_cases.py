@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 
 from kebpf.recording.model import Endpoint
 from kebpf.recording.store import TestSetWriter
+from tests.e2e.ordinary import find_ordinary_user, give, open_folder
 from tests.fix_postgres import find_free_port
-from tests.pytest_plugin.runs import PytestRun, run_pytest
+from tests.kernel.rootless_runs import skip_unless_reachable
+from tests.pytest_plugin.runs import PytestRun, install, run_pytest
 from tests.recording.builders import make_manifest
 from tests.replay.sets import make_case
 
@@ -48,6 +51,7 @@ PATHS = ("/a", "/b", "/c", "/d")
 class Stand:
     folder: Path
     command: str
+    user: str | None = None
 
     @property
     def starts(self) -> int:
@@ -57,7 +61,7 @@ class Stand:
     def run(self, *words: str, **environment: str) -> PytestRun:
         environment["STARTED"] = str(self.folder / "started")
         given = ["--kebpf", "kebpf/site", "--kebpf-command", self.command, *words]
-        return run_pytest(self.folder, *given, environment=environment)
+        return run_pytest(self.folder, *given, environment=environment, user=self.user)
 
 
 def make_set(folder: Path, port: int) -> None:
@@ -94,13 +98,30 @@ def set_apart(folder: Path, name: str) -> None:
     manifest.write_text(f"{text}set_apart:\n  {name}: differs from run to run\n")
 
 
+def make_stand(folder: Path, user: str | None = None) -> Stand:
+    (folder / "service.py").write_text(SERVICE)
+    (folder / "started").mkdir()
+    port = find_free_port()
+    make_set(folder / "kebpf" / "site", port)
+    command = shlex.join([sys.executable, str(folder / "service.py"), str(port)])
+    return Stand(folder, command, user)
+
+
 @pytest.fixture
 def stand(tmp_path: Path) -> Stand:
-    (tmp_path / "service.py").write_text(SERVICE)
-    (tmp_path / "started").mkdir()
-    port = find_free_port()
-    make_set(tmp_path / "kebpf" / "site", port)
-    return Stand(tmp_path, shlex.join([sys.executable, str(tmp_path / "service.py"), str(port)]))
+    return make_stand(tmp_path)
+
+
+@pytest.fixture
+def users_stand() -> Iterator[Stand]:
+    """An ordinary user's."""
+    skip_unless_reachable()
+    with open_folder() as folder:
+        found = make_stand(folder, find_ordinary_user())
+        (folder / "pytest.ini").touch()
+        install(folder / "installed")
+        give(folder, find_ordinary_user())
+        yield found
 
 
 ALL_PASSED = {"get-a": ["PASSED"], "get-b": ["PASSED"], "get-c": ["PASSED"], "get-d": ["PASSED"]}
@@ -147,6 +168,7 @@ class TestRuns:
         assert set(map(tuple, done.outcomes.values())) == {("ERROR",)}
         assert len(done.outcomes) == 4
         assert "exited with status 7" in done.output and "no such luck" in done.output
+        assert "Error: " not in done.output and "kebpf/pytest_plugin" not in done.output
 
     def test_one_that_dies_on_the_way(self, stand: Stand) -> None:
         done = stand.run(DEADLY="/b")
@@ -178,6 +200,38 @@ class TestRuns:
         assert together.outcomes == alone.outcomes, together.output + together.said
         assert together.status == alone.status
         assert stand.starts == starts + 2
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    ("words", "bad", "wanted"),
+    [
+        ((), {}, ALL_PASSED),
+        (
+            ("-n", "2"),
+            {"WRONG": "/b", "NOISY": "1"},
+            {**ALL_PASSED, "get-b": ["FAILED"], "calls of no case": ["FAILED"]},
+        ),
+    ],
+    ids=["alone and good", "workers and bad"],
+)
+def test_an_ordinary_user_gets_the_same(
+    users_stand: Stand, words: tuple[str, ...], bad: dict[str, str], wanted: dict[str, list[str]]
+) -> None:
+    done = users_stand.run("--kebpf-rootless", *words, **bad)
+    assert done.outcomes == wanted, done.output + done.said
+    assert done.status == (1 if bad else 0)
+    starts = list((users_stand.folder / "started").iterdir())
+    assert len(starts) == (2 if words else 1)
+    assert {path.owner() for path in starts} == {users_stand.user}
+
+
+@NEEDS_ROOT
+def test_an_ordinary_user_is_told_of_the_form_that_works(users_stand: Stand) -> None:
+    done = users_stand.run()
+    assert done.status == 1
+    assert set(map(tuple, done.outcomes.values())) == {("ERROR",)}
+    assert "(run as root, or with --kebpf-rootless; " in done.output, done.output
 
 
 def test_what_cannot_be(stand: Stand) -> None:

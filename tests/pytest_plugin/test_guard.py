@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.ordinary import find_ordinary_user, give, open_folder
+from tests.kernel.rootless_runs import skip_unless_reachable
 from tests.pytest_plugin.conftest import PeopleRecording
-from tests.pytest_plugin.runs import PytestRun, run_pytest
+from tests.pytest_plugin.runs import PytestRun, install, run_pytest
 
 pytestmark = [
     pytest.mark.e2e,
@@ -183,6 +189,51 @@ def test_good_tests_pass(people: PeopleRecording, tmp_path: Path, workers: tuple
     assert "no miss" in done.said and done.said.endswith("; 1 miss that the tests provoke\n")
 
 
+@dataclass(frozen=True)
+class Users:
+    """A folder of an ordinary user's, with the recordings."""
+
+    folder: Path
+    environment: dict[str, str]
+    user: str
+
+    def run(self, code: str, *words: str, around: Sequence[str] | None) -> PytestRun:
+        (self.folder / "test_it.py").write_text(HEAD + code)
+        environment = {**self.environment, "HOME": str(self.folder)}
+        return run_pytest(
+            self.folder, *words, around=around, environment=environment, user=self.user
+        )
+
+
+@pytest.fixture
+def users(people: PeopleRecording) -> Iterator[Users]:
+    skip_unless_reachable()
+    user = find_ordinary_user()
+    with open_folder() as folder:
+        shutil.copytree(people.folder, folder / "kebpf")
+        install(folder / "installed")
+        (folder / "pytest.ini").touch()
+        give(folder, user)
+        yield Users(folder, people.environment, user)
+
+
+def test_an_ordinary_user_needs_no_root(users: Users) -> None:
+    done = users.run(GOOD, around=["--rootless"])
+    assert done.status == 0, done.output + done.said
+    assert list(done.outcomes.values()) == [["PASSED"]] * 9
+    assert "no miss" in done.said
+
+
+def test_workers_of_an_ordinary_user(users: Users) -> None:
+    """Each in a network of its own, as the documentation says; with one for all they refuse."""
+    done = users.run(GOOD, "-n", "2", around=["--rootless"])
+    assert done.status == 4 and "ERROR: kebpf: " in done.said, done.output + done.said
+    command = f"{sys.executable} -m kebpf.cli.main mock --rootless -- {sys.executable}"
+    done = users.run(GOOD, "--dist", "load", "--tx", f"2*popen//python={command}", around=None)
+    assert done.status == 0, done.output + done.said
+    assert list(done.outcomes.values()) == [["PASSED"]] * 9
+
+
 def test_what_fails_a_test(people: PeopleRecording, tmp_path: Path) -> None:
     done = run(people, tmp_path, BAD)
     assert done.outcomes == {
@@ -287,4 +338,6 @@ def test_neither():
         "test_in_code": ["ERROR"],
         "test_neither": ["PASSED"],
     }
-    assert "sudo kebpf mock -- pytest" in done.explain("test_marked")
+    for name in ("test_marked", "test_in_code"):
+        [line] = [one for one in done.explain(name).splitlines() if one.startswith("kebpf: ")]
+        assert "sudo kebpf mock -- pytest" in line and "kebpf mock --rootless -- pytest" in line

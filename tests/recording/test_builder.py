@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kebpf.recording.activity import Inbound, Outbound
-from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest, RecordingBuilder
+from kebpf.recording.builder import BEGAN_BEFORE, FEW_REQUESTS, OpenRequest, RecordingBuilder
 from kebpf.recording.model import Losses, RecordedExchange, Role, Tier
 from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.recording.times import SECOND_NS
@@ -59,6 +59,38 @@ def test_recording_again_gives_the_same_names_and_repeats_are_numbered() -> None
     names = [case.name for case in first.cases]
     assert names == [names[0], names[0] + "-2", names[0] + "-3"]
     assert [case.name for case in again.cases] == names
+
+
+def test_a_connection_was_kept_open_if_another_request_on_it_was_answered() -> None:
+    writer, _ = record(
+        [
+            serve("/first", 10, 20, connection=1),
+            serve("/alone", 11, 21, connection=2),
+            serve("/second", 22, 25, connection=1),
+            serve("/broken", 26, 28, connection=1, problem="cut off"),
+        ]
+    )
+    kept = {case.request["target"]: case.is_kept_open for case in writer.cases}
+    assert kept == {"/first": True, "/alone": False, "/second": False}
+
+
+def test_calls_of_the_thread_that_read_the_request_are_marked() -> None:
+    writer, _ = record(
+        [
+            serve("/own", 10, 20, tid=1),
+            call("by its reader", 11, 12, tid=1),
+            serve("/other", 30, 40, tid=1),
+            call("by another", 31, 32, tid=2),
+        ]
+    )
+    assert [mock.is_by_reader for mock in writer.mocks] == [True, False]
+
+
+def test_where_work_changes_threads_no_call_is_marked() -> None:
+    writer, _ = record(
+        [serve("/own", 10, 20, tid=1, end_tid=2), call("by its reader", 11, 12, tid=1)]
+    )
+    assert [mock.is_by_reader for mock in writer.mocks] == [False]
 
 
 def test_a_broken_request_is_left_out_with_its_calls() -> None:
@@ -251,6 +283,20 @@ def test_stats_are_live() -> None:
     builder.advance(100, [OpenRequest(90, 2)])
     assert (builder.stats.requests, builder.stats.test_cases, builder.stats.mocks) == (1, 1, 1)
     assert builder.stats.destinations == {"127.0.0.1:5432": 1}
+
+
+@pytest.mark.parametrize(
+    ("requests", "now", "decided"),
+    [(FEW_REQUESTS, 999, False), (FEW_REQUESTS, 1200, True), (9, 1200, False), (9, 4200, True)],
+)
+def test_little_that_was_seen_teaches_longer(requests: int, now: int, decided: bool) -> None:
+    """On a slow host the fourth of some references comes late; the first waits for it."""
+    writer = MemoryWriter()
+    builder = make_builder(writer, learning_ns=1000)
+    for at in range(requests):
+        builder.add(serve(f"/{at}", 100 + at, 101 + at))
+    builder.advance(now, [])
+    assert builder.stats.test_cases == (requests if decided else 0)
 
 
 def test_nothing_is_settled_while_an_earlier_request_is_open() -> None:

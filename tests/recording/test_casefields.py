@@ -89,6 +89,14 @@ def test_a_mistake(old: str, new: str, line: int, sentence: str) -> None:
     assert caught.value.line == line
 
 
+def test_a_kept_connection_is_true_or_false() -> None:
+    assert read_edited_case(TEXT + "kept_open: true\n").is_kept_open
+    assert not read_edited_case(TEXT + "kept_open: false\n").is_kept_open
+    with pytest.raises(FieldError) as caught:
+        read_edited_case(TEXT + "kept_open: 1\n")
+    assert caught.value.problem == "kept_open: true or false is expected, not 1"
+
+
 def test_the_syntax_comes_first() -> None:
     with pytest.raises(YamlError) as caught:
         read_edited_case(TEXT.replace("  - [Host, app]", "  - [Host, app"))

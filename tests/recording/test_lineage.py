@@ -52,6 +52,9 @@ def test_values_written_into_the_sql_are_places_too() -> None:
     second = find_places("db", "SELECT * FROM t WHERE id = 9", {"sql": "… id = 9"})
     assert [place.key for place in first] == [place.key for place in second]
     assert template_of("WHERE a = 'x' AND b = 12") == "WHERE a = ? AND b = ?"
+    assert template_of("VALUES ('It''s', '', 2)") == "VALUES (?, ?, ?)"
+    assert template_of(r"VALUES (E'a\'b\\', E'', e'''', ' E')") == "VALUES (?, ?, ?, ?)"
+    assert template_of("LIKE'a' AND it's") == "LIKE? AND it's"
 
 
 def test_a_place_is_proved_by_different_values_only() -> None:

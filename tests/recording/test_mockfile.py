@@ -94,6 +94,12 @@ def test_a_reader_keeps_to_the_file_it_opened(tmp_path: Path) -> None:
     assert MockReader(path).read_at(0) == new
 
 
+def test_who_sent_it_is_kept() -> None:
+    mocks = [make_mock(is_by_reader=True), make_mock(is_by_reader=False)]
+    found = [read_mock(io.BytesIO(pack_mock(mock))) for mock in mocks]
+    assert [mock.is_by_reader for mock in found if mock is not None] == [True, False]
+
+
 def test_what_has_no_place_is_refused() -> None:
     with pytest.raises(ValueError, match="set has no place"):
         pack_mock(make_mock(request={"set": {1}}))

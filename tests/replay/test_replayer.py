@@ -178,3 +178,60 @@ class TestFailure:
     def test_what_is_not_the_protocol(self) -> None:
         with pytest.raises(ReplayError):
             asyncio.run(replay(answer_with(b"\0\0\0\0" * 100, ends=True), make_get_case()))
+
+
+class TestSequel:
+    """What follows a response on a connection that went on when it was recorded."""
+
+    @staticmethod
+    def find(*pieces: bytes, is_kept_open: bool = True, ends: bool = True) -> str | None:
+        """What is seen once all of ``pieces`` were sent, the first of them the response."""
+
+        async def run() -> str | None:
+            is_over = asyncio.Event()
+
+            async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(pieces[0])
+                await is_whole.wait()
+                writer.writelines(pieces[1:])
+                if ends:
+                    writer.write_eof()
+                is_over.set()
+                with contextlib.suppress(ConnectionResetError):  # what was sent was not read
+                    await reader.read()
+                writer.close()
+                is_closed.set()
+
+            is_whole, is_closed = asyncio.Event(), asyncio.Event()
+            server = await asyncio.start_server(handle, "127.0.0.1", 0)
+            async with server:
+                port = server.sockets[0].getsockname()[1]
+                replayer = Replayer(Address("127.0.0.1", port), 20.0, PROTOCOLS.__getitem__)
+                case = make_case("get-a", GET, OK)
+                case.is_kept_open = is_kept_open
+                await replayer.send(case, Bindings())
+                is_whole.set()
+                await is_over.wait()
+                found = replayer.find_sequel()
+                replayer.close()
+                await is_closed.wait()
+                return found
+
+        return asyncio.run(run())
+
+    def test_a_connection_that_goes_on(self) -> None:
+        assert self.find(OK, ends=False) is None
+
+    def test_its_end_is_told(self) -> None:
+        assert str(self.find(OK)).startswith("the application closed the connection behind its")
+
+    def test_bytes_that_nobody_asked_for_are_told(self) -> None:
+        found = self.find(OK, OK, ends=False)
+        assert found == f"the application sent {len(OK)} bytes behind its response"
+
+    def test_an_end_that_was_announced_or_recorded_is_none(self) -> None:
+        said = OK.replace(b"\r\n\r\n", b"\r\nConnection: x, Close\r\n\r\n")
+        assert self.find(said) is None
+        assert self.find(OK.replace(b"1.1", b"1.0")) is None
+        assert self.find(OK, is_kept_open=False) is None

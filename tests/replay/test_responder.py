@@ -6,9 +6,10 @@ import http.client
 import select
 import socket
 import struct
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import dpkt
@@ -17,13 +18,14 @@ import pytest
 import redis
 
 from kebpf.protocols.base import Answerer, Detection, Document, ProtocolSpec
-from kebpf.recording.model import Mock
+from kebpf.protocols.redis.writer import write_command
+from kebpf.recording.model import Mock, Tier
 from kebpf.replay.events import CallFinding, MissKind
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.stages import ResponderPorts
-from tests.replay.sets import PROTOCOLS, SetInMemory, make_matcher, make_mock
+from tests.replay.sets import PROTOCOLS, SetInMemory, make_case, make_matcher, make_mock
 
 T = TypeVar("T")
 LIMIT_S = 20.0  # a test that would hang fails instead
@@ -174,6 +176,46 @@ class TestServing:
 
         asyncio.run(scenario())
 
+    def test_a_worker_waits_for_what_a_case_is_to_queue(self) -> None:
+        """Over two connections; where nothing comes it is told so when its time is over."""
+        old, new = str(uuid.uuid4()), str(uuid.uuid4())
+        place = "10.0.0.7:6379"
+        took = write_command(["BRPOP", "q", "0"]), f"*2\r\n$1\r\nq\r\n$36\r\n{old}\r\n".encode()
+        mocks = [
+            make_mock("redis", place, *took),
+            replace(
+                make_mock("redis", place, write_command(["LPUSH", "q", old]), b":1\r\n"),
+                tier=Tier.CASE,
+                case="a",
+                generated={"/arguments/1": "{uuid4}"},
+            ),
+            make_mock("redis", place, write_command(["BRPOP", "q", "0.01"]), took[1]),
+        ]
+        case = make_case("a", REQUEST, RESPONSE)
+
+        def take(port: int, seconds: float) -> object:
+            with redis.Redis(port=port, socket_timeout=LIMIT_S) as client:
+                return client.brpop(["q"], timeout=seconds)
+
+        def queue(port: int) -> object:
+            with redis.Redis(port=port) as client:
+                return client.lpush("q", new)
+
+        async def scenario() -> None:
+            async with serving(mocks, ("10.0.0.7", 6379)) as stand:
+                assert await stand.call(take, stand.ports.tcp4, 0.01) is None
+                worker = asyncio.ensure_future(stand.call(take, stand.ports.tcp4, 0))
+                async with asyncio.timeout(LIMIT_S):
+                    while not stand.responder.waiting:
+                        await asyncio.sleep(0.001)
+                stand.matcher.begin_case(case, 1)
+                assert await stand.call(queue, stand.ports.tcp4) == 1
+                assert await worker == (b"q", new.encode())
+                assert stand.findings() == []
+                assert not stand.responder.waiting
+
+        asyncio.run(scenario())
+
     def test_notifications_reach_other_clients_of_their_database(self) -> None:
         listens = [make_statement_mock(name, "LISTEN news", b"LISTEN") for name in ("d", "other")]
         mocks = [*listens, make_statement_mock("d", "NOTIFY news, 'x'", b"NOTIFY")]
@@ -297,6 +339,48 @@ class TestServing:
 
 def buffered_size(transport: asyncio.BaseTransport) -> int:
     return transport.get_write_buffer_size() if isinstance(transport, asyncio.Transport) else 0
+
+
+class DiscerningRedirect(FixedRedirect):
+    """One that knows of nobody's connections, but whether they are the application's."""
+
+    def __init__(self, is_foreign: bool) -> None:
+        super().__init__(None)
+        self._is_foreign = is_foreign
+        self.asked: list[tuple[tuple[str, int], tuple[str, int]]] = []
+
+    def is_foreign(self, own: tuple[str, int], other: tuple[str, int]) -> bool:
+        self.asked.append((own, other))
+        return self._is_foreign
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+def test_who_is_not_of_the_application_is_refused_and_is_no_case_s_affair(is_foreign: bool) -> None:
+    """A program outside of it that looks for its own server on a port that is ours by now."""
+
+    def connect(port: int) -> tuple[tuple[str, int], bytes]:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            return client.getsockname(), read_until_closed(client)
+
+    async def scenario() -> None:
+        redirect = DiscerningRedirect(is_foreign)
+        responder = Responder(redirect, make_matcher(SetInMemory()), Routes(()), PROTOCOLS)
+        port = (await responder.start()).tcp4
+        try:
+            name, said = await asyncio.to_thread(connect, port)
+        finally:
+            await responder.close()
+        assert (redirect.asked, said) == ([(name, ("127.0.0.1", port))], b"")
+        assert responder.foreign_count == is_foreign
+        assert len(responder.take_problems()) == (not is_foreign)
+
+    asyncio.run(scenario())
+
+
+def read_until_closed(client: socket.socket) -> bytes:
+    with contextlib.suppress(ConnectionResetError):
+        return client.recv(1)
+    return b""
 
 
 class TestMisses:

@@ -64,8 +64,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response_only(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if mode == "shut":  # the response and the end in one segment
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         self.wfile.write(body)
         self.wfile.flush()
+        if mode == "shut":
+            self.connection.shutdown(socket.SHUT_WR)
         if mode == "late":
             time.sleep(float((folder / "pause").read_text()))
             call("/rates/" + name)
@@ -302,6 +306,12 @@ class TestVerdicts:
         assert "connection" in str(pick(events, CaseFinished)[1].error)
         assert pick(events, RunFailed) == []
         assert exit_status(finish(events)) == 1
+
+    def test_a_connection_that_was_kept_is_not_to_be_closed(self, stand: Stand) -> None:
+        recorded = stand.make_set("a", "b")
+        recorded.cases()[0].is_kept_open = True
+        assert verdicts(stand.run("shut", recorded)) == "ep"
+        assert verdicts(stand.run("same", recorded)) == "pp"
 
     def test_a_shared_call_that_is_lost_fails_the_run(self, stand: Stand) -> None:
         cases = [stand.make_case("a", 1), stand.make_case("b", 2)]

@@ -15,7 +15,17 @@ from .matching import Run
 
 STOCK, ORDER, ITEM = "SELECT stock", "INSERT orders", "INSERT items"
 MODES = "BEGIN ISOLATION LEVEL SERIALIZABLE"
-SESSION = {"BEGIN", MODES, "COMMIT", "ROLLBACK", "ROLLBACK TO X", "ROLLBACK TO Y", "RELEASE X"}
+CHAINED = "COMMIT AND CHAIN"
+SESSION = {
+    CHAINED,
+    "BEGIN",
+    MODES,
+    "COMMIT",
+    "ROLLBACK",
+    "ROLLBACK TO X",
+    "ROLLBACK TO Y",
+    "RELEASE X",
+}
 
 
 def record(*calls: str, case: str = "a", connection: int = 1, **changes: Any) -> list[Mock]:
@@ -180,3 +190,61 @@ def test_an_order_that_another_case_had_is_no_finding() -> None:
     other = record("BEGIN", ORDER, STOCK, ITEM, "COMMIT", case="b", connection=2)
     run = Run(*record(*WHOLE), *other)
     assert play(run, "BEGIN", ORDER, STOCK, ITEM, "COMMIT") == []
+
+
+def test_a_transaction_that_is_not_begun_any_more() -> None:
+    run = Run(*record(*WHOLE))
+    (finding,) = play(run, *WHOLE[1:])
+    assert (finding.kind, finding.call) == ("missing", "BEGIN")
+    joined_midway = Run(*record(*WHOLE[1:]))
+    assert play(joined_midway, *WHOLE[1:]) == []
+
+
+def test_one_of_two_transactions_that_is_not_begun() -> None:
+    calls = (*WHOLE, "BEGIN", "INSERT log", "COMMIT")
+    found = play(Run(*record(*calls)), *WHOLE, "INSERT log", "COMMIT")
+    assert [(finding.kind, finding.call) for finding in found] == [("missing", "BEGIN")]
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (("BEGIN", *WHOLE), [("extra", "BEGIN")]),
+        ((*WHOLE, "COMMIT"), [("extra", "COMMIT")]),
+        ((*WHOLE, "COMMIT", "COMMIT"), [("extra", "COMMIT")] * 2),
+        ((*WHOLE, "ROLLBACK"), []),  # a pool's own
+    ],
+)
+def test_what_begins_or_ends_twice_is_extra(
+    made: Sequence[str], found: list[tuple[str, str]]
+) -> None:
+    findings = play(Run(*record(*WHOLE)), *made)
+    assert [(finding.kind, finding.call) for finding in findings] == found
+
+
+@pytest.mark.parametrize("doubled", [("BEGIN", *WHOLE), (*WHOLE, "COMMIT")])
+def test_what_began_or_ended_twice_when_recorded_must_again(doubled: Sequence[str]) -> None:
+    mocks = record(*doubled)
+    second = next(at for at, one in enumerate(doubled[:-1]) if one == doubled[at + 1]) + 1
+    code = "25001" if doubled[0] == doubled[1] else "25P01"
+    mocks[second].response = {"rows": [], "notices": [{"code": code}]}
+    assert play(Run(*mocks), *doubled) == []
+    (finding,) = play(Run(*mocks), *WHOLE)
+    assert (finding.kind, finding.call) == ("missing", doubled[second])
+
+
+@pytest.mark.parametrize(("recorded", "made"), [("COMMIT", CHAINED), (CHAINED, "COMMIT")])
+def test_one_more_transaction_behind_the_end_is_a_change(recorded: str, made: str) -> None:
+    run = Run(*record("BEGIN", ORDER, recorded))
+    (finding,) = play(run, "BEGIN", ORDER, made)
+    assert (finding.kind, finding.call, finding.nearest) == ("changed", made, recorded)
+
+
+def test_a_chained_transaction_was_begun() -> None:
+    calls = ("BEGIN", ORDER, CHAINED, ITEM, "COMMIT")
+    assert play(Run(*record(*calls)), *calls) == []
+    found = play(Run(*record(*calls)), "BEGIN", ORDER, "COMMIT", ITEM, "COMMIT")
+    assert [(finding.kind, finding.call) for finding in found] == [
+        ("changed", "COMMIT"),
+        ("missing", "BEGIN"),
+    ]

@@ -96,10 +96,10 @@ def test_one_that_does_not_care_is_killed() -> None:
             signal.pause()
 
     crew = Crew([ignore])
-    next(crew.messages())
-    assert len(crew.stop(wait_s=0.1)) == 1
+    worker, _ = next(crew.messages())
+    assert crew.stop(wait_s=0.1) == [worker.pid]
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(worker.pid, os.WNOHANG)
 
 
 def test_a_full_pipe_does_not_keep_a_worker_from_ending() -> None:
@@ -108,21 +108,21 @@ def test_a_full_pipe_does_not_keep_a_worker_from_ending() -> None:
             send(b"x" * 100_000)
 
     crew = Crew([pour])
-    next(crew.messages())
+    worker, _ = next(crew.messages())
     crew.stop()
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(worker.pid, os.WNOHANG)
 
 
-MAKER = """
+MAKER = r"""
 import os, signal, sys
 from kebpf.replay.workers import Crew
 def work(send):
-    print(os.getpid(), flush=True)
     try:
+        os.write(1, b"%d\n" % os.getpid())
         signal.pause()
     finally:
-        print("undone", flush=True)
+        os.write(1, b"undone\n")
 crew = Crew([work, work])
 signal.pause()
 """

@@ -51,6 +51,7 @@ class HttpPairer:
         self._last_request: Message | None = None
         self._reading = Sender.CLIENT
         self._done: list[Exchange] = []
+        self._has_left = False
 
     @property
     def open_since(self) -> Mark | None:
@@ -92,9 +93,15 @@ class HttpPairer:
             self._give_up("the server closed the connection before", mark)
         return self._drain()
 
+    def leave(self) -> None:
+        """The connection is no more: if the client closed it, it had read all it wanted."""
+        self._has_left = self._client.has_eof and not self._server.has_eof
+
     def finish(self, mark: Mark) -> list[Exchange]:
         """The recording or the connection ended: gives what is unfinished, with its problem."""
         if self.broken is None:
+            if self._has_left:
+                self._cut_response()
             self._give_up("the recording ended before", mark)
         return self._drain()
 
@@ -312,6 +319,16 @@ class HttpPairer:
             turn.problem = turn.problem or f"{prefix} the {what} was complete"
         self._drop_turns(prefix)
         self._server.reset()
+
+    def _cut_response(self) -> None:
+        """Makes an exchange of a response whose client closed before it had read the rest."""
+        self._collect()
+        if len(self._turns) != 1 or self._is_lost[_SERVER]:
+            return
+        turn = self._turns[0]
+        if turn.request.is_complete and turn.response and not turn.response.is_complete:
+            turn.response.is_cut = turn.response.is_complete = True
+            self._server.reset()
 
     def _check_held(self, mark: Mark) -> None:
         """Keeps what waits for the other direction under its cap."""

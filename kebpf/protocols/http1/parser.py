@@ -45,7 +45,7 @@ class Message:
 
     ``start`` is the mark of its first byte, ``piece`` that of the piece which held this byte,
     ``end`` that of the piece with the last byte so far; ``lost_size`` counts bytes of its body
-    known to be missing.
+    known to be missing.  ``is_cut`` says that its receiver closed before it had read the rest.
     """
 
     head: Document
@@ -59,6 +59,7 @@ class Message:
     has_unknown_loss: bool = False
     is_oversized: bool = False
     is_complete: bool = False
+    is_cut: bool = False
 
     def make_document(self) -> Document:
         """The message as a document, without what only a response has (``interim``)."""
@@ -69,6 +70,8 @@ class Message:
         document["framing"] = self.framing
         if layout is not None:
             document["layout"] = layout
+        if self.is_cut:
+            document["is_cut"] = True
         return document
 
 

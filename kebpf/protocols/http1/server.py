@@ -10,6 +10,7 @@ from kebpf.protocols.http1.writer import (
     correct_length,
     read_layout,
     write_chunked,
+    write_cut,
     write_head,
     write_interim,
     write_status_line,
@@ -91,6 +92,7 @@ class _Answer:
         self._method: str = request["method"]
         self._is_old = request["version"] == "1.0"
         self._response = response
+        self._is_cut: bool = response.get("is_cut", False)
 
     def write(self) -> tuple[bytes, bool]:
         """``(bytes, whether the connection ends after them)``.  Raises ``ProtocolError``."""
@@ -102,6 +104,7 @@ class _Answer:
         head = self._write_interims() + write_head(start, headers, layout)
         is_last = (
             kind == framing.CLOSE
+            or self._is_cut
             or framing.is_switch(self._method, response["status"])
             or not framing.is_persistent(response["version"], headers)
         )
@@ -118,7 +121,7 @@ class _Answer:
 
     def _fit_headers(self, kind: str) -> list[list[str]]:
         headers: list[list[str]] = self._response["headers"]
-        if kind == framing.LENGTH:
+        if kind == framing.LENGTH and not self._is_cut:
             return correct_length(headers, len(self._response["body"]))
         if kind == framing.CLOSE and self._is_old:
             return [pair for pair in headers if pair[0].lower() != "transfer-encoding"]
@@ -138,6 +141,8 @@ class _Answer:
         body: bytes = self._response["body"]
         if kind == framing.NONE:
             return b""
+        if self._is_cut:
+            return write_cut(body, kind)
         if kind == framing.CHUNKED:
             return write_chunked(body, self._response["trailers"])
         return body

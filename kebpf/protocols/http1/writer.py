@@ -79,10 +79,16 @@ def write_head(start: str, headers: Pairs, layout: Mapping[int, tuple[str, str]]
         raise ProtocolError("a head holds characters beyond latin-1") from error
 
 
+def write_cut(body: bytes, kind: str) -> bytes:
+    """What was read of a body before its receiver closed, in a framing that says more follows."""
+    if kind == CHUNKED:
+        return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return body
+
+
 def write_chunked(body: bytes, trailers: Pairs) -> bytes:
     """A body as one chunk, with its trailers.  Raises ``ProtocolError``."""
-    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-    return chunk + b"0\r\n" + write_head("", trailers, {})
+    return write_cut(body, CHUNKED) + b"0\r\n" + write_head("", trailers, {})
 
 
 def read_layout(message: Document) -> dict[int, tuple[str, str]]:
@@ -115,9 +121,12 @@ def correct_length(headers: Pairs, size: int) -> list[list[str]]:
 def _write_message(start: str, message: Document, layout: dict[int, tuple[str, str]]) -> bytes:
     body: bytes = message["body"]
     headers: list[list[Any]] = message["headers"]
-    if message["framing"] == LENGTH:
+    is_cut = message.get("is_cut", False)
+    if message["framing"] == LENGTH and not is_cut:
         headers = correct_length(headers, len(body))
     head = write_head(start, headers, layout)
+    if is_cut:
+        return head + write_cut(body, message["framing"])
     if message["framing"] == CHUNKED:
         return head + write_chunked(body, message["trailers"])
     return head + body

@@ -98,9 +98,11 @@ class Opening:
                 self._response["authentication"] = _METHODS[message.code]
         elif isinstance(message, m.ParameterStatus):
             self._response["parameters"][printable(message.name)] = printable(message.value)
+        elif isinstance(message, m.BackendKeyData):
+            self._response["process_id"] = message.process_id  # which cancel requests name
         elif isinstance(message, m.NoticeResponse):
             self._response["notices"].append(report_document(message.fields))
-        elif not isinstance(message, m.BackendKeyData | m.NegotiateProtocolVersion):
+        elif not isinstance(message, m.NegotiateProtocolVersion):
             raise ProtocolError(f"a {type(message).__name__} during start-up")
 
     def abandon(self, problem: str) -> Exchange:

@@ -35,6 +35,13 @@ ALLOWED_WHILE_SUBSCRIBED = frozenset({*SUBSCRIBING, *UNSUBSCRIBING, "PING", "QUI
 # Executed at once inside MULTI instead of being queued (processCommand of the Redis source).
 NEVER_QUEUED = frozenset({"MULTI", "EXEC", "DISCARD", "WATCH", "QUIT", "RESET"})
 
+# Commands that wait, by the place of the seconds they wait at most.
+_TIMEOUT_PLACES = {
+    **dict.fromkeys(words("BLPOP BRPOP BRPOPLPUSH BLMOVE BZPOPMIN BZPOPMAX"), -1),
+    **dict.fromkeys(words("BLMPOP BZMPOP"), 1),
+}
+_BLOCKING_READS = words("XREAD XREADGROUP")  # if told to
+
 # After these a connection is no longer one of requests and replies.
 LEAVES_PROTOCOL = {
     "MONITOR": "the connection became a MONITOR stream",
@@ -100,6 +107,25 @@ def is_session_command(command: Sequence[Text]) -> bool:
     """Whether a responder answers it from session state and nothing is asserted about it."""
     name = command_name(command)
     return name in SESSION_COMMANDS or (name, subcommand_name(command)) in SESSION_SUBCOMMANDS
+
+
+def waiting_seconds(command: Sequence[Text]) -> float | None:
+    """How long a command may wait for its reply (0: for ever), ``None`` for one that does not."""
+    name, place = command_name(command), _TIMEOUT_PLACES.get(command_name(command))
+    if name in _BLOCKING_READS:
+        words_ = [_capitals(word) for word in command]
+        if "BLOCK" not in words_[1:-1]:
+            return None
+        value, unit = command[words_.index("BLOCK", 1) + 1], 1000.0
+    elif place is None or len(command) <= 2:
+        return None
+    else:
+        value, unit = command[place], 1.0
+    try:
+        seconds = float(to_printable(value)) / unit
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
 
 
 def bare_reply(tree: Document) -> Document:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kebpf.protocols.base import Answerer, Document, KeepingAnswerer, Mark, Miss, ProtocolError
+from kebpf.protocols.base import (
+    Answerer,
+    Document,
+    KeepingAnswerer,
+    Mark,
+    Miss,
+    PatientAnswerer,
+    ProtocolError,
+)
 from kebpf.protocols.redis.catalogue import (
     ALLOWED_WHILE_SUBSCRIBED,
     LEAVES_PROTOCOL,
@@ -16,6 +24,7 @@ from kebpf.protocols.redis.catalogue import (
     command_name,
     is_session_command,
     subcommand_name,
+    waiting_seconds,
 )
 from kebpf.protocols.redis.commands import CommandParser
 from kebpf.protocols.redis.convert import convert_reply
@@ -23,6 +32,7 @@ from kebpf.protocols.redis.credentials import mask_credentials
 from kebpf.protocols.redis.greetings import Greetings
 from kebpf.protocols.redis.outstanding import QUEUED
 from kebpf.protocols.redis.session import OK, SessionCommands, SessionState, make_error
+from kebpf.protocols.redis.stream import Message
 from kebpf.protocols.redis.subscriptions import PUBLISHING
 from kebpf.protocols.redis.text import Text, to_printable
 from kebpf.protocols.redis.writer import write_reply
@@ -43,6 +53,9 @@ class RedisServer:
         self._call: Document | None = None  # what was last asked for outside a transaction
         self._keeper = answerer if isinstance(answerer, KeepingAnswerer) else None
         self._news: list[Document] = []
+        self._waiting: Document | None = None  # a call whose answer is still to come
+        self._patient = answerer if isinstance(answerer, PatientAnswerer) else None
+        self.waits_s: float | None = None
         self.is_closed = False
 
     def receive_data(self, data: bytes) -> bytes:
@@ -53,9 +66,12 @@ class RedisServer:
         source = self._state.asked_db, data
         request = keeper.find_request(source) if keeper is not None else None
         if request is not None:
-            self._answer(request)
+            self._answer_or_wait(request)
         elif self._read(data) == 1 and keeper is not None:
             self._keep(keeper, source)
+        return self._take_out()
+
+    def _take_out(self) -> bytes:
         out, self._out = b"".join(self._out), []
         return out
 
@@ -63,6 +79,7 @@ class RedisServer:
         """Whether ``data``, if it is one command and a call, means the same whenever it comes."""
         state = self._state
         is_open = self._queue is not None or state.is_muted or state.skips
+        is_open = is_open or self._waiting is not None
         return not (is_open or state.is_resp2_subscriber or len(data) > MOST_KEPT_SIZE) and (
             self._commands.is_idle
         )
@@ -74,9 +91,12 @@ class RedisServer:
     def _read(self, data: bytes) -> int:
         """Answers all commands completed by ``data``; how many these are."""
         self._commands.feed(data, Mark(0))
+        return self._go_on()
+
+    def _go_on(self) -> int:
         self._call, count = None, 0
         try:
-            while not self._state.is_closed and (message := self._commands.next_message()):
+            while (message := self._next_message()) is not None:
                 count += 1
                 self._receive(message.document["command"])
         except ProtocolError as error:
@@ -85,10 +105,51 @@ class RedisServer:
         self.is_closed = self._state.is_closed
         return count
 
+    def _next_message(self) -> Message | None:
+        if self._state.is_closed or self._waiting is not None:
+            return None
+        return self._commands.next_message()
+
     def receive_eof(self) -> bytes:
         """The client closed its direction: nothing more to say."""
         self.is_closed = True
         return b""
+
+    # Commands that wait
+
+    def _answer_or_wait(self, request: Document) -> None:
+        seconds = waiting_seconds(request["command"])
+        if seconds is None or self._patient is None or self._state.is_muted:
+            self._answer(request)
+            return
+        request["db"] = self._state.asked_db
+        if self._patient.is_due(request):
+            self._answer(request)
+        else:
+            self._waiting, self.waits_s = request, seconds
+
+    def resume(self) -> bytes:
+        """Something was answered elsewhere: the answer to what waits, if it is due by now."""
+        request = self._waiting
+        if request is None or self._patient is None or not self._patient.is_due(request):
+            return b""
+        self._end_waiting()
+        self._answer(request)
+        self._go_on()
+        return self._take_out()
+
+    def expire(self) -> bytes:
+        """The time of what waits is over: it found nothing, as a server would say."""
+        request = self._waiting
+        if request is None:
+            return b""
+        self._end_waiting()
+        self._send(self._convert({"type": "null"}, request, True))
+        self._go_on()
+        return self._take_out()
+
+    def _end_waiting(self) -> None:
+        self._waiting, self.waits_s = None, None
 
     def take_news(self) -> Sequence[Document]:
         """What its client published: the commands."""
@@ -98,8 +159,7 @@ class RedisServer:
     def hear(self, news: Document) -> bytes:
         """Another client published: the messages for this one's subscriptions."""
         self._tell(news["command"])
-        out, self._out = b"".join(self._out), []
-        return out
+        return self._take_out()
 
     def _tell(self, command: list[Text]) -> None:
         for message in self._state.subscriptions.hear(command):
@@ -136,7 +196,7 @@ class RedisServer:
                 self._send(reply)
         else:
             self._call = {"command": mask_credentials(command)}
-            self._answer(self._call)
+            self._answer_or_wait(self._call)
 
     # Transactions
 

@@ -206,6 +206,7 @@ def test_the_peer_breaks_the_connection(probes: Probes) -> None:
     sent = (content * (capture.report["sent"] // 100_000 + 1))[: capture.report["sent"]]
     assert sent.startswith(peer.only)
     assert_whole(capture, capture.only, sent, b"")
+    assert capture.only.ends == []
 
 
 def test_the_target_breaks_the_connection(probes: Probes) -> None:
@@ -224,3 +225,4 @@ def test_the_target_breaks_the_connection(probes: Probes) -> None:
     assert_pieces(capture.only.pieces[OUT], b"enough")
     assert_pieces(capture.only.pieces[IN], BODY[:1000])
     assert [close.moved for close in capture.closes] == [(1000, 6)]
+    assert capture.only.ends == [OUT]  # though no FIN was sent: it is the one who left

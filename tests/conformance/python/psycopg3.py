@@ -11,7 +11,7 @@ import ipaddress
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import sql
@@ -366,13 +366,15 @@ def pipelines(connection: Connection) -> None:
         several = [connection.execute("SELECT %s::int * 2", [number]) for number in range(10)]
         pipeline.sync()
         show("pipelined", [cursor.fetchone() for cursor in several])
-        cursors = [connection.execute(f"SELECT {text}") for text in ("'a'", "1/0", "'c'")]
-        try:
+        try:  # whether the error comes up here or in `sync` depends on how soon it is there
+            cursors = [connection.execute(f"SELECT {text}") for text in ("'a'", "1/0", "'c'")]
             pipeline.sync()
             for cursor in cursors:
                 show("piped", cursor.fetchone())
         except psycopg.Error as error:
             show("error", type(error).__name__, error.sqlstate)
+            with suppress(psycopg.errors.PipelineAborted):
+                pipeline.sync()
     show("after", connection.execute("SELECT 'after'").fetchone())
     connection.autocommit = False
 

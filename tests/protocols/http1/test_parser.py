@@ -205,7 +205,7 @@ class TestAgainstH11:
         at %= len(wire)
         mutated = wire[:at] + junk + wire[at + len(junk) :]
         expected = run_h11(mutated)
-        if expected:
+        if expected and b" HTTP/1." in mutated.partition(b"\n")[0]:  # h11 takes HTTP/0.1 as well
             # h11 waits for the end of a head that we refuse at its first line
             got = read_like_h11(mutated, len(expected))
             unfolded = [

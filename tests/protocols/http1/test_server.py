@@ -91,6 +91,13 @@ class TestAnswers:
         assert read_by_h11(answer) == (200, b"other")
         assert b"\r\nAccept-Ranges: bytes\r\nContent-Length: 5\r\nVary:" in answer
 
+    def test_what_its_reader_did_not_read_is_not_made_up(self) -> None:
+        server, answers = make_server()
+        cut_off = answers.responses["/hello"] | {"body": b"Hello", "is_cut": True}
+        answers.responses["/hello"] = cut_off
+        assert server.receive_data(make_get("/hello")) == RFC_RESPONSE[:-46]
+        assert server.is_closed
+
     def test_connection_close(self) -> None:
         assert ask(make_get("/last"))[1] is True
         assert ask(make_get("/hello", "Connection: close"))[1] is True

@@ -335,6 +335,7 @@ def test_secrets_are_not_kept() -> None:
     (start,) = pair(pieces)
     assert start.response is not None and start.response["authentication"] == "password"
     assert "hunter2" not in repr(start) and "KEYS" not in repr(start)
+    assert start.response["process_id"] == 7  # a cancel request says which connection it is for
 
 
 def test_a_cancel_request_is_a_session_matter() -> None:

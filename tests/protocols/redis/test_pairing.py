@@ -244,6 +244,13 @@ def test_no_reply() -> None:
     assert pairer.finish(MARK) == []
 
 
+def test_nobody_waits_for_the_reply_to_quit() -> None:
+    pairer = REDIS.make_pairer()
+    ask(pairer, ["GET", "a"], ["QUIT"])
+    assert len(pairer.receive_data(Sender.SERVER, b"$-1\r\n", MARK)) == 1
+    assert pairer.finish(MARK) == []
+
+
 def test_request_cut_off() -> None:
     pairer = REDIS.make_pairer()
     pairer.receive_data(Sender.CLIENT, b"*2\r\n$3\r\nGET\r\n", MARK)

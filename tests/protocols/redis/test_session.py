@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.protocols.base import Document, Miss
+from kebpf.protocols.base import Document, Miss, WaitingSession
 from kebpf.protocols.redis import REDIS
 from kebpf.protocols.redis.server import RedisServer
 from kebpf.protocols.redis.writer import write_command
@@ -175,3 +175,50 @@ def test_garbage_closes_with_an_error() -> None:
     server, _ = serve()
     assert server.receive_data(b"*1\r\n+x\r\n").startswith(b"-ERR Protocol error")
     assert server.is_closed
+
+
+class Patient(Answers):
+    """Answers BRPOP once there is something."""
+
+    is_there = False
+
+    def is_due(self, request: Document) -> bool:
+        return self.is_there
+
+    def answer(self, request: Document) -> Document | Miss:
+        if request["command"][0] == "BRPOP":
+            items = [{"type": "bulk", "value": word} for word in ("q", "job")]
+            return {"reply": {"type": "array", "items": items}}
+        return super().answer(request)
+
+
+FOUND = b"*2\r\n$1\r\nq\r\n$3\r\njob\r\n"
+
+
+def test_a_command_that_waits_is_answered_when_it_is_due() -> None:
+    """What was sent behind it waits too, as in Redis."""
+    answers = Patient()
+    server = REDIS.make_server(answers, ())
+    assert isinstance(server, WaitingSession)
+    assert send(server, "GET a", "BRPOP q 5", "GET b") == b"$1\r\na\r\n"
+    assert server.waits_s == 5
+    assert send(server, "GET c") == server.resume() == b""
+    answers.is_there = True
+    assert server.resume() == FOUND + b"$1\r\nb\r\n$1\r\nc\r\n"
+    assert server.waits_s is None
+    assert send(server, "BRPOP q 5") == FOUND
+    assert server.resume() == server.expire() == b""
+
+
+@pytest.mark.parametrize(("hello", "nothing"), [([], b"*-1\r\n"), (["HELLO 3"], b"_\r\n")])
+def test_a_command_that_waited_in_vain_found_nothing(hello: list[str], nothing: bytes) -> None:
+    server = REDIS.make_server(Patient(), ())
+    assert isinstance(server, WaitingSession)
+    send(server, *hello)
+    assert send(server, "BRPOP q 0.5", "GET b") == b""
+    assert server.expire() == nothing + b"$1\r\nb\r\n"
+
+
+def test_nothing_waits_in_a_transaction() -> None:
+    server = REDIS.make_server(Patient(), ())
+    assert send(server, "MULTI", "BRPOP q 5", "DISCARD") == b"+OK\r\n+QUEUED\r\n+OK\r\n"
