@@ -21,6 +21,7 @@ import typer
 from examples.processes import exiting_on_signals
 from kebpf.recording.store import TestSet
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
+from tests.e2e.small_subjects import find_small_subjects
 from tests.e2e.subjects import Recorded, Subject, find_subjects
 
 RUNS = 20
@@ -161,7 +162,7 @@ def main() -> int:
         return 3
     accounts = []
     with exiting_on_signals(), tempfile.TemporaryDirectory(prefix="kebpf-fidelity-") as folder:
-        for subject in find_subjects(given.in_flight):
+        for subject in (*find_subjects(given.in_flight), *find_small_subjects(given.in_flight)):
             if given.names and subject.name not in given.names:
                 continue
             if (reason := subject.why_not()) is not None:

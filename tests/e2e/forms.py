@@ -9,9 +9,11 @@ The verdict of each case is compared with that of the first plain run.  Prints a
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -100,17 +102,22 @@ def examine(
     runs: int = RUNS,
     forms: Sequence[Form] = FORMS,
     keep: Path | None = None,
+    minutes: float = math.inf,
 ) -> Account:
     """Records one application and replays it so often in each form.
 
-    ``keep`` is where the test set goes, and the reports of runs that were not alike.
+    ``keep`` is where the test set goes, and the reports of runs that were not alike.  After so many
+    ``minutes`` no further round of all forms begins.
     """
+    end = time.monotonic() + 60 * minutes
     account = Account(subject.name)
     with subject.recorded(folder / subject.name) as recorded, open_folder("kebpf-user-") as home:
         theirs = recorded.lend(find_ordinary_user(), home)
         if keep is not None:
             shutil.copytree(recorded.path, keep / subject.name)
         for number in range(runs):
+            if number and time.monotonic() > end:
+                break
             for form in forms:
                 ours = recorded if form.is_roots else theirs
                 report = ours.path.with_suffix(".jsonl")
@@ -153,6 +160,7 @@ def main() -> int:
         "--in-flight", type=int, help="a crowd of so many, each for one visit: a small recording"
     )
     parser.add_argument("--keep", type=Path, help="a folder for test sets and for what differed")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="most for each application")
     given = parser.parse_args()
     if os.geteuid() != 0:
         typer.echo("recording needs root: sudo, or make forms", err=True)
@@ -163,7 +171,7 @@ def main() -> int:
         for subject in find_named(given):
             own = folder / f"of-{subject.name}"
             own.mkdir()
-            accounts.append(examine(subject, own, given.runs, keep=given.keep))
+            accounts.append(examine(subject, own, given.runs, FORMS, given.keep, given.minutes))
             typer.echo(describe(accounts[-1]))
     return 0 if accounts and all(one.is_whole for one in accounts) else 1
 

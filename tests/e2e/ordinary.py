@@ -35,4 +35,6 @@ def give(folder: Path, user: str) -> None:
 
 def become(user: str) -> list[str]:
     """The words that make the rest of a command line a user's, without any right."""
-    return ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
+    entry = pwd.getpwnam(user)
+    ids = ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid)]
+    return ["setpriv", *ids, "--clear-groups", "--inh-caps=-all"]

@@ -137,8 +137,7 @@ ROOTS_FORMS: dict[str, tuple[str, ...]] = {
 }
 USERS_FORMS: dict[str, tuple[str, ...]] = {
     "rootless": ("--rootless",),
-    "rootless, isolated anyway": ("--rootless", "--isolated"),
-    "rootless jobs": ("--rootless", "--jobs", str(JOBS)),
+    "rootless jobs": ("--rootless", "--isolated", "--jobs", str(JOBS)),  # isolated anyway
 }
 
 
