@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from kebpf.recording.activity import Inbound, Outbound, ProtocolFinder, Viewer
 from kebpf.recording.casefile import write_head, write_middle, write_tail
@@ -11,8 +13,11 @@ from kebpf.recording.model import Mock, TestCase, Tier, Timing
 from kebpf.recording.naming import NameGiver, name_request, name_route_of
 from kebpf.recording.provenance import CaseProvenance, Provenance
 from kebpf.recording.times import UNHURRIED_NS, Window
+from kebpf.recording.values import list_texts
 
 HTTP = "http"
+LEAST_TEXT = 8  # characters of a text that the program sent and that may teach something
+MOST_TEXT = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -52,22 +57,24 @@ class CaseMaker:
         if request.recorded is None or request.recorded.exchange.problem:
             return
         exchange, views = request.recorded.exchange, self._viewer.see(request)
-        slugs = self._provenance.slugs
-        slugs.take(views.request_intake.texts, request.start_ns)
+        self._provenance.slugs.take(views.request_intake.texts, request.start_ns)
         if exchange.response_start is not None:
             origin = name_route_of(exchange.request)
-            slugs.learn(origin, views.response, exchange.response_start.time_ns)
-            self._provenance.fractions.learn(views.response)
+            self._learn_sent(origin, views.response, exchange.response_start.time_ns)
 
     def learn_call(self, call: Outbound) -> None:
         """Takes a complete call likewise."""
         if call.is_session or call.recorded.exchange.problem:
             return
-        views, slugs = self._viewer.see(call), self._provenance.slugs
-        slugs.learn(self._viewer.name_operation(call), views.identity, call.start_ns)
-        self._provenance.fractions.learn(views.identity)
+        views = self._viewer.see(call)
+        self._learn_sent(self._viewer.name_operation(call), views.identity, call.start_ns)
         if call.recorded.exchange.response is not None:
-            slugs.take(views.response_intake.texts, call.end_ns)
+            self._provenance.slugs.take(views.response_intake.texts, call.end_ns)
+
+    def _learn_sent(self, origin: Hashable, tree: Any, time_ns: int) -> None:
+        texts = list_texts(tree, LEAST_TEXT, MOST_TEXT)
+        self._provenance.slugs.learn(origin, texts, time_ns)
+        self._provenance.fractions.learn(texts)
 
     def find_problem(self, request: Inbound) -> str | None:
         """Why a request cannot become a test case, or ``None``."""

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import Any
-
-from kebpf.recording.values import text_of, walk_scalars
+from collections.abc import Iterable
 
 PLACES_CAP = 5_000  # remembered
-MOST_TEXT = 1024  # characters of a text that is looked at
 
 _FRACTION = re.compile(r"\d\d:\d\d:\d\d\.(\d{1,9})(?!\d)")
 _INDEX = re.compile(r"/\d+(?=/|\Z)")
@@ -26,14 +23,12 @@ class Fractions:
     def __init__(self) -> None:
         self._widest: OrderedDict[str, int] = OrderedDict()  # place → index of `_NOTATIONS`
 
-    def learn(self, tree: Any) -> None:
-        """A message that was sent."""
-        for path, scalar in walk_scalars(tree):
-            text = text_of(scalar) if isinstance(scalar, str | bytes) else None
-            if text is None or len(text) > MOST_TEXT or ":" not in text:
-                continue
-            for digits in _FRACTION.findall(text):
-                self._note(_INDEX.sub("/#", path), len(digits))
+    def learn(self, texts: Iterable[tuple[str, str]]) -> None:
+        """The texts of a message that was sent, with their JSON pointers."""
+        for path, text in texts:
+            if ":" in text and "." in text:
+                for digits in _FRACTION.findall(text):
+                    self._note(_INDEX.sub("/#", path), len(digits))
 
     def _note(self, place: str, size: int) -> None:
         rank = 2 if size > 6 else int(size != 3)

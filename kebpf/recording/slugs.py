@@ -12,20 +12,22 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 from kebpf.recording.randomness import is_random
 from kebpf.recording.templates import write_charset
-from kebpf.recording.values import Token, text_of, walk_scalars
+from kebpf.recording.values import Token
 
 LEAST_SIZE = 8  # characters
 PROOFS_NEEDED = 4  # different values
 PROOFS_KEPT = 40
 VALUES_CAP = 20_000  # remembered
 PLACES_CAP = 5_000  # remembered
-MOST_TEXT = 1024  # characters of a text in which places are looked for
 MOST_READ = 64 << 10  # characters of a text that came in
 CONTEXT_SIZE = 8  # characters before a value that belong to its place
+
+_CACHED_SIZE = 64  # characters of a text whose runs are worth remembering
 
 _SHORT = re.compile(
     r"(?<![0-9A-Za-z])(?<!-[0-9A-Fa-f]{4}-)"  # nor the end of a UUID, nor its beginning
@@ -81,22 +83,22 @@ class Slugs:
     def take(self, texts: Iterable[str], time_ns: int) -> None:
         """Texts that came in, in lower case."""
         for text in texts:
-            for match in _find_runs(text[:MOST_READ]):
-                value = self._remember(match.group())
+            for run in _find_runs(text[:MOST_READ]):
+                value = self._remember(run.text)
                 if not value.came_ns or time_ns < value.came_ns:
                     value.came_ns = time_ns
                     self._judge_later(value.home)
 
-    def learn(self, origin: Hashable, tree: Any, time_ns: int) -> None:
-        """A message that was sent; ``origin`` is the operation or the route."""
-        for path, scalar in walk_scalars(tree):
-            text = text_of(scalar) if isinstance(scalar, str | bytes) else None
-            if text is None or len(text) > MOST_TEXT:
-                continue
-            for match in _find_runs(text):
-                before = text[max(match.start() - CONTEXT_SIZE, 0) : match.start()]
-                place = (origin, _INDEX.sub("/#", path), before, match.re.pattern)
-                self._note_made(match.group(), place, time_ns)
+    def learn(self, origin: Hashable, texts: Iterable[tuple[str, str]], time_ns: int) -> None:
+        """The texts of a message that was sent, with their JSON pointers.
+
+        ``origin`` is the operation or the route.
+        """
+        for path, text in texts:
+            for run in _find_runs(text):
+                before = text[max(run.start - CONTEXT_SIZE, 0) : run.start]
+                place = (origin, _INDEX.sub("/#", path), before, run.shape)
+                self._note_made(run.text, place, time_ns)
 
     def find(self, text: str) -> Iterator[Token]:
         """The short random values of a text."""
@@ -104,15 +106,14 @@ class Slugs:
         if not self._proved:
             return
         end = 0
-        for match in sorted(_find_runs(text), key=_span_of):
-            value = self._values.get(match.group().lower())
-            if match.start() < end or value is None:
+        for run in sorted(_find_runs(text), key=_span_of):
+            value = self._values.get(run.text.lower())
+            if run.start < end or value is None:
                 continue
             if value.home in self._proved and value.is_made:
-                end = match.end()
-                charset = self._places[value.home].charset
-                class_name = f"{charset}:{len(match.group())}"
-                yield Token(match.start(), match.end(), class_name, match.group())
+                end = run.end
+                class_name = f"{self._places[value.home].charset}:{len(run.text)}"
+                yield Token(run.start, end, class_name, run.text)
 
     @property
     def is_known(self) -> bool:
@@ -174,17 +175,36 @@ class Slugs:
                 self._proved.discard(place)
 
 
-def _find_runs(text: str) -> Iterator[re.Match[str]]:
-    if len(text) >= LEAST_SIZE:
-        yield from _SHORT.finditer(text)
-        yield from _LONG.finditer(text)
-        if "+" in text or "/" in text:
-            yield from _CODED.finditer(text)
+class _Run(NamedTuple):
+    """A piece of a text, and the pattern it has the shape of."""
+
+    start: int
+    end: int
+    text: str
+    shape: str
 
 
-def _span_of(match: re.Match[str]) -> tuple[int, int]:
+def _find_runs(text: str) -> Sequence[_Run]:
+    if len(text) <= _CACHED_SIZE:
+        return _find_runs_of_short(text) if len(text) >= LEAST_SIZE else ()
+    return _search_runs(text)
+
+
+def _search_runs(text: str) -> Sequence[_Run]:
+    patterns = (_SHORT, _LONG, _CODED) if "+" in text or "/" in text else (_SHORT, _LONG)
+    return tuple(
+        _Run(found.start(), found.end(), found.group(), pattern.pattern)
+        for pattern in patterns
+        for found in pattern.finditer(text)
+    )
+
+
+_find_runs_of_short = lru_cache(maxsize=4096)(_search_runs)
+
+
+def _span_of(run: _Run) -> tuple[int, int]:
     """What begins first comes first, and the longer of two."""
-    return match.start(), -match.end()
+    return run.start, -run.end
 
 
 def _time_of(known: tuple[str, _Value | None]) -> int:

@@ -93,6 +93,32 @@ def walk_scalars(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, tree
 
 
+def list_texts(tree: Any, least: int, most: int) -> list[tuple[str, str]]:
+    """The texts of ``least`` to ``most`` characters, in bytes too, with their JSON pointers."""
+    found: list[tuple[str, str]] = []
+    _add_texts(tree, "", least, most, found)
+    return found
+
+
+def _add_texts(tree: Any, path: str, least: int, most: int, found: list[tuple[str, str]]) -> None:
+    if isinstance(tree, str | bytes):
+        # in UTF-8 a character takes four bytes at most
+        text = text_of(tree) if least <= len(tree) <= 4 * most else None
+        if text is not None and least <= len(text) <= most:
+            found.append((path, text))
+        return
+    if not isinstance(tree, dict | list | tuple):
+        return
+    is_map = isinstance(tree, dict)
+    items: Iterable[tuple[Any, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for step, value in items:
+        if type(value) is not str:
+            if value is not None and type(value) is not int:
+                _add_texts(value, f"{path}/{_escape(step) if is_map else step}", least, most, found)
+        elif least <= len(value) <= most:
+            found.append((f"{path}/{_escape(step) if is_map else step}", value))
+
+
 def text_of(scalar: Any) -> str | None:
     """A scalar as the text to look for tokens in; ``None`` when it has none.
 

@@ -112,7 +112,9 @@ class CaseCalls:
             del self.due[item.ordinal]
         self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
-        endings = self.transactions.findings(judge.orders.is_sometimes)
+        endings = self.transactions.findings(
+            judge.orders.is_sometimes, self._record.own, self.served
+        )
         endings += find_inversions(self._record, self.served, judge.orders.is_usual)
         has_other = bool(findings or endings or self.strays or self.due)
         if has_other or self._makes_any_twice(judge):  # then no call is explained away

@@ -19,7 +19,7 @@ BEGUN_NS = 1_700_000_000 * 1_000_000_000
 def learn(*times: str) -> Fractions:
     fractions = Fractions()
     for time in times:
-        fractions.learn({"body": {"lines": [{"made": time}]}})
+        fractions.learn([("/body/lines/0/made", time)])
     return fractions
 
 
@@ -59,6 +59,6 @@ def test_a_case_is_settled_by_what_others_showed() -> None:
     alone = provenance.settle({}, [], body, window)
     assert alone.response == {"/body/made": f"{{{MILLISECONDS}}}"}
     provenance = Provenance()
-    provenance.fractions.learn({"body": {"made": "2023-11-14T22:13:20.414445Z"}})
+    provenance.fractions.learn([("/body/made", "2023-11-14T22:13:20.414445Z")])
     among_others = provenance.settle({}, [], body, window)
     assert among_others.response == {"/body/made": f"{{{MILLISECONDS.replace('%3f', '%f')}}}"}

@@ -20,6 +20,7 @@ import pytest
 from kebpf.recording.provenance import Provenance
 from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
+from kebpf.recording.values import list_texts
 
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
@@ -304,7 +305,7 @@ class TestSlugs:
         values = ["fcmqn46keg", "zzg2yc7taq", "6q8x9vmnkd", "jewavsbxnt", "qy2ps42v8e"]
         provenance = Provenance()
         for number, value in enumerate(values):
-            provenance.slugs.learn("INSERT", call(value)[0], NOW_NS + number)
+            provenance.slugs.learn("INSERT", list_texts(call(value)[0], 8, 99), NOW_NS + number)
         made = provenance.settle({}, [call(values[0])], {"to": f"/{values[0]}"}, WINDOW)
         assert made.calls == [{"/args/0": "{lower:10}"}]
         assert made.response == {"/to": "/{lower:10}"}

@@ -17,7 +17,7 @@ SLUGS = ["".join(SOME.choices(LOWER, k=10)) for _ in range(8)]
 
 def learn(slugs: Slugs, values: list[str], before: str = "T-") -> None:
     for number, value in enumerate(values, 1):
-        slugs.learn("INSERT", {"parameters": [f"{before}{value}"]}, number * 1000)
+        slugs.learn("INSERT", [("/parameters/0", f"{before}{value}")], number * 1000)
 
 
 def classes(slugs: Slugs, text: str) -> list[tuple[str, str]]:
@@ -103,10 +103,10 @@ def test_one_given_back_at_its_place_is_none_made_twice() -> None:
 def test_the_first_place_counts_whatever_is_told_first() -> None:
     slugs = Slugs()
     for number, value in enumerate(SLUGS, 1):
-        slugs.learn("POST /links", {"slug": value}, number * 1000 + 10)
+        slugs.learn("POST /links", [("/slug", value)], number * 1000 + 10)
     learn(slugs, SLUGS)
     learn(slugs, [])
-    slugs.learn("POST /links", {"slug": SLUGS[0]}, 9999)
+    slugs.learn("POST /links", [("/slug", SLUGS[0])], 9999)
     assert slugs.is_known
 
 

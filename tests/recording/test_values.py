@@ -8,6 +8,7 @@ import secrets
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,13 @@ from hypothesis import strategies as st
 
 from kebpf.recording.templates import match_template, matches_class, write_template
 from kebpf.recording.times import Window, parse_time, write_like
-from kebpf.recording.values import find_candidates, find_tokens, text_of, walk_scalars
+from kebpf.recording.values import (
+    find_candidates,
+    find_tokens,
+    list_texts,
+    text_of,
+    walk_scalars,
+)
 
 NOW = datetime(2026, 11, 22, 16, 37, 5, 123_456, UTC)
 NOW_NS = int(NOW.timestamp()) * 1_000_000_000 + 123_456_000
@@ -37,6 +44,22 @@ class TestWalk:
     def test_rfc_6901_pointers(self) -> None:
         tree = {"a/b": [1, {"m~n": None}], "": "x", "e": {}}
         assert list(walk_scalars(tree)) == [("/a~1b/0", 1), ("/a~1b/1/m~0n", None), ("/", "x")]
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.binary(max_size=9),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+        )
+    )
+    def test_texts_of_some_length_are_those_of_the_walk(self, tree: Any) -> None:
+        walked = [
+            (path, text)
+            for path, one in walk_scalars(tree)
+            if isinstance(one, str | bytes)
+            and (text := text_of(one)) is not None
+            and 2 <= len(text) <= 5
+        ]
+        assert list_texts(tree, 2, 5) == walked
 
     def test_text(self) -> None:
         scalars = ("x", b"y", b"\xff", 1, 1.5, True, None)
