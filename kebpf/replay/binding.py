@@ -25,7 +25,7 @@ from kebpf.recording.templates import (
     split_time_class,
 )
 from kebpf.recording.times import Window
-from kebpf.recording.values import find_texts, text_of
+from kebpf.recording.values import find_texts, find_tokens, text_of
 from kebpf.recording.wrapping import PACKED
 from kebpf.replay.clock import keep_step
 from kebpf.replay.nested import Pair, open_pair
@@ -168,7 +168,26 @@ class Bindings:
             return True
         if class_name.startswith("either:"):
             return actual == recorded or matches_class(actual, class_name, window)
-        return not expected and bound is None and actual == recorded
+        if actual != recorded:
+            return False
+        return (not expected and bound is None) or self._was_given(class_name, recorded)
+
+    def _was_given(self, class_name: str, recorded: str) -> bool:
+        """Whether the program was lately given an instant that it prints so.
+
+        Of several in one second, what made this one may not have run, and that of another have.
+        """
+        value = times.parse_in_format(recorded, split_time_class(class_name)[0])
+        if value is None:
+            return False
+        return any(
+            (given := times.parse_time(token.text)) is not None
+            and given.resolution_ns <= value.resolution_ns
+            and _is_same_instant(value, given.time_ns)
+            for text in reversed(self._inputs)
+            for line in text.split("\n")
+            for token in find_tokens(line, None)
+        )
 
     def _expected_instants(self, class_name: str, recorded: str) -> list[int]:
         value = times.parse_in_format(recorded, split_time_class(class_name)[0])
@@ -184,9 +203,10 @@ class Bindings:
             return
         if class_name.split(" ")[0] in PACKED:
             return
-        if actual == recorded and recorded not in self._forward.values:
+        if actual == recorded:
             # It was given, or follows (a digest, say) from what was; its maker may yet come.
-            self._unchanged.add(recorded)
+            if recorded not in self._forward.values:
+                self._unchanged.add(recorded)
         elif not is_time_class(class_name):
             for old, new in variants(class_name, recorded, actual):
                 self._forward.add(old, new)

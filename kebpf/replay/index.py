@@ -29,6 +29,7 @@ from kebpf.replay.call import (
 )
 from kebpf.replay.givenup import GivenUp
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import Openings
 from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
@@ -245,6 +246,7 @@ class MockIndex:
         self.outside = array("I")  # ordinals of the start-up and background tiers
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
+        self.openings = Openings()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
         # Of each session exchange the first, by which connection; all that one was pushed is kept.
         self._fact_connections: dict[Key, tuple[int, int]] = {}
@@ -339,6 +341,7 @@ class MockIndex:
             self._shared.add(_name_key(name), ordinal)
 
     def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
+        self.openings.learn(mock)
         if mock.case is not None:
             self._endings.add(_name_key(mock.case), ordinal)
         first = self._fact_connections.setdefault(key, (ordinal, mock.connection))

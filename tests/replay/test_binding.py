@@ -29,6 +29,23 @@ tokens = st.one_of(
 )
 
 
+def test_of_two_times_in_one_second_only_one_was_made_anew() -> None:
+    """The other's maker did not run: what was given as recorded is shown as recorded."""
+    made, kept = "2023-11-14T22:13:20.050001+00:00", "2023-11-14T22:13:20.700000+00:00"
+    bindings, shown = Bindings(), "2023-11-14 22:13:20"
+    second = [("seen:time:%Y-%m-%d %H:%M:%S", shown, shown)]
+    assert bindings.bind(made, NEW_TIME, ISO)
+    bindings.hand_over({"rows": [[made]]})
+    assert not bindings.fits(second, WINDOW)
+    bindings.hand_over({"rows": [["2023-11-14T22:13:21.7+00:00"], [kept]]})
+    for _ in range(2):
+        assert bindings.try_bind(second, WINDOW)
+    new = [("seen:time:%Y-%m-%d %H:%M:%S", shown, "2025-10-09 08:53:20")]
+    assert bindings.try_bind(new, WINDOW)
+    assert bindings.try_bind(second, WINDOW)
+    assert not bindings.fits([(second[0][0], shown, "2023-11-14 22:13:21")], WINDOW)
+
+
 class TestBijection:
     def test_one_to_one(self) -> None:
         a, b, c = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3))
