@@ -91,7 +91,8 @@ class CaseCalls:
         """A call got the answer of a mock, which is used up by that."""
         self.served.append(item.ordinal)
         self.due.pop(item.ordinal, None)
-        self.unplaced += DATABASE in item.leaves and not item.leaves[DATABASE]
+        leaves = item.leaves if item.answers is None else item.answers.recorded  # the same ones
+        self.unplaced += DATABASE in leaves and not leaves[DATABASE]
 
     def has_late(self) -> bool:
         """Whether a call of the case was recorded to begin after its response."""
