@@ -191,6 +191,8 @@ def describe_missing(item: Recorded) -> CallFinding:
 
 def pair_call(item: Recorded, call: Call) -> list[Pair] | None:
     """The values to be bound if the call is the recorded one, ``None`` if it cannot be."""
+    if item.answers is call:
+        return []
     templates = item.mock.generated
     if item.leaves.keys() != call.recorded.keys():
         return None

@@ -385,7 +385,7 @@ class Matcher:
     ) -> Recorded | None:
         for bucket in group.buckets(call):
             for ordinal in islice(bucket.usable(is_usable), MOST_VERIFIED):
-                item = self._load(ordinal, loaded)
+                item = self.index.load_for(ordinal, call) if loaded is None else loaded[ordinal]
                 pairs = pair_call(item, call)
                 if pairs is None:
                     continue
@@ -418,7 +418,7 @@ class Matcher:
         self.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
-        pairs = pair_call(item, call) if item.mock.generated else None
+        pairs = pair_call(item, call) if item.answers is None and item.mock.generated else None
         if pairs and self.bindings.try_bind(pairs, self._window_of(item)):
             self._current.note_times(call, pairs)
         return self.respond(item)
@@ -439,7 +439,7 @@ class Matcher:
 
     def respond(self, item: Recorded) -> Document | None:
         """The response of a mock in the run's own values."""
-        response: Document | None = self.bindings.hand_over(item.mock.response)
+        response: Document | None = self.bindings.hand_over(item.response)
         return response
 
     def note_stray(self, stray: Stray) -> None:
