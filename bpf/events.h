@@ -49,7 +49,14 @@ enum kebpf_operation {
     KEBPF_VECTOR = 6,    /* sendmmsg or recvmmsg while too many threads were in one: the same */
 };
 
-enum kebpf_process_change { KEBPF_FORK = 1, KEBPF_EXEC = 2, KEBPF_EXIT = 3, KEBPF_JOIN = 4 };
+enum kebpf_process_change {
+    KEBPF_FORK = 1,
+    KEBPF_EXEC = 2,
+    KEBPF_EXIT = 3,
+    KEBPF_JOIN = 4,
+    KEBPF_THREAD = 5,     /* `head.tid` made another thread of its process */
+    KEBPF_THREAD_EXIT = 6 /* of `head.tid`, others of the process go on */
+};
 
 #define KEBPF_CHUNK 16384
 
@@ -105,7 +112,8 @@ struct kebpf_close {
 
 struct kebpf_process {
     struct kebpf_head head;
-    __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group */
+    __u32 child; /* KEBPF_FORK: the new process; KEBPF_JOIN: the one moved into the group;
+                  * KEBPF_THREAD: the new thread */
     __u32 change;
 };
 

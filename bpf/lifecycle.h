@@ -18,12 +18,21 @@ static inline void send_process(u32 process, u32 child, u32 change) {
     emit(&record, sizeof(record));
 }
 
+static inline void send_thread(u32 process, u64 thread) {
+    u32 child = 0;
+    READ(child, thread, OFF_TASK_PID);
+    send_process(process, child, KEBPF_THREAD);
+}
+
 int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
     u32 parent = 0, child = 0;
     READ(parent, ctx->args[0], OFF_TASK_TGID);
     READ(child, ctx->args[1], OFF_TASK_TGID);
-    if (child == parent)
+    if (child == parent) {
+        if (is_known_target(parent))
+            send_thread(parent, ctx->args[1]);
         return 0;
+    }
     if (!is_known_target(parent) && !is_started_in_group(ctx->args[1], parent))
         return 0;
     add_target(child);
@@ -48,8 +57,10 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     end_messages(); /* the thread's */
     READ(signal, ctx->args[0], OFF_TASK_SIGNAL);
     READ(live, signal, OFF_SIGNAL_LIVE);
-    if (live)
+    if (live) {
+        send_process(process, 0, KEBPF_THREAD_EXIT);
         return 0; /* other threads go on */
+    }
     remove_target(process);
     forget_tasks(process);
     send_process(process, 0, KEBPF_EXIT);

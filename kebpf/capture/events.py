@@ -110,6 +110,8 @@ class ProcessChange(enum.IntEnum):
     EXEC = 2
     EXIT = 3
     JOIN = 4
+    THREAD = 5
+    THREAD_EXIT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A target's fork, exec or exit, or that another process became one by its control group."""
+    """A target's fork, exec or exit, or that another process became one by its control group.
+
+    Of a thread: that it made another one (``child``), or ended before its process did.
+    """
 
     head: Head
     child: int

@@ -8,6 +8,7 @@ from typing import Any
 from kebpf.recording.progress import Progress
 from kebpf.recording.served import describe_served
 from kebpf.recording.unlearned import describe_unlearned
+from kebpf.recording.unplaced import describe_unplaced
 from kebpf.report.lines import count
 from kebpf.report.recorded import RecordingStatus
 
@@ -49,6 +50,10 @@ def make_notes(progress: Progress) -> list[str]:
     for protocol, (connections, size) in progress.served.items():
         notes.append(describe_served(protocol, connections, size))
     notes += note_unlearned(progress.unlearned)
+    ranked = sorted(progress.unplaced.items(), key=lambda item: -item[1]["calls"])
+    notes += [describe_unplaced(name, **one) for name, one in ranked[:_MOST_UNLEARNED]]
+    if more := ranked[_MOST_UNLEARNED:]:
+        notes.append(f"and unknown databases of {count(len(more), 'more server')}")
     for pid, name, cause, size in progress.missing_payload:
         notes.append(describe_missing(pid, name, cause, size))
     return notes
@@ -76,6 +81,7 @@ def make_details(progress: Progress) -> dict[str, Any]:
             for protocol, (connections, size) in progress.served.items()
         },
         "prepared_before": progress.unlearned,
+        "database_unknown": progress.unplaced,
         "asyncio_processes": progress.task_processes,
         "not_captured": [
             {"pid": pid, "process": name, "bytes": size, "why": cause}

@@ -18,6 +18,7 @@ from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing
 from kebpf.recording.served import describe_served
 from kebpf.recording.store import TestSet
 from kebpf.recording.unlearned import describe_unlearned
+from kebpf.recording.unplaced import describe_unplaced
 from kebpf.report.recorded import merge_reasons
 
 WIDTH = 80  # columns
@@ -182,6 +183,8 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         yield from _wrap(describe_missing(one["pid"], one["process"], one["why"], one["bytes"]))
     for server, one in manifest.extra.get("prepared_before", {}).items():
         yield from _wrap(describe_unlearned(server, **one))
+    for server, one in manifest.extra.get("database_unknown", {}).items():
+        yield from _wrap(describe_unplaced(server, **one))
 
 
 def _loss_lines(losses: Losses) -> Iterator[str]:

@@ -120,6 +120,14 @@ class HoldingPairer(Protocol):
 
 
 @runtime_checkable
+class PlacedPairer(Protocol):
+    """A pairer whose calls are made in a place that a connection's start-up tells."""
+
+    def place(self, database: str | None) -> None:
+        """Says it for a connection that was open before; ``None``: it is not known."""
+
+
+@runtime_checkable
 class LeavingPairer(Protocol):
     """A pairer that tells what was lost from what the client did not care to read."""
 

@@ -74,6 +74,9 @@ class Consumer(Protocol):
     def link_tasks(self, pid: int, task: int, parent: int) -> None:
         """One asyncio task of a process made another; both by when they were made."""
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        """A thread was made by another one; without ``maker`` (0) it ended."""
+
 
 @dataclass(slots=True)
 class Totals:
@@ -276,6 +279,10 @@ class Tracker:
             self._strangers.add(event.child)
         elif event.change is ProcessChange.EXIT:
             self._strangers.discard(event.head.pid)
+        elif event.change is ProcessChange.THREAD:
+            self._consumer.note_thread(event.child, event.head.tid, event.head.time_ns)
+        elif event.change is ProcessChange.THREAD_EXIT:
+            self._consumer.note_thread(event.head.tid, 0, event.head.time_ns)
 
     def _note_port(self, port: int) -> None:
         if port not in self.listening:

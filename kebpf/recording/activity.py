@@ -94,7 +94,9 @@ class Outbound:
 
     ``is_late`` when it became known only after its time had been judged.  ``generated`` are the
     templates found for it so far (``None``: none sought yet); ``name`` is its mock's.  ``task`` is
-    the asyncio task that sent its first byte, or 0.
+    the asyncio task that sent its first byte, or 0.  ``behind`` is the request that its thread had
+    answered last, ``recent`` are those of its process, of a thread that answers none; ``begun_by``
+    is the one whose thread made this call's.
     """
 
     recorded: RecordedExchange
@@ -118,6 +120,9 @@ class Outbound:
     before: Outbound | None = None  # on the same thread, if that is a worker
     operation: tuple[str, str] | None = None  # where it went, without the literals in its text
     task: int = 0
+    behind: Inbound | None = None
+    recent: list[Inbound] = field(default_factory=list)
+    begun_by: Inbound | None = None
 
     @property
     def is_session(self) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from kebpf.capture.backends import Backends
 from kebpf.capture.eventlog import EventLogWriter
 from kebpf.capture.spool import Spool
 from kebpf.protocols.registry import load_protocols
@@ -185,7 +186,8 @@ class Assembler:
         if self._log is not None:
             with _guarding_log():
                 self._log.begin(head)
-        self._pipeline = Pipeline(self._writer, self._name, head)
+        find_database = Backends().find_database
+        self._pipeline = Pipeline(self._writer, self._name, head, find_database)
 
     def _take(self, pipeline: Pipeline) -> bool:
         """Parses some of the backlog; whether there is more."""

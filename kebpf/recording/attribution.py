@@ -21,6 +21,7 @@ from kebpf.recording.activity import (
     Threads,
     Viewer,
 )
+from kebpf.recording.behind import Behind
 from kebpf.recording.checkout import Checkouts
 from kebpf.recording.lineage import (
     Inputs,
@@ -60,11 +61,12 @@ class Attributor:
         self._links = Links(self._viewer)
         self._showing = Showing(self._viewer)
         self.workers = Workers(self._viewer)
+        self.behind = Behind(self._viewer, self.threads)
 
     def observe(self, call: Outbound) -> None:
         """Learns from a call as soon as it is known what was in flight when it began."""
         is_of_a_time = call.candidates or call.is_session or call.is_startup or call.is_late
-        if is_of_a_time or self.tasks.narrow(call):
+        if is_of_a_time or self.tasks.narrow(call) or self.behind.observe(call):
             return
         key = self._idle_key(call)
         self._idle.put(key, (self._idle.get(key) or 0) + 1)
@@ -81,6 +83,8 @@ class Attributor:
         self._observe_places(call)
         self.workers.note(call)
         owner, evidence = self.tasks.find_owner(call), Evidence.TASK
+        if owner is None:
+            owner, evidence = self.behind.find_owner(call)
         if owner is None and self._is_own_doing(call, group, upcoming):
             call.candidates, evidence = [], Evidence.NONE
         elif owner is None:

@@ -22,6 +22,7 @@ from kebpf.recording.activity import (
     last_mark,
 )
 from kebpf.recording.attribution import Attributor
+from kebpf.recording.behind import LATE_NS
 from kebpf.recording.casemaker import HTTP, CaseMaker, PreparedCase, belongs_to_left_out
 from kebpf.recording.doubts import CALLS_LOST, REQUESTS_UNKNOWN, Doubts
 from kebpf.recording.measure import measure_document
@@ -76,8 +77,8 @@ class RecordingBuilder:
         self._learning_ns = learning_ns
         self._held_size = 0
         self._newest_ns = 0
-        self._timeline = Timeline()
         self._attributor = Attributor(find_protocol)
+        self._timeline = Timeline(self._attributor.behind)
         self._maker = CaseMaker(find_protocol, Provenance(), NameGiver(writer.has_case))
         self._given_up: dict[int, Inbound] = {}  # by connection
         self._doubts = Doubts()
@@ -127,6 +128,10 @@ class RecordingBuilder:
         """One asyncio task of a process made another."""
         self._attributor.tasks.link(pid, task, parent)
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        """A thread was made by another one; without ``maker`` (0) it ended."""
+        self._attributor.behind.note_thread(tid, maker, time_ns)
+
     def advance(self, now_ns: int, open_requests: Sequence[OpenRequest] = ()) -> None:
         """All exchanges that ended before ``now_ns`` were added; these requests are open.
 
@@ -136,7 +141,7 @@ class RecordingBuilder:
         still_open = [one for one in open_requests if one.connection not in self._given_up]
         first_ns = min((one.start_ns for one in still_open), default=now_ns)
         for haste in HASTES:
-            self._settle(min(now_ns - self._grace_ns // haste, first_ns))
+            self._settle(min(now_ns - self._grace_ns // haste, first_ns), haste)
             if self._held_size <= self._held_cap // 2:
                 return
         if self._held_size > self._held_cap and still_open:
@@ -270,8 +275,8 @@ class RecordingBuilder:
         self._given_up[one.connection] = inbound
         self._timeline.add_request(inbound)
 
-    def _settle(self, horizon_ns: int) -> None:
-        timeline = self._timeline
+    def _settle(self, horizon_ns: int, haste: int = 1) -> None:
+        timeline, late_ns = self._timeline, min(LATE_NS, self._grace_ns // 8) // haste
         for call in timeline.advance(horizon_ns):
             self._attributor.observe(call)
         if self._is_learning(horizon_ns):
@@ -279,7 +284,7 @@ class RecordingBuilder:
         while (ripe := timeline.pop_ripe(horizon_ns)) is not None:
             self._attributor.decide(ripe, timeline.siblings_of(ripe))
             self._decided.append(ripe)
-        while (request := timeline.pop_resolvable(horizon_ns)) is not None:
+        while (request := timeline.pop_resolvable(horizon_ns, late_ns)) is not None:
             self._resolve(request)
             self._write_decided()  # at once: what is written need not be held
         self._write_decided()

@@ -17,12 +17,13 @@ from typing import Any, BinaryIO
 
 import msgpack
 
+from kebpf.protocols.base import Document
 from kebpf.recording.model import Endpoint, Evidence, Mock, Tier, Timing
 
 MAX_MOCK_SIZE = (1 << 32) - 1
 _MARK = 0xCE  # of an unsigned 32-bit integer
 _BIG_INTEGER = 1  # MessagePack extension type: an integer beyond 64 bits, in decimal
-_PREFIX_SIZE = 5
+_PREFIX_SIZE = RECORD_START = 5
 _HEAD_SIZE = 128  # bytes in which the name of a mock is found
 _USUAL_SIZE = 2048  # bytes: most mocks are not larger, prefix included
 _TIERS = {tier.value: tier for tier in Tier}
@@ -39,13 +40,24 @@ class MockFileError(ValueError):
 
 def pack_mock(mock: Mock) -> bytes:
     """One record.  Raises ``ValueError`` for what cannot be stored (depth, size, types)."""
-    try:
-        payload = msgpack.packb(_fields_of_mock(mock), default=_pack_other)
-    except (TypeError, OverflowError, UnicodeError) as error:
-        raise ValueError(str(error)) from error
+    payload = pack_document(_fields_of_mock(mock))
     if len(payload) > MAX_MOCK_SIZE:
         raise ValueError("the mock is larger than 4 GiB")
-    return b"\xce" + len(payload).to_bytes(4, "big") + bytes(payload)
+    return b"\xce" + len(payload).to_bytes(4, "big") + payload
+
+
+def pack_document(document: Document) -> bytes:
+    """A tree as it stands in a record.  Raises ``ValueError`` as `pack_mock` does."""
+    try:
+        packed: bytes = msgpack.packb(document, default=_pack_other)
+    except (TypeError, OverflowError, UnicodeError) as error:
+        raise ValueError(str(error)) from error
+    return packed
+
+
+def unpack_document(data: bytes | memoryview) -> Any:
+    """The reverse.  Raises ``ValueError`` and ``msgpack.UnpackException``."""
+    return msgpack.unpackb(data, ext_hook=_unpack_other, strict_map_key=False)
 
 
 def read_mock(file: BinaryIO) -> Mock | None:
@@ -81,11 +93,21 @@ class MockReader:
             raise MockFileError("the last mock is cut off", offset)
         return _decode(memoryview(data)[_PREFIX_SIZE:end], offset)
 
+    def record_at(self, offset: int) -> tuple[bytes, int] | None:
+        """Bytes that begin with a mock's whole record, and where that ends.
+
+        ``None`` for one larger than most, and for any damage.  Raises ``OSError``.
+        """
+        data = os.pread(self._descriptor, _USUAL_SIZE, offset)
+        if len(data) < _PREFIX_SIZE or data[0] != _MARK:
+            return None
+        end = _PREFIX_SIZE + int.from_bytes(data[1:_PREFIX_SIZE], "big")
+        return (data, end) if end <= len(data) else None
+
 
 def _decode(payload: bytes | memoryview, offset: int) -> Mock:
     try:
-        fields = msgpack.unpackb(payload, ext_hook=_unpack_other, strict_map_key=False)
-        return _mock_of_fields(fields)
+        return _mock_of_fields(unpack_document(payload))
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
         raise MockFileError(f"damaged mock ({error})", offset) from error
 

@@ -14,7 +14,8 @@ from kebpf.recording.builder import RecordingBuilder
 from kebpf.recording.model import Losses, Manifest, RecordedExchange
 from kebpf.recording.progress import Progress
 from kebpf.recording.unlearned import UnlearnedStatements
-from kebpf.recording.watcher import Watcher
+from kebpf.recording.unplaced import UnplacedCalls
+from kebpf.recording.watcher import FindDatabase, Watcher
 from kebpf.recording.writer import TestSetWriter
 
 #: How often, in event time, things are settled: a backlog may hold many seconds of events.
@@ -24,16 +25,24 @@ _SETTLE_NS = 50_000_000
 class Pipeline:
     """Events in, a test set out; needs no kernel, so a log can be run through it as well.
 
-    The times of events become times of day by ``head.clock_offset_ns``.
+    The times of events become times of day by ``head.clock_offset_ns``.  ``find_database`` is asked
+    what a connection is for that was open before.
     """
 
-    def __init__(self, writer: TestSetWriter, name: str, head: LogHead) -> None:
+    def __init__(
+        self,
+        writer: TestSetWriter,
+        name: str,
+        head: LogHead,
+        find_database: FindDatabase | None = None,
+    ) -> None:
         self._head = head
         self._builder = RecordingBuilder(writer, name)
-        self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder)
+        self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder, find_database)
         self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
         self._unlearned = UnlearnedStatements()
+        self._unplaced = UnplacedCalls()
         self._newest_ns = 0
         self._settled_ns = 0
         self.events = 0
@@ -82,6 +91,7 @@ class Pipeline:
             protocols=self._protocols,
             served=self._watcher.count_served(),
             unlearned=self._unlearned.as_fields(),
+            unplaced=self._unplaced.as_fields(),
             missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
         )
 
@@ -136,6 +146,7 @@ class Pipeline:
         said = {
             "served": served,
             "prepared_before": unlearned,
+            "database_unknown": self._unplaced.as_fields(),
             "unparsed": dict(self._watcher.unparsed),
             "not_captured": [
                 {"pid": pid, "process": name, "bytes": size, "why": cause}
@@ -147,6 +158,7 @@ class Pipeline:
     def _add(self, recorded: RecordedExchange) -> None:
         self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
         self._unlearned.note(recorded)
+        self._unplaced.note(recorded)
         self._builder.add(recorded)
 
 

@@ -12,7 +12,8 @@ class Progress:
 
     ``missing_payload`` holds process, its name, how it moved bytes unseen, and how many;
     ``served`` by protocol how many connections were only counted, and their bytes.
-    ``unlearned`` by server the calls by statements that were prepared before the recording.
+    ``unlearned`` by server the calls by statements that were prepared before the recording,
+    ``unplaced`` those whose database is not known.
     ``proven`` connections have ended and add up; ``unbalanced`` counts by reason those that do
     not, ``unbalanced_names`` are the first of these.
     """
@@ -40,6 +41,7 @@ class Progress:
     missing_payload: list[tuple[int, str, str, int]] = field(default_factory=list)
     served: dict[str, tuple[int, int]] = field(default_factory=dict)
     unlearned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unplaced: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: float = 0.0
     ending_seconds: float = 0.0  # since the capture ended
     backlog_size: int = 0  # not yet read then

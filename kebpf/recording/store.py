@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from kebpf.protocols.base import Document
 from kebpf.recording.casefields import FieldError
 from kebpf.recording.casefile import read_edited_case
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.manifestfile import NewerVersionError, read_manifest
 from kebpf.recording.mockfile import MockFileError, MockReader, iter_names, iter_offsets, read_mock
 from kebpf.recording.model import FORMAT_VERSION, Manifest, Mock, TestCase
+from kebpf.recording.peeking import ResponseFinder
 from kebpf.recording.writer import APART_NAME, MANIFEST_NAME, MOCKS_NAME, TESTS_NAME, TestSetWriter
 from kebpf.recording.yamltext import YamlError
 
@@ -33,6 +35,7 @@ class TestSet:
         self.manifest = manifest
         self.name = folder.name
         self._mocks: MockReader | None = None  # of what `iter_mocks` last read
+        self._responses = ResponseFinder()
 
     @classmethod
     def open(cls, folder: Path) -> TestSet:
@@ -93,6 +96,18 @@ class TestSet:
         if mock is None:
             raise TestSetError(f"{self._mocks_path} holds no mock at byte {offset}; record again")
         return mock
+
+    def find_response(self, offset: int, packed: bytes) -> Document | None:
+        """The response, not to be changed, of the mock at an offset, if its request is just that.
+
+        ``packed`` is by `kebpf.recording.peeking.pack_request`.  ``None`` also where only
+        `mock_at` can tell, which says too what is wrong with the file.
+        """
+        try:
+            found = (self._mocks or self._open_mocks()).record_at(offset)
+        except OSError:
+            return None
+        return None if found is None else self._responses.find(*found, packed)
 
     def _open_mocks(self) -> MockReader:
         self._mocks = MockReader(self._mocks_path)

@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from kebpf.recording.activity import FOREVER_NS, Inbound, Memory, Outbound
+from kebpf.recording.behind import Behind
 
-LATE_NS = 100_000_000  # a task that served a request may call so much later for it
 SEGMENTS_CAP = 10_000  # connections whose session exchanges are counted
 
 
@@ -26,7 +26,8 @@ class _Entry:
 class Timeline:
     """Places calls among the requests that were in flight when they began."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
         self.frontier_ns = 0
         self._number = 0
         self._coming_calls: list[_Entry] = []
@@ -69,11 +70,13 @@ class Timeline:
             request = heapq.heappop(self._coming_requests)[2]
             self._active.append(request)
             self.unresolved.append(request)
+            self._behind.begin(request)
 
     def _place(self, call: Outbound) -> None:
         if not call.is_late:
             self._active = [one for one in self._active if one.end_ns >= call.start_ns]
             call.candidates = [one for one in self._active if one.covers(call.start_ns)]
+            self._behind.place(call)
         first_ns = self.first_request_ns
         call.is_startup = first_ns is None or call.start_ns < first_ns
         connection = call.recorded.connection
@@ -102,14 +105,16 @@ class Timeline:
         """The later placed calls on the same connection."""
         return self.by_connection.get(call.recorded.connection, deque())
 
-    def pop_resolvable(self, horizon_ns: int) -> Inbound | None:
-        """The earliest request of which every possible call was decided, if there is one."""
+    def pop_resolvable(self, horizon_ns: int, late_ns: int) -> Inbound | None:
+        """The earliest request of which every possible call was decided, if there is one.
+
+        Calls may be made so much later than its response.
+        """
         if not self.unresolved:
             return None
         request = self.unresolved[0]
-        late_ns = LATE_NS if request.task else 0
-        is_over = request.end_ns + late_ns <= horizon_ns or request.end_ns == FOREVER_NS
         undecided_ns = self.placed[0].start_ns if self.placed else self.frontier_ns
-        if not is_over or (request.end_ns < FOREVER_NS and request.end_ns >= undecided_ns):
+        decided_ns = min(horizon_ns, undecided_ns)
+        if request.end_ns < FOREVER_NS and request.end_ns + late_ns >= decided_ns:
             return None
         return self.unresolved.popleft()

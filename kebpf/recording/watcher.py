@@ -16,6 +16,7 @@ from kebpf.protocols.base import (
     LeavingPairer,
     Mark,
     Pairer,
+    PlacedPairer,
     ProtocolSpec,
     Sender,
     ServingPairer,
@@ -78,6 +79,10 @@ class _Watch:
     unseen_ns: int = 0  # when the first answer came to a request that was not seen
 
 
+#: Gives the database for the client's end and the server's, host and port; ``None``: not known.
+FindDatabase = Callable[[tuple[str, int], tuple[str, int]], str | None]
+
+
 class Unseen(Protocol):
     """Is told what will never be seen; times are nanoseconds since the Unix epoch.
 
@@ -92,6 +97,8 @@ class Unseen(Protocol):
 
     def link_tasks(self, pid: int, task: int, parent: int) -> None: ...
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None: ...
+
 
 class Watcher:
     """The tracker's consumer; gives each exchange to ``sink`` as it completes.
@@ -104,10 +111,12 @@ class Watcher:
         sink: Callable[[RecordedExchange], None],
         clock_offset_ns: int,
         unseen: Unseen | None = None,
+        find_database: FindDatabase | None = None,
     ) -> None:
         self._sink = sink
         self._clock_offset_ns = clock_offset_ns
         self._unseen = unseen
+        self._find_database = find_database
         self._lore: dict[tuple[str, str], Any] = {}  # by protocol and server
         self._watches: dict[int, _Watch] = {}
         self.unparsed: Counter[str] = Counter()
@@ -194,6 +203,10 @@ class Watcher:
             offset_ns = self._clock_offset_ns
             self._unseen.link_tasks(pid, task + offset_ns, parent + offset_ns)
 
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        if self._unseen is not None:
+            self._unseen.note_thread(tid, maker, time_ns + self._clock_offset_ns)
+
     def count_served(self) -> dict[str, tuple[int, int]]:
         """By protocol: the connections that were counted and not parsed, and their bytes."""
         return {name: (one.connections, one.size) for name, one in self._served.items()}
@@ -266,6 +279,8 @@ class Watcher:
         if is_served and spec.name != HTTP and not self._makes_calls:
             return ServedConnection(spec.name, self._served.setdefault(spec.name, Served()))
         pairer = spec.make_pairer(joined=watch.is_joined)
+        if watch.is_joined and isinstance(pairer, PlacedPairer):
+            self._place(watch.connection, pairer)
         if isinstance(pairer, LearningPairer):
             opened = watch.connection.opened
             key = (spec.name, str(_endpoint(watch.connection, opened.remote, opened.remote_port)))
@@ -273,6 +288,14 @@ class Watcher:
                 self._lore[key] = pairer.make_lore()
             pairer.learn_from(self._lore[key])
         return pairer
+
+    def _place(self, connection: Connection, pairer: PlacedPairer) -> None:
+        """Its start-up said for which database it is; now only the server knows."""
+        opened, find = connection.opened, self._find_database
+        if find is None or connection.transport != "tcp" or connection.role is not _CLIENT_ROLE:
+            return
+        ends = (opened.local, opened.local_port), (opened.remote, opened.remote_port)
+        pairer.place(find(*ends))
 
     def _try_to_join(self, watch: _Watch, sender: Sender, piece: Piece) -> None:
         """A request is looked for where the client speaks after the server did."""

@@ -14,6 +14,7 @@ from kebpf.replay.events import Mismatch, MissKind
 from kebpf.replay.index import MOST_VERIFIED, MockIndex, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import OpenedNow
 from kebpf.replay.strays import Stray, list_differences, name_some
 from kebpf.replay.trail import Ended, Trail
 
@@ -26,6 +27,7 @@ class Book(Protocol):
     bindings: Bindings
     index: MockIndex
     noise: Noise
+    opened: OpenedNow
 
     def kept_at(self, endpoint: Endpoint, protocol: str, /) -> KeptRequests: ...
     def get_spec(self, name: str, /) -> ProtocolSpec: ...
@@ -106,6 +108,7 @@ class DestinationAnswers:
         ended = self._trail.follow(request)
         if ended is not None:
             self._book.note_ending(self._protocol, self._endpoint, ended)
+        self._book.opened.note(self._endpoint, self._protocol, request)
         item = self._book.session_mock(call)
         self._book.note_answer()
         if item is None:

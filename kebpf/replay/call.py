@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.recording.model import Endpoint
+from kebpf.recording.peeking import pack_request
 from kebpf.recording.values import find_tokens
 from kebpf.replay.binding import Bindings, pair_tokens
 from kebpf.replay.events import Mismatch
@@ -24,6 +25,7 @@ Leaves = dict[str, Any]
 _MOST_OPERATION_TEXT = 4096
 _KNOWN_SHAPES = 1024
 _NUMBER = re.compile(r"\d+")
+_NO_VALUE = object()  # what a null is in a key: no text is equal to it
 
 
 _READS = re.compile(
@@ -55,7 +57,10 @@ class Perhaps(str):
 
 @dataclass(slots=True)
 class Call:
-    """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings."""
+    """An outgoing call: ``actual`` leaves as made, ``recorded`` ones after the bindings.
+
+    ``source`` is the whole request after the bindings.
+    """
 
     destination: Endpoint
     spec: ProtocolSpec
@@ -63,7 +68,9 @@ class Call:
     actual: Leaves
     recorded: Leaves
     operation: str = ""
+    source: Document | None = None
     _key: Key | None = None
+    _packed: bytes | None = None
 
     @property
     def protocol(self) -> str:
@@ -80,6 +87,13 @@ class Call:
         if self._key is None:
             self._key = make_key(self.destination, self.protocol, self.recorded)
         return self._key
+
+    @property
+    def packed(self) -> bytes | None:
+        """`pack_request` of its source, if it can be stored."""
+        if self._packed is None and self.source is not None:
+            self._packed = pack_request(self.source)
+        return self._packed
 
 
 def make_call(
@@ -102,7 +116,7 @@ def make_call(
     if is_vague and recorded.get(DATABASE) is not None:  # session matters have none
         recorded = loosen(recorded)
     operation = str(recorded.get("/operation", ""))
-    return Call(destination, spec, request, actual, recorded, operation)
+    return Call(destination, spec, request, actual, recorded, operation, translated)
 
 
 def leaves_of(tree: Any) -> Leaves:
@@ -125,19 +139,18 @@ def _add_leaves(tree: Any, path: str, found: Leaves) -> None:
             step = str(key)
             if "~" in step or "/" in step:
                 step = step.replace("~", "~0").replace("/", "~1")
-            _add_leaf(value, f"{path}/{step}", found)
+            if value is None or type(value) is str:  # as most are
+                found[f"{path}/{step}"] = value
+            else:
+                _add_leaves(value, f"{path}/{step}", found)
     elif tree and isinstance(tree, list | tuple):
         for index, value in enumerate(tree):
-            _add_leaf(value, f"{path}/{index}", found)
+            if type(value) is str:
+                found[f"{path}/{index}"] = value
+            else:
+                _add_leaves(value, f"{path}/{index}", found)
     else:
         found[path] = tree
-
-
-def _add_leaf(value: Any, path: str, found: Leaves) -> None:
-    if type(value) is str:  # as most are
-        found[path] = value
-    else:
-        _add_leaves(value, path, found)
 
 
 def is_same(left: Any, right: Any) -> bool:
@@ -146,21 +159,22 @@ def is_same(left: Any, right: Any) -> bool:
 
 
 def make_key(
-    destination: Endpoint, protocol: str, leaves: Leaves, without: Container[str] = ()
+    destination: Endpoint, protocol: str, leaves: Leaves, without: Collection[str] = ()
 ) -> Key:
     """A hash of a call's leaves except those at some paths; another one in another process."""
     parts: list[Any] = [destination, protocol]
     for path in sorted(leaves):
         leaf = leaves[path]
         kind = type(leaf)
-        parts.append(path)
         # a left-out leaf is marked, so keys of other shapes are other keys
-        if path in without or kind is Perhaps:
-            parts.append(None)
+        if kind is Perhaps or (without and path in without):
+            parts += (path, None)
         elif kind is str:
-            parts.append(leaf)
+            parts += (path, leaf)
+        elif leaf is None:
+            parts += (path, _NO_VALUE)
         else:  # -1 and -2, 1 and true, no number and itself: `hash` is not as exact as a text
-            parts += (kind, repr(leaf))
+            parts += (path, kind, repr(leaf))
     return hash(tuple(parts)) & _KEY_BITS
 
 

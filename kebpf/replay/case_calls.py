@@ -10,7 +10,7 @@ from kebpf.recording.model import TestCase
 from kebpf.recording.templates import matches_class
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Pair, pair_tokens
-from kebpf.replay.call import Call, Leaves, is_same, shape_operation
+from kebpf.replay.call import DATABASE, Call, Leaves, is_same, shape_operation
 from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
 from kebpf.replay.orders import Orders
@@ -66,6 +66,7 @@ class CaseCalls:
         self.shared_group = _make_group(self.shared.values())
         self.possible_group = _make_group(self.possible.values())
         self.served: list[int] = []
+        self.unplaced = 0  # calls served in whatever database they were made
         self.strays = Strays()
         self.borrowed: list[Stray] = []  # reads of other cases, explained by a cache
         self.timed: list[TimedCall] = []
@@ -86,6 +87,19 @@ class CaseCalls:
         timing = self.case.timing
         return max(starts) - timing.start_ns if max(starts) <= timing.end_ns else None
 
+    def note_served(self, item: Recorded) -> None:
+        """A call got the answer of a mock, which is used up by that."""
+        self.served.append(item.ordinal)
+        self.due.pop(item.ordinal, None)
+        self.unplaced += DATABASE in item.leaves and not item.leaves[DATABASE]
+
+    def has_late(self) -> bool:
+        """Whether a call of the case was recorded to begin after its response."""
+        if self.case is None:
+            return False
+        end_ns = self.case.timing.end_ns
+        return any(item.mock.timing.start_ns > end_ns for item in self.recorded.values())
+
     def find_nearest(self, call: Call) -> Recorded | None:
         """The due call most like this one, else one of its operation that was already made."""
         made = (item for items in (self.recorded, self.shared) for item in items.values())
@@ -98,7 +112,9 @@ class CaseCalls:
             del self.due[item.ordinal]
         self.transactions.excuse({item.ordinal for item in left_out})
         findings = self._judge_times(Window(self.window.start_ns, end_ns))
-        endings = self.transactions.findings(judge.orders.is_sometimes)
+        endings = self.transactions.findings(
+            judge.orders.is_sometimes, self._record.own, self.served
+        )
         endings += find_inversions(self._record, self.served, judge.orders.is_usual)
         has_other = bool(findings or endings or self.strays or self.due)
         if has_other or self._makes_any_twice(judge):  # then no call is explained away
@@ -175,6 +191,8 @@ def describe_missing(item: Recorded) -> CallFinding:
 
 def pair_call(item: Recorded, call: Call) -> list[Pair] | None:
     """The values to be bound if the call is the recorded one, ``None`` if it cannot be."""
+    if item.answers is call:
+        return []
     templates = item.mock.generated
     if item.leaves.keys() != call.recorded.keys():
         return None

@@ -26,6 +26,7 @@ from kebpf.replay.timeline import Timeline
 CALLS_WAIT_S = 1.0  # how long after its response a case's calls may still come
 LOOK_S = 0.03  # between two looks at what the application does
 QUIET_LOOKS = 5  # at none of which it did anything: it has no more to do
+SETTLED_LOOKS = 2  # the same of one that is done with all that it was recorded to do
 SEQUEL_PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016)  # at work behind a response: looked at again
 EXIT_WAIT_S = 0.5  # of an exit and the end of a connection by it, either may be seen first
 
@@ -56,6 +57,8 @@ async def run_case(scene: Scene, case: TestCase) -> CaseFinished:
     scene.matcher.begin_case(case, scene.now_ns())
     finished = await _play(scene, case, _make_event(scene, case))
     timings = scene.timeline.finish(case) if scene.timeline else []
+    unplaced = scene.matcher.current.unplaced
+    finished = replace(finished, unplaced=unplaced, not_compared=finished.not_compared + unplaced)
     calls = scene.matcher.end_case(scene.now_ns())
     error = finished.error
     problems = scene.responder.take_problems()
@@ -209,6 +212,17 @@ async def _await_calls(scene: Scene, start_ns: int) -> None:
             while scene.matcher.pending() and not (
                 quiet >= QUIET_LOOKS and _is_due(scene, start_ns)
             ):
+                quiet = 0 if await _is_active(scene) else quiet + 1
+    if scene.matcher.current.has_late():
+        await await_quiet(scene)
+
+
+async def await_quiet(scene: Scene) -> None:
+    """Waits for calls that nothing tells of: they are made after a response, unlike before."""
+    quiet = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(scene.calls_wait_s):
+            while quiet < SETTLED_LOOKS:
                 quiet = 0 if await _is_active(scene) else quiet + 1
 
 

@@ -149,7 +149,8 @@ class CaseFinished:
     ``classes`` are the values compared by class: path in the recorded response, class.
     ``recorded_seconds`` and ``answered_seconds`` are how long the response took, then and now;
     ``seconds`` is all of the case.  ``sent``, the request, and ``timings`` are there only when a
-    report asks for them, ``timings`` up to a cap.
+    report asks for them, ``timings`` up to a cap.  ``unplaced`` of the values not compared are the
+    databases of calls, which the recording does not know.
     """
 
     test_set: str
@@ -174,6 +175,7 @@ class CaseFinished:
     answered_seconds: float | None = None
     sent: Any = None
     timings: list[CallTiming] = field(default_factory=list)
+    unplaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

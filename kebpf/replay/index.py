@@ -6,9 +6,9 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.recording.loose import is_loose_class
@@ -29,6 +29,7 @@ from kebpf.replay.call import (
 )
 from kebpf.replay.givenup import GivenUp
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import Openings
 from kebpf.replay.table import MANY_PARTS, Bucket, Table
 
 Shape = tuple[str, ...]  # the paths at which a mock's identity holds generated values
@@ -53,19 +54,86 @@ class MockSource(Protocol):
         """The mock at an offset."""
 
 
-@dataclass(slots=True)
-class Recorded:
-    """A mock taken apart, with its number in the recording."""
+@runtime_checkable
+class PackedSource(Protocol):
+    """A source that tells the response of a mock by the bytes of its request."""
 
-    ordinal: int
-    mock: Mock
-    leaves: Leaves
-    describe: Callable[[Document], str]
+    def find_response(self, offset: int, packed: bytes) -> Document | None:
+        """The response, not to be changed, if the request of the mock at an offset is just that.
+
+        ``None`` also where only `MockSource.mock_at` can tell.
+        """
+
+
+class Recorded:
+    """A mock taken apart, with its number in the recording.
+
+    ``answers`` is the call that it was found for by the very bytes of its request: the mock
+    itself, which holds nothing generated, is read when it is asked for.
+    """
+
+    __slots__ = (
+        "_describe",
+        "_is_whole",
+        "_leaves",
+        "_mock",
+        "_read",
+        "_response",
+        "answers",
+        "ordinal",
+    )
+
+    _read: Callable[[int], Recorded]
+    _response: Document
+
+    def __init__(
+        self, ordinal: int, mock: Mock, leaves: Leaves, describe: Callable[[Document], str]
+    ) -> None:
+        self.ordinal = ordinal
+        self.answers: Call | None = None
+        self._mock, self._leaves, self._describe = mock, leaves, describe
+        self._is_whole = True
+
+    @classmethod
+    def put_off(
+        cls, ordinal: int, call: Call, response: Document, read: Callable[[int], Recorded]
+    ) -> Recorded:
+        """The mock of the same request as ``call``; ``read`` reads the rest."""
+        self = cls.__new__(cls)
+        self.ordinal, self.answers = ordinal, call
+        self._response, self._read = response, read
+        self._is_whole = False
+        return self
+
+    def _fill(self) -> None:
+        read = self._read(self.ordinal)
+        self._mock, self._leaves, self._describe = read.mock, read.leaves, read._describe
+        self._is_whole = True
+
+    @property
+    def mock(self) -> Mock:
+        """As it was recorded, but for values that are not to be compared."""
+        if not self._is_whole:
+            self._fill()
+        return self._mock
+
+    @property
+    def leaves(self) -> Leaves:
+        """What a call's leaves are compared with."""
+        if not self._is_whole:
+            self._fill()
+        return self._leaves
+
+    @property
+    def response(self) -> Document | None:
+        """What it is answered with, in recorded values."""
+        return self._mock.response if self.answers is None else self._response
 
     @property
     def description(self) -> str:
         """In one line."""
-        return self.describe(self.mock.request)
+        request = self.mock.request  # which, read when it is first asked for, tells how
+        return self._describe(request)
 
 
 class Group:
@@ -144,6 +212,7 @@ class MockIndex:
         self._noise = noise or Noise()
         self._set_apart = frozenset(set_apart)
         self._test_set = test_set
+        self._packed = test_set if isinstance(test_set, PackedSource) else None
         self._get_spec = get_spec
         # Destinations of whose calls some have no database: these answer calls to any.
         self.vague: set[Endpoint] = set()
@@ -167,6 +236,7 @@ class MockIndex:
         self._made = Table(1)  # ids that cases made, by their hash
         self._is_late = False  # a destination was found to be vague when keys for it were made
         self._offsets = array("q")
+        self._is_literal = bytearray()  # of each mock: nothing in its request was generated
         self._own, self._shared, self._possible, self._endings = (Table() for _ in range(4))
         self.anywhere = Group()  # what cases made or may have made
         self.startup = Group()
@@ -176,6 +246,7 @@ class MockIndex:
         self.outside = array("I")  # ordinals of the start-up and background tiers
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
+        self.openings = Openings()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
         # Of each session exchange the first, by which connection; all that one was pushed is kept.
         self._fact_connections: dict[Key, tuple[int, int]] = {}
@@ -201,6 +272,7 @@ class MockIndex:
         if mock.protocol == "http" and (mock.response or {}).get("status") == 304:
             self.confirming.add(mock.destination)
         self._note_columns(ordinal, mock)
+        self._is_literal.append(not mock.generated)
         self.has_generated = self.has_generated or bool(mock.generated)
         key = key_of(mock, leaves)
         if mock.tier is Tier.SESSION:
@@ -269,6 +341,7 @@ class MockIndex:
             self._shared.add(_name_key(name), ordinal)
 
     def _add_session(self, ordinal: int, mock: Mock, leaves: Leaves, key: Key) -> None:
+        self.openings.learn(mock)
         if mock.case is not None:
             self._endings.add(_name_key(mock.case), ordinal)
         first = self._fact_connections.setdefault(key, (ordinal, mock.connection))
@@ -339,6 +412,19 @@ class MockIndex:
         spec = self._get_spec(mock.protocol)
         mock, leaves = self._take_apart(mock, spec.identity(mock.request))
         return Recorded(ordinal, mock, leaves, spec.describe)
+
+    def load_for(self, ordinal: int, call: Call) -> Recorded:
+        """Reads one mock back, of which most is put off if it is of the call's very request."""
+        if (
+            self._packed is not None
+            and self._is_literal[ordinal]
+            and call.destination not in self.vague
+            and (packed := call.packed) is not None
+        ):
+            response = self._packed.find_response(self._offsets[ordinal], packed)
+            if response is not None:
+                return Recorded.put_off(ordinal, call, response, self.load)
+        return self.load(ordinal)
 
     def _identify(self, mock: Mock) -> Document:
         return self._get_spec(mock.protocol).identity(mock.request)

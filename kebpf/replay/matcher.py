@@ -30,6 +30,7 @@ from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded, key_of
 from kebpf.replay.kept import KeptRequests
 from kebpf.replay.noise import Noise
+from kebpf.replay.opened import OpenedNow
 from kebpf.replay.orders import Orders
 from kebpf.replay.outside import Outside, widen
 from kebpf.replay.revalidation import without_conditions
@@ -84,6 +85,7 @@ class Matcher:
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._outside = Outside(self.index, bindings, self._is_unused)
         self._caches = Caches(self.index, routes or {})
+        self.opened = OpenedNow(index.openings)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False
@@ -138,13 +140,19 @@ class Matcher:
         """How long after its request the last missing call was made; ``None``: any time may do."""
         return self._current.pending_delay_ns()
 
+    @property
+    def current(self) -> CaseCalls:
+        """The calls of the case now running."""
+        return self._current
+
     def finish(self) -> tuple[list[CallFinding], Ledger]:
         """Findings that belong to no one case, and the account of all mocks that were to be used.
 
         Mocks of cases that did not run are in no column.
         """
         self._close(self._current.window.end_ns)
-        findings = [*self._judge_shared(), *map(describe_overuse, self._caches.made_too_often())]
+        findings = [*self._judge_shared(), *self.opened.list_findings()]
+        findings += map(describe_overuse, self._caches.made_too_often())
         unused = [ordinal for ordinal in self._due_ordinals() if not self._used[ordinal]]
         names = [self.index.name_of(ordinal) for ordinal in unused[:MOST_UNUSED]]
         asserted_of_nobody = sum(self._used[ordinal] for ordinal in self.index.left_out)
@@ -316,16 +324,13 @@ class Matcher:
     def _find_inside(self, call: Call) -> Recorded | None:
         """The mock of a case, or of what may be a case's."""
         current = self._current
-        item = self._first(current.group, call, lambda i: i in current.due, current.recorded)
-        if item is None:
-            item = self._first(current.shared_group, call, self._is_unused, current.shared)
-        if item is None:
-            item = self._first(current.possible_group, call, self._is_unused, current.possible)
-        if item is None:
-            item = self._change_places(call)
-        if item is None:
-            item = self._first(self.index.spare, call, self._is_unused)
-        return item
+        return (
+            self._first(current.group, call, lambda i: i in current.due, current.recorded)
+            or self._first(current.shared_group, call, self._is_unused, current.shared)
+            or self._first(current.possible_group, call, self._is_unused, current.possible)
+            or self._change_places(call)
+            or self._first(self.index.spare, call, self._is_unused)
+        )
 
     def _change_places(self, call: Call) -> Recorded | None:
         """A mock that is another case's, which used one of this case's; nothing is served yet."""
@@ -380,7 +385,7 @@ class Matcher:
     ) -> Recorded | None:
         for bucket in group.buckets(call):
             for ordinal in islice(bucket.usable(is_usable), MOST_VERIFIED):
-                item = self._load(ordinal, loaded)
+                item = self.index.load_for(ordinal, call) if loaded is None else loaded[ordinal]
                 pairs = pair_call(item, call)
                 if pairs is None:
                     continue
@@ -408,13 +413,12 @@ class Matcher:
     def serve(self, item: Recorded, call: Call) -> Document | None:
         """Uses a mock up, binds its values and gives its response in the run's own values."""
         self._used[item.ordinal] = 1
-        self._current.served.append(item.ordinal)
-        self._current.due.pop(item.ordinal, None)
+        self._current.note_served(item)
         case = self.name_of_case()
         self.note_made(call, case)
         if case is not None and item.mock.candidates:
             self._assignments.note(item.ordinal, case)
-        pairs = pair_call(item, call) if item.mock.generated else None
+        pairs = pair_call(item, call) if item.answers is None and item.mock.generated else None
         if pairs and self.bindings.try_bind(pairs, self._window_of(item)):
             self._current.note_times(call, pairs)
         return self.respond(item)
@@ -435,7 +439,7 @@ class Matcher:
 
     def respond(self, item: Recorded) -> Document | None:
         """The response of a mock in the run's own values."""
-        response: Document | None = self.bindings.hand_over(item.mock.response)
+        response: Document | None = self.bindings.hand_over(item.response)
         return response
 
     def note_stray(self, stray: Stray) -> None:

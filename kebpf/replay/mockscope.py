@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kebpf.protocols.base import Answerer, Document, Miss, ProtocolSpec
+from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint
+from kebpf.replay.answers import DestinationAnswers
 from kebpf.replay.index import MockIndex
 from kebpf.replay.mockset import FreeMocks, MissedCall, MockMatcher, is_named
 from kebpf.replay.noise import Noise
@@ -189,9 +190,9 @@ class Scopes:
         while self._stack:
             self.pop()
 
-    def for_destination(self, destination: Endpoint, protocol: str | None) -> Answerer:
+    def for_destination(self, destination: Endpoint, protocol: str | None) -> ScopedAnswers:
         """Answers the calls on one connection, in whichever scope they are made."""
-        return _ScopedAnswers(self, destination, protocol)
+        return ScopedAnswers(self, destination, protocol)
 
     def facts_for(self, destination: Endpoint) -> list[Document]:
         """The recorded session exchanges of a destination, where the current scope has any."""
@@ -216,7 +217,7 @@ class ScopedRoutes(Routes):
         return self._scopes.current.routes.local
 
 
-class _ScopedAnswers:
+class ScopedAnswers:
     """An `Answerer` for one connection that may live longer than a scope."""
 
     def __init__(self, scopes: Scopes, place: Endpoint, protocol: str | None) -> None:
@@ -224,9 +225,9 @@ class _ScopedAnswers:
         self._place = place
         self._protocol = protocol
         self._scope: Scope | None = None
-        self._answers: Answerer | None = None
+        self._answers: DestinationAnswers | None = None
 
-    def _find(self) -> Answerer:
+    def _find(self) -> DestinationAnswers:
         scope = self._scopes.current
         if self._answers is None or scope is not self._scope:
             place = scope.place_of(self._place)
@@ -245,3 +246,11 @@ class _ScopedAnswers:
     def session(self, request: Document) -> Document | None:
         """The recorded response to a session call, any number of times."""
         return self._find().session(request)
+
+    def find_request(self, source: Hashable) -> Document | None:
+        """The request that the current scope keeps for ``source``."""
+        return self._find().find_request(source)
+
+    def keep_request(self, source: Hashable, request: Document) -> None:
+        """Keeps a request as long as the current scope is open."""
+        self._find().keep_request(source, request)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from kebpf.protocols.base import Miss, ProtocolSpec
+from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import Mock, TestCase, Tier
 from kebpf.recording.times import SECOND_NS, Window
@@ -19,7 +19,14 @@ from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call, Key, make_key
 from kebpf.replay.case_calls import CaseCalls
 from kebpf.replay.events import Mismatch, MissKind
-from kebpf.replay.index import MOST_VERIFIED, Group, MockIndex, MockSource, Recorded
+from kebpf.replay.index import (
+    MOST_VERIFIED,
+    Group,
+    MockIndex,
+    MockSource,
+    PackedSource,
+    Recorded,
+)
 from kebpf.replay.matcher import Matcher
 from kebpf.replay.noise import Noise
 from kebpf.replay.strays import Stray
@@ -54,6 +61,7 @@ class FreeMocks:
 
     def __init__(self, sets: Sequence[MockSource], cases: Sequence[str] = ()) -> None:
         self._sets = sets
+        self._packed = [one if isinstance(one, PackedSource) else None for one in sets]
         self._patterns = cases
         self._offsets = array("q")
         self._starts: list[int] = []  # the first number of each set
@@ -89,6 +97,12 @@ class FreeMocks:
         """The mock at a number."""
         at = bisect_right(self._starts, offset) - 1
         return self._free(self._sets[at].mock_at(self._offsets[offset]))
+
+    def find_response(self, offset: int, packed: bytes) -> Document | None:
+        """The response of the mock at a number, if its request is just that."""
+        at = bisect_right(self._starts, offset) - 1
+        source = self._packed[at]
+        return None if source is None else source.find_response(self._offsets[offset], packed)
 
     def _is_optional(self, mock: Mock) -> bool:
         return bool(self._patterns) and mock.tier is not Tier.SESSION and not owners_of(mock)

@@ -59,12 +59,15 @@ class Noise:
         return False
 
     def clean(
-        self, destination: Endpoint, leaves: Mapping[str, Any], counts: bool = False
+        self, destination: Endpoint, leaves: dict[str, Any], counts: bool = False
     ) -> dict[str, Any]:
-        """A call's leaves without those that are not to be compared, counted if asked for."""
+        """A call's leaves without those that are not to be compared, counted if asked for.
+
+        The very ones that were given, where no rule is about them.
+        """
         rules = self._rules_for(destination, leaves) if self._of_calls else []
         if not rules:
-            return dict(leaves)
+            return leaves
         kept = {}
         for path, value in leaves.items():
             rule = next((one for one in rules if self._applies(one, path)), None)

@@ -15,7 +15,14 @@ from kebpf.protocols.base import ProtocolSpec
 from kebpf.protocols.registry import load_protocols
 from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
-from kebpf.replay.caserun import CALLS_WAIT_S, Scene, describe_problems, run_case, skip_case
+from kebpf.replay.caserun import (
+    CALLS_WAIT_S,
+    Scene,
+    await_quiet,
+    describe_problems,
+    run_case,
+    skip_case,
+)
 from kebpf.replay.comparison import compare
 from kebpf.replay.events import (
     ApplicationReady,
@@ -271,7 +278,9 @@ class SetRun:
             yield finished
             if self._options.is_failing_fast and finished.verdict is not Verdict.PASSED:
                 break
-        if application.status is not None:
+        if application.status is None:
+            await await_quiet(scene)
+        else:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
 

@@ -104,10 +104,23 @@ class Answering(Protocol):
         """The recorded session exchanges of a destination."""
 
 
+class CaseState(Protocol):
+    """The calls of the case now running; ``unplaced`` of them ran in a database not compared."""
+
+    unplaced: int
+
+    def has_late(self) -> bool:
+        """Whether calls are made after its response, so that more may be."""
+
+
 class Matching(Answering, Protocol):
     """Chooses the mocks of one test set's run."""
 
     on_call: Callable[[], None] | None
+
+    @property
+    def current(self) -> CaseState:
+        """The case now running."""
 
     def begin_case(self, case: TestCase | None, now_ns: int, /) -> None:
         """Calls from now on belong to ``case`` (``None``: to the start-up)."""

@@ -6,9 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Document
-from kebpf.replay.transactions import AGAIN, CHAIN, is_opening, read_ending, read_step
-
-MOST_SERVED = 10_000  # calls of one transaction of which the order is known
+from kebpf.replay.transactions import AGAIN, CHAIN, MOST_SERVED, is_opening, read_ending, read_step
 
 
 @dataclass(frozen=True, slots=True)

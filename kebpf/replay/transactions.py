@@ -10,7 +10,7 @@ served no such call.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,7 @@ _VERBS = {
 _OPENING = ("BEGIN", "START")
 _EMPTY_WORDS = ("WORK", "TRANSACTION")
 CHAIN = " AND CHAIN"
+MOST_SERVED = 10_000  # calls of one transaction of which the order is known
 AGAIN = "BEGIN"  # the step of one that was begun already
 _SUPERFLUOUS = ("25001", "25P01")  # warnings: it was begun already, it was ended already
 _CLEAR = (Evidence.TASK, Evidence.THREAD, Evidence.CHECKOUT)
@@ -199,11 +200,16 @@ class Transactions:
         missing = self._expected - self._actual
         return [verb for (_, _, verb), count in missing.items() for _ in range(count)]
 
-    def findings(self, is_sometimes: Callable[[Recorded, Recorded], bool]) -> list[CallFinding]:
+    def findings(
+        self,
+        is_sometimes: Callable[[Recorded, Recorded], bool],
+        own: Sequence[Recorded] = (),
+        served: Sequence[int] = (),
+    ) -> list[CallFinding]:
         """What is not as recorded; a COMMIT that became a ROLLBACK is one finding.
 
         ``is_sometimes`` says whether the recording has calls of the operations of two also in
-        the order given.
+        the order given.  ``own`` are all calls of the case, ``served`` those that it made.
         """
         reordered = [
             _describe_order(*pair)
@@ -211,7 +217,9 @@ class Transactions:
             if (pair := self._find_inversion(order, is_sometimes)) is not None
         ]
         if self._expected == self._actual:
-            reordered += filter(None, map(self._find_split, self._recorded))
+            orders = [*self._orders, self._find_open(served)]
+            splits = (self._find_split(one, own, orders) for one in self._recorded)
+            reordered += filter(None, splits)
         if not self._recorded:
             return reordered
         missing = list((self._expected - self._actual).elements())
@@ -220,18 +228,25 @@ class Transactions:
         missing += [(*ending[:2], "BEGIN") for ending in self._unopened]
         return [*found, *_list_rest(missing, extra)]
 
-    def _find_split(self, transaction: Transaction) -> CallFinding | None:
+    def _find_open(self, served: Sequence[int]) -> list[int]:
+        """The calls made in no transaction that has ended."""
+        if any(len(order) >= MOST_SERVED for order in self._orders):  # the first are not known
+            return []
+        ended = {ordinal for order in self._orders for ordinal in order}
+        return [ordinal for ordinal in served if ordinal not in ended]
+
+    def _find_split(
+        self, transaction: Transaction, own: Iterable[Recorded], orders: Iterable[list[int]]
+    ) -> CallFinding | None:
         """Two calls of one recorded transaction of which one was committed without the other."""
         if not transaction.is_opened:
             return None
+        inside = {item.ordinal for item in transaction.items}
         elsewhere = {
-            shape_of(item)
-            for other in self._recorded
-            if other is not transaction
-            for item in other.items
+            shape_of(item) for item in own if item.ordinal not in inside
         }  # calls of these may have changed places
         items = {i.ordinal: i for i in transaction.items if shape_of(i) not in elsewhere}
-        parts = [[items[at] for at in order if at in items] for order in self._orders]
+        parts = [[items[at] for at in order if at in items] for order in orders]
         first, *others = [part for part in parts if part] or [[]]
         for other in others:
             if not (is_read(first[-1]) or is_read(other[0])):

@@ -8,6 +8,7 @@ from kebpf.replay.events import CaseFinished
 from kebpf.replay.headers import BODY_HEADERS, FRAMING_HEADERS
 
 FRAMES_ONLY = "it only frames the message"
+UNPLACED = "databases of calls, which were not known when recorded"
 NOISE = "values that kebpf.yml declares noise"
 
 
@@ -22,6 +23,8 @@ def list_uncompared(case: CaseFinished) -> Counter[str]:
         for name, _ in view.get(key) or ()
         if isinstance(name, str) and name.lower() in FRAMING_HEADERS - BODY_HEADERS
     )
+    if case.unplaced:
+        found[UNPLACED] = case.unplaced
     if case.not_compared > found.total():
         found[NOISE] = case.not_compared - found.total()
     return found

@@ -78,6 +78,7 @@ class Collector:
         self.given_up: list[tuple[int, int]] = []
         self.lost: list[tuple[int | None, int, int]] = []
         self.tasks: list[tuple[int, int, int]] = []
+        self.threads: list[tuple[int, int]] = []
 
     def open_connection(self, connection: Connection) -> None:
         self.seen[connection.number] = Seen(connection)
@@ -94,6 +95,9 @@ class Collector:
     def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
         number = None if connection is None else connection.number
         self.lost.append((number, since_ns, time_ns))
+
+    def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
+        self.threads.append((tid, maker))
 
     def link_tasks(self, pid: int, task: int, parent: int) -> None:
         self.tasks.append((pid, task, parent))

@@ -32,6 +32,7 @@ def test_each_note_is_also_a_fact() -> None:
         missing_payload=[(7, "nginx", "by sendfile", 1234)],
         unlearned={"db:5432": make_unlearned(9)},
         unbalanced_names=["a to b"],
+        unplaced={"db:5432": {"connections": 2, "calls": 4}},
         task_processes=3,
     )
     assert make_notes(progress) == [
@@ -39,12 +40,15 @@ def test_each_note_is_also_a_fact() -> None:
         "2 connections served redis (4,000 bytes, only counted): only HTTP makes test cases",
         'db:5432: 1 statement prepared before the recording ("S_1") on 1 connection; '
         "9 calls by it left out",
+        "db:5432: the database of 2 connections that were open before the recording is not known; "
+        "4 calls on them will answer in any database",
         "nginx (process 7) moved 1,234 bytes by sendfile: known, not captured",
     ]
     assert make_status(progress).details == {
         "served": {"redis": {"connections": 2, "bytes": 4000}},
         "prepared_before": {"db:5432": make_unlearned(9)},
         "asyncio_processes": 3,
+        "database_unknown": {"db:5432": {"connections": 2, "calls": 4}},
         "not_captured": [{"pid": 7, "process": "nginx", "bytes": 1234, "why": "by sendfile"}],
     }
 

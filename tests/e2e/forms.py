@@ -25,6 +25,7 @@ from examples.processes import exiting_on_signals
 from tests.e2e.fidelity import explain
 from tests.e2e.kebpf_runs import TestRun
 from tests.e2e.ordinary import find_ordinary_user, open_folder
+from tests.e2e.small_subjects import find_small_subjects
 from tests.e2e.subjects import Subject, find_subjects
 
 RUNS = 10
@@ -142,7 +143,7 @@ def describe(account: Account) -> str:
 
 def find_named(given: argparse.Namespace) -> Iterator[Subject]:
     """Those that are meant and can be run here; says why another cannot."""
-    for subject in find_subjects(given.in_flight):
+    for subject in (*find_subjects(given.in_flight), *find_small_subjects(given.in_flight)):
         if given.names and subject.name not in given.names:
             continue
         if (reason := subject.why_not()) is None:

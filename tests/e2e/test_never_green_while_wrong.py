@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from examples.processes import find_free_port
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.field.lines import LINES, CallFinding, Difference, Line
-from tests.e2e.field.stand import DEADLY, RECORDINGS, Stand, choose_batch, preparing
+from tests.e2e.field.stand import APART, COMMAND, RECORDINGS, Stand, choose_batch, preparing
+from tests.e2e.field.stand import test_service as run_service
 from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import Entry, TestRun
 
@@ -25,17 +27,6 @@ pytestmark = [
     pytest.mark.redis,
     pytest.mark.timeout(300),
 ]
-
-# What is not found yet, and why.
-ESCAPES = {
-    "call_after_the_response_lost": "calls after the response belong to no case",
-    "late_write_lost": "calls after the response belong to no case",
-}
-# What the recording of the running service cannot tell: it did not see its connections begin.
-UNSEEN = {
-    "database": "the database of a PostgreSQL connection that was open before is not known",
-    "database_both_were_asked": "as above",
-}
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +80,10 @@ def tell(case: Entry) -> str:
     )
 
 
-def list_lines() -> Iterator[object]:
-    """Recordings and names, marked where a mistake is known to be missed."""
-    for recording in RECORDINGS:
-        escapes = ESCAPES | (UNSEEN if recording == "load" else {})
-        for name in LINES:
-            reason = escapes.get(name)
-            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
-            if name not in DEADLY:
-                yield pytest.param(recording, name, marks=marks)
+def list_lines() -> list[tuple[str, str]]:
+    """Recordings and names."""
+    names = [name for name in LINES if name not in APART]
+    return [(recording, name) for recording in RECORDINGS for name in names]
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
@@ -107,9 +93,10 @@ def test_unchanged_is_green(recording: str, stand: Stand) -> None:
     assert len(run.cases) == len(LINES)
     assert (run.status, run.finished["findings"]) == (0, [])
     assert stand.summaries[recording]["left_out"] == {}
+    assert stand.summaries[recording]["database_unknown"] == {}
 
 
-@pytest.mark.parametrize(("recording", "name"), list(list_lines()))
+@pytest.mark.parametrize(("recording", "name"), list_lines())
 def test_mistake_is_red(recording: str, name: str, stand: Stand) -> None:
     line = LINES[name]
     run = stand.run(recording, choose_batch(line))
@@ -177,6 +164,34 @@ def test_another_call_at_the_start_is_not_green(stand: Stand) -> None:
     run = stand.run_alone("sequence", "startup_call")
     assert run.status in (1, 3)
     assert "version FROM places" in str(run.finished["findings"])
+
+
+def test_other_settings_of_connections_are_not_green(stand: Stand) -> None:
+    """No call shows them, and the answers of a server would be others."""
+    own = stand.environment_of("sequence")
+    changed = {
+        "FIELD_PORT": str(find_free_port()),
+        "FIELD_DATABASE": f"{own['FIELD_DATABASE']}?options=-c%20TimeZone%3DCET",
+        "FIELD_OTHER_DATABASE": f"{own['FIELD_OTHER_DATABASE']}?application_name=other",
+        "FIELD_OTHER_REDIS": f"{own['FIELD_OTHER_REDIS']}?client_name=other",
+    }
+    report = stand.folder / "settings.jsonl"
+    run = run_service(COMMAND, stand.folder / "sequence", report, {**own, **changed})
+    found = {str(one["call"]): one["fields"] for one in run.finished["findings"]}
+    assert (run.status, run.failed) == (1, [])
+    assert any(said.startswith("connect to field ") and "CET" in said for said in found), found
+    assert any(said.startswith("connect to other ") and "other" in said for said in found), found
+    assert len(found) == 2  # a name where there was none at all is no other name
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_a_thread_too_many_is_not_green(recording: str, stand: Stand) -> None:
+    """Nobody waits for it, so its call may come in any case; the run is red."""
+    name = "write_of_a_thread_doubled"
+    run = stand.run_alone(recording, name)
+    found = [call for case in run.failed for call in case["calls"]] + run.finished["findings"]
+    assert (run.status, run.finished["errored"]) == (1, 0)
+    assert [call for call in found if "INCRBY beside:doubled" in str(call)] == found != []
 
 
 def test_a_case_that_never_runs_is_not_green(stand: Stand) -> None:

@@ -147,8 +147,9 @@ def describe(
     cases = campaign.cases
     return (
         f"{name}: {cases['crowd']} cases recorded under load ({cases['alone']} with one customer);"
-        f" {idle} mutants of code that does not run are not counted; the unmutated version was"
-        f" replayed {baselines} times in between and failed {flakes} times;"
+        f" {idle} mutants of code that does not run are not counted, {campaign.unchosen} others"
+        f" were not run; the unmutated version was replayed {baselines} times in between and failed"
+        f" {flakes} times;"
         f" {len(campaign.failed_recordings)} recordings it did not pass were made anew"
         + "".join(f" ({one})" for one in campaign.failed_recordings)
         + "."

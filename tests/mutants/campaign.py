@@ -71,6 +71,7 @@ class Campaign:
         self._jobs = jobs
         self._tell = tell
         self.cases: dict[str, int] = {}
+        self.unchosen = 0  # mutants whose code runs and that were not asked for
         self.failed_recordings: list[str] = []
         self._live = threading.Lock()  # the servers serve one live run at a time
 
@@ -124,7 +125,9 @@ class Campaign:
         mutants = application.list_mutants(self._base)
         reached = [mutant for mutant in mutants if is_reached(mutant, lines)]
         idle = [mutant for mutant in mutants if mutant not in reached]
-        return list(choose(reached)), idle
+        chosen = list(choose(reached))
+        self.unchosen = len(reached) - len(chosen)
+        return chosen, idle
 
     def _run_all(self, application: Application, mutants: Sequence[Mutant]) -> list[Outcome]:
         chunks = [mutants[place : place + CHUNK] for place in range(0, len(mutants), CHUNK)]

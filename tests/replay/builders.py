@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from kebpf.protocols.base import Document, ProtocolSpec
+from kebpf.recording.mockfile import pack_mock
 from kebpf.recording.model import Endpoint, Evidence, Mock, TestCase, Tier, Timing
+from kebpf.recording.peeking import ResponseFinder
 
 DATABASE = Endpoint("tcp", "10.0.0.5", 5432)
 CACHE = Endpoint("tcp", "10.0.0.6", 6379)
@@ -54,6 +56,22 @@ class MemorySet:
     def mock_at(self, offset: int) -> Mock:
         self.reads += 1
         return self._mocks[offset // 10]
+
+
+class PackedSet(MemorySet):
+    """The same as on a disk: ``found`` counts the responses told by the bytes of a request."""
+
+    def __init__(self, cases: Iterable[TestCase], mocks: Iterable[Mock]) -> None:
+        super().__init__(cases, mocks)
+        self.found = 0
+        self._records = [pack_mock(mock) for mock in self._mocks]
+        self._responses = ResponseFinder()
+
+    def find_response(self, offset: int, packed: bytes) -> Document | None:
+        record = self._records[offset // 10]
+        response = self._responses.find(record, len(record), packed)
+        self.found += response is not None
+        return response
 
 
 def make_mock(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from kebpf.protocols.base import Document, Miss
 from kebpf.recording.model import Mock, Tier
 from kebpf.replay.index import MockIndex
@@ -79,6 +81,19 @@ class TestDatabases:
             run = Run(*mocks)
             assert run.session(sql="BEGIN", database=None) is not None
             assert run.session(sql="ROLLBACK", database=None) is None
+
+
+@pytest.mark.parametrize(
+    ("databases", "count"), [([None, "app"], 1), ([None, None], 2), (["app", "app"], 0)]
+)
+def test_calls_whose_database_was_not_compared_are_counted(
+    databases: list[str | None], count: int
+) -> None:
+    run = Run(*(ask(database, n) for n, database in enumerate(databases)))
+    run.begin()
+    for _ in databases:
+        rows(call(run, "app"))
+    assert run.matcher.current.unplaced == count
 
 
 def test_a_statement_is_described_as_in_its_own_database() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from kebpf.protocols.base import Miss, ProtocolSpec
+from kebpf.protocols.base import Document, KeepingAnswerer, Miss, ProtocolSpec
 from kebpf.recording.model import Endpoint, Mock, Tier
 from kebpf.replay.mockscope import MockLibrary, Scopes, SelectionError, Totals
 from kebpf.replay.noise import Noise, NoiseRule
@@ -151,3 +151,17 @@ def test_a_base_that_was_not_called_does_not_count_when_it_is_replaced() -> None
     scopes.replace_base(lambda: stand.library.make_scope(()))
     scopes.close()
     assert stand.totals.mocks == 0
+
+
+def test_requests_are_kept_as_long_as_their_scope() -> None:
+    stand = Stand(one=[make_mock(READ)], two=[make_mock(READ)])
+    stand.begin("one")
+    answers = stand.connect().answers
+    assert isinstance(answers, KeepingAnswerer)
+    request: Document = {"sql": READ, "args": []}
+    answers.keep_request(b"source", request)
+    assert stand.connect().answers.find_request(b"source") is request
+    stand.begin("two")
+    assert answers.find_request(b"source") is None
+    stand.scopes.pop()
+    assert answers.find_request(b"source") is request

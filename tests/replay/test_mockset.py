@@ -6,13 +6,24 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kebpf.protocols.base import Document, Miss
 from kebpf.recording.model import Mock, Tier
 from kebpf.replay.index import MOST_VERIFIED
 from kebpf.replay.mockset import FreeMocks, MockMatcher
+from kebpf.replay.noise import Noise, NoiseRule
 
-from .builders import CACHE, DATABASE, REPLAYED_NS, MemorySet, get_plain_spec, make_mock
+from .builders import (
+    CACHE,
+    DATABASE,
+    REPLAYED_NS,
+    MemorySet,
+    PackedSet,
+    get_plain_spec,
+    make_mock,
+)
 
 READ = "SELECT balance FROM accounts"
 WRITE = "INSERT INTO accounts"
@@ -105,3 +116,55 @@ def test_sessions_are_answered_without_end_and_are_not_counted_as_mocks() -> Non
     answers = stand.matcher.for_destination(DATABASE, "plain")
     assert [answers.session({"sql": "BEGIN"}) for _ in range(3)] == [{"tag": "BEGIN"}] * 3
     assert (stand.matcher.answered, stand.matcher.used, stand.matcher.total) == (3, 0, 0)
+
+
+OLD, NEW = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "0b6e3f52-77a1-4c1b-8a45-d93e20c771aa"
+calls = st.tuples(
+    st.sampled_from([READ, WRITE, "GET"]),
+    st.lists(st.sampled_from([1, 1.0, True, "1", None, OLD, NEW, f"row {OLD}"]), max_size=2),
+    st.sampled_from([{}, {"form": "simple"}, {"database": "d"}, {"database": None}]),
+)
+
+
+def make_requested(call: Any, number: int, has_generated: bool) -> Mock:
+    sql, args, more = call
+    request = {"sql": sql, "args": args, **more}
+    generated = {f"/args/{n}": "{uuid4}" for n, one in enumerate(args) if one == OLD}
+    changes: dict[str, Any] = {
+        "generated": generated if has_generated else {},
+        "tier": Tier.BACKGROUND,
+    }
+    return make_mock(sql, *args, answer=[number % 3, OLD], request=request, **changes)
+
+
+@given(
+    st.lists(calls, max_size=8),
+    st.lists(calls, max_size=12),
+    st.booleans(),
+    st.sampled_from([(), (NoiseRule("/args/0", call="*SELECT*"),)]),
+)
+def test_mocks_told_by_their_bytes_are_the_same_mocks(
+    recorded: list[Any], made: list[Any], has_generated: bool, rules: tuple[NoiseRule, ...]
+) -> None:
+    mocks = [make_requested(one, number, has_generated) for number, one in enumerate(recorded)]
+    accounts = []
+    for source in (MemorySet([], mocks), PackedSet([], mocks)):
+        matcher = MockMatcher(FreeMocks([source]), get_plain_spec, noise=Noise(rules))
+        matcher.begin_run(REPLAYED_NS)
+        answers = matcher.for_destination(DATABASE, "plain")
+        given = [answers.answer({"sql": sql, "args": args, **more}) for sql, args, more in made]
+        told = [(use.rule, use.count) for use in matcher.noise.uses()]
+        account = matcher.answered, matcher.used, matcher.misses, matcher.list_unused(99), told
+        accounts.append((repr(given), account, matcher.finish()))
+    assert accounts[0] == accounts[1]
+
+
+def test_a_mock_of_the_very_request_is_not_read_back() -> None:
+    mocks = [make_mock(READ, answer=[1], tier=Tier.BACKGROUND) for _ in range(3)]
+    source = PackedSet([], mocks)
+    matcher = MockMatcher(FreeMocks([source]), get_plain_spec)
+    matcher.begin_run(REPLAYED_NS)
+    answers = matcher.for_destination(DATABASE, "plain")
+    for _ in mocks:
+        assert answers.answer({"sql": READ, "args": []}) == mocks[0].response
+    assert (source.found, source.reads, matcher.used) == (3, 0, 3)

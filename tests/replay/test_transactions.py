@@ -248,3 +248,17 @@ def test_a_chained_transaction_was_begun() -> None:
         ("changed", "COMMIT"),
         ("missing", "BEGIN"),
     ]
+
+
+def test_a_call_made_behind_the_end_in_a_transaction_that_has_not_ended() -> None:
+    run = Run(*record(*WHOLE))
+    (finding,) = play(run, "BEGIN", STOCK, ORDER, "COMMIT", "BEGIN", ITEM)
+    assert (finding.kind, finding.call) == ("reordered", "INSERT items []")
+    (finding,) = play(Run(*record(*WHOLE)), "BEGIN", STOCK, ORDER, "COMMIT", ITEM)
+    assert finding.kind == "reordered"
+
+
+def test_a_call_that_is_made_outside_of_it_too_may_have_changed_places() -> None:
+    calls = ("BEGIN", ORDER, ITEM, "COMMIT", "INSERT items")
+    assert play(Run(*record(*calls)), *calls) == []
+    assert play(Run(*record(*calls)), "BEGIN", ORDER, "COMMIT", ITEM, ITEM) == []

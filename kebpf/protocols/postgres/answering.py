@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kebpf.protocols.base import Answerer, Document, Miss
 from kebpf.protocols.postgres.documents import name_database, new_response, new_result
 from kebpf.protocols.postgres.lexing import Statement
+from kebpf.protocols.postgres.notifying import may_notify
 from kebpf.protocols.postgres.statements import (
     block_effect,
     is_session_sql,
@@ -145,17 +146,19 @@ class Answers:
     def _run_call(self, request: Document, statements: Sequence[Statement]) -> Document:
         response = self.call(request)
         parameters = dict(response.get("parameters") or {})
-        self.state.settings.adopt(parameters)
+        if parameters:
+            self.state.settings.adopt(parameters)
         for index, result in enumerate(response.get("results", ())):
             statement = statements[index] if index < len(statements) else None
             effect = block_effect(statement, result.get("tag") or "")
-            parameters.update(self.state.take_tag(effect))
-            if statement is not None:
+            if effect:
+                parameters.update(self.state.take_tag(effect))
+            if statement is not None and may_notify(statement):
                 self.state.notifications.note(statement, request.get("parameters") or ())
         if response.get("error"):
             self.state.failure = response["error"]
             self.state.block.fail()
-        return {**response, "parameters": parameters}
+        return {**response, "parameters": parameters} if parameters else response
 
     def _run_session(self, request: Document, statements: Sequence[Statement]) -> Document:
         recorded = self._answerer.session(request) or {}

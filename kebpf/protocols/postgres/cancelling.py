@@ -35,6 +35,11 @@ class Cancelling:
         return m.BackendKeyData(self.process_id, self.process_id.to_bytes(4, "big"))
 
     @property
+    def can_hold(self) -> bool:
+        """Whether any answer may be held back."""
+        return self._is_recorded
+
+    @property
     def is_holding(self) -> bool:
         return self._held is not None
 

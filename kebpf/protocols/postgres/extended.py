@@ -20,6 +20,7 @@ from kebpf.protocols.postgres.documents import (
 )
 from kebpf.protocols.postgres.lexing import tokenize
 from kebpf.protocols.postgres.replies import (
+    KEPT,
     complete_bytes,
     copy_bytes,
     description_bytes,
@@ -78,6 +79,7 @@ class ServedPortal:
     request: Document
     formats: Sequence[int]
     result: Document | None = None
+    whole: Document | None = None  # the result as recorded, if it is all there and nothing else
     rows: list[list[Value]] = field(default_factory=list)
     error: Document | None = None
     pieces: int = 0
@@ -187,6 +189,8 @@ class ExtendedQuery:
 
     def forget_statements(self) -> None:
         """Does what DEALLOCATE and DISCARD asked for."""
+        if not self._answers.state.statements_to_forget:
+            return
         for name in self._answers.state.statements_to_forget:
             if name is None:
                 self._statements.clear()
@@ -312,9 +316,27 @@ class ExtendedQuery:
         portal.result["parameters"] = response.get("parameters") or {}
         portal.rows += results[0]["rows"] if results else []
         portal.is_ended = not (results and results[0].get("suspended"))
+        is_all = previous is None and portal.is_ended and len(results) == 1
+        has_more = portal.error or response.get("notices") or portal.result["parameters"]
+        portal.whole = results[0] if is_all and not has_more else None
         self.learn(portal.statement.sql, results, portal.request["parameters"])
 
     def _give(self, portal: ServedPortal, wanted: int) -> bytes:
+        if portal.whole is not None and not wanted:
+            return self._give_whole(portal, portal.whole)
+        return self._give_part(portal, wanted)
+
+    def _give_whole(self, portal: ServedPortal, whole: Document) -> bytes:
+        form = self._to_describe is portal, tuple(portal.formats)
+        known = KEPT.find(whole, form)
+        if known is None:
+            return KEPT.keep(whole, form, self._give_part(portal, 0))
+        self._to_describe = None if form[0] else self._to_describe
+        portal.rows, portal.whole = [], None
+        return known
+
+    def _give_part(self, portal: ServedPortal, wanted: int) -> bytes:
+        portal.whole = None
         result = portal.result or {}
         out = self._describe_result(portal, result)
         out += notice_bytes(result.pop("notices", ()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kebpf.protocols.base import Document
 from kebpf.protocols.postgres.statements import forget_cursor_name
 
@@ -37,7 +39,8 @@ def identity(request: Document) -> Document:
 
 
 def _query_identity(request: Document) -> Document:
-    operation = trim_sql(request.get("sql"))
+    sql = request.get("sql")
+    operation = _trim_known(sql) if request.get("parameters") else trim_sql(sql)
     if request.get("cursor") or operation[:8].upper() == "DECLARE ":
         operation = forget_cursor_name(operation)
     found: Document = {
@@ -58,6 +61,9 @@ def trim_sql(sql: str | None) -> str:
     while text.endswith(";"):
         text = text[:-1].rstrip()
     return text
+
+
+_trim_known = lru_cache(512)(trim_sql)  # of statements with parameters, which come again
 
 
 def describe(request: Document) -> str:

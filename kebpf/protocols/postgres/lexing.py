@@ -21,6 +21,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_MAX_SHAPED = 1024
+_SIMPLE = re.compile(r"[\w ,.=<>()+*!\t\r\n]*;?[ \t\r\n]*", re.ASCII)
+_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])", re.ASCII)
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -33,16 +36,33 @@ class Token(NamedTuple):
     end: int
 
 
-class Statement(NamedTuple):
-    """One statement of a query string; ``words`` are its tokens without strings' cases changed."""
+class Statement:
+    """One statement of a query string; ``verb`` is its first word, lower case, empty for none."""
 
-    sql: str
-    tokens: tuple[Token, ...]
+    __slots__ = ("_tokens", "_whole", "sql", "verb")
+
+    def __init__(self, sql: str, tokens: tuple[Token, ...]) -> None:
+        self.sql = sql
+        self.verb = tokens[0].text if tokens and tokens[0].kind == "word" else ""
+        self._tokens = tokens
+        self._whole = ""
+
+    def with_numbers_of(self, sql: str) -> Statement:
+        """The only statement of ``sql``, which differs in numbers alone and ends in a semicolon."""
+        other = object.__new__(Statement)
+        other.sql = sql.rstrip().removesuffix(";").strip()
+        other.verb = self.verb
+        other._tokens = ()
+        other._whole = sql
+        return other
 
     @property
-    def verb(self) -> str:
-        """The first word, lower case; empty for none."""
-        return self.tokens[0].text if self.tokens and self.tokens[0].kind == "word" else ""
+    def tokens(self) -> tuple[Token, ...]:
+        """Its tokens, with their positions in the query string."""
+        if self._whole:
+            self._tokens = tuple(split_statements(self._whole)[0].tokens)
+            self._whole = ""
+        return self._tokens
 
     def texts(self) -> list[str]:
         """The tokens' texts."""
@@ -99,6 +119,17 @@ def split_statements(sql: str) -> list[Statement]:
 def _add_statement(statements: list[Statement], sql: str, tokens: list[Token]) -> None:
     if tokens:
         statements.append(Statement(sql[tokens[0].start : tokens[-1].end], tuple(tokens)))
+
+
+def shape_sql(sql: str) -> str | None:
+    """The query string with 0 for each whole number, if it is one simple statement.
+
+    It has the same tokens otherwise.  ``None`` for any other, and for what holds strings, quoted
+    names, comments or signs other than the most usual.
+    """
+    if len(sql) > _MAX_SHAPED or _SIMPLE.fullmatch(sql) is None:
+        return None
+    return _NUMBER.sub("0", sql)
 
 
 def unquote_name(token: Token) -> str:

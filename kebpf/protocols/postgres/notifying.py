@@ -74,6 +74,13 @@ class Notifications:
         return heard
 
 
+def may_notify(statement: Statement) -> bool:
+    """Whether `Notifications.note` may have to take a statement apart."""
+    if statement.verb == "select":
+        return "pg_notify" in statement.sql.lower()
+    return statement.verb in _VERBS
+
+
 def read_notify(statement: Statement, parameters: Sequence[object]) -> tuple[str, str] | None:
     """Channel and payload of ``NOTIFY …`` and ``SELECT pg_notify(…, …)``."""
     tokens = statement.tokens

@@ -45,7 +45,7 @@ class PostgresPairer:
         self._server = FrameReader(BACKEND_KINDS)
         self._follower = Follower()
         self._opening: Opening | None = None
-        self._database: str | None = None  # known if the start-up was seen
+        self._database: str | None = None  # known if the start-up was seen, or it was told
         self._awaits_reply = False  # to an SSLRequest or GSSENCRequest
         self._is_over = False
         self._is_lost = joined
@@ -62,6 +62,10 @@ class PostgresPairer:
         self._early: deque[tuple[m.BackendMessage, Mark, Mark]] = deque()
 
     # --- the contract ---------------------------------------------------------------------
+
+    def place(self, database: str | None) -> None:
+        """Says which database a connection is for whose start-up was not seen."""
+        self._database = database
 
     def receive_data(self, sender: Sender, data: bytes, mark: Mark) -> list[Exchange]:
         """Takes the next bytes of one direction; gives what they completed."""

@@ -60,7 +60,11 @@ class _Fields:
 
     def int16s(self) -> list[int]:
         count = self._count()
-        return list(struct.unpack(f"!{count}h", self.take(2 * count))) if count else []
+        if not count:
+            return []
+        if count == 1:
+            return [self.int16()]
+        return list(struct.unpack(f"!{count}h", self.take(2 * count)))
 
     def oids(self) -> list[int]:
         count = self._count()
@@ -82,7 +86,11 @@ class _Fields:
         return values
 
     def _count(self) -> int:
-        return int.from_bytes(self.take(2), "big")
+        start = self.position
+        self.position = end = start + 2
+        if end > len(self.data):
+            raise ProtocolError("a message is shorter than its fields")
+        return int.from_bytes(self.data[start:end], "big")
 
     def finish(self) -> None:
         if self.position != len(self.data):

@@ -16,8 +16,36 @@ from kebpf.protocols.postgres.writer import frame, write
 
 _MOST_DESCRIPTIONS = 256
 _MOST_TAGS = 256
+_MOST_KEPT = 256
+_MAX_KEPT_SIZE = 4096  # bytes of one answer
 _COLUMN_FACTS = ("name", *(f.name for f in fields(m.Column) if f.name not in ("name", "format")))
 _READ_FACTS = itemgetter(*_COLUMN_FACTS)
+
+
+class KeptBytes:
+    """Parts of recorded responses, which never change, as they were sent before.
+
+    A part is told by being the very object, which cannot be another as long as it is kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, object], tuple[object, bytes]] = {}
+
+    def find(self, part: object, form: object) -> bytes | None:
+        """What the part was sent as in some form."""
+        found = self._kept.get((id(part), form))
+        return None if found is None else found[1]
+
+    def keep(self, part: object, form: object, data: bytes) -> bytes:
+        """From now on the part is ``data`` in that form; gives it back."""
+        if len(data) <= _MAX_KEPT_SIZE:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[id(part), form] = part, data
+        return data
+
+
+KEPT = KeptBytes()
 
 
 def error_bytes(document: Document) -> bytes:
@@ -64,6 +92,10 @@ def row_bytes(
     """DataRows.  Raises `SessionError` for a value that is not known in its format."""
     if not rows:
         return b""
+    if not any(formats) and all(c["type_oid"] for c in columns):
+        written = [_write_texts(row) for row in rows if len(row) == len(columns)]
+        if len(written) == len(rows) and None not in written:
+            return b"".join(written)  # type: ignore[arg-type]
     spread = spread_formats(formats, len(columns))
     kinds = [
         (int(c["type_oid"]), f, int(c["format"])) for c, f in zip(columns, spread, strict=True)
@@ -76,6 +108,20 @@ def row_bytes(
         ]
         out.append(write(m.DataRow(values)))
     return b"".join(out)
+
+
+def _write_texts(row: Sequence[Value]) -> bytes | None:
+    """A DataRow of texts, as most are; ``None`` where a value is none."""
+    parts = [len(row).to_bytes(2, "big")]
+    for value in row:
+        if type(value) is str:
+            data = value.encode()
+            parts += (len(data).to_bytes(4, "big"), data)
+        elif value is None:
+            parts.append(b"\xff\xff\xff\xff")
+        else:
+            return None
+    return frame(b"D", b"".join(parts))
 
 
 def _encode(kind: tuple[int, int, int], value: Value, column: Document) -> bytes | None:
@@ -125,6 +171,14 @@ def end_bytes(result: Document) -> bytes:
 
 def response_bytes(response: Document) -> bytes:
     """The whole response to a simple query but for ReadyForQuery.  Raises `SessionError`."""
+    results, error = response.get("results", []), response.get("error")
+    if error or response.get("notices"):
+        return _response_bytes(response)
+    known = KEPT.find(results, None)
+    return KEPT.keep(results, None, _response_bytes(response)) if known is None else known
+
+
+def _response_bytes(response: Document) -> bytes:
     out = notice_bytes(response.get("notices", ()))
     results, error = response.get("results", []), response.get("error")
     for index, result in enumerate(results):

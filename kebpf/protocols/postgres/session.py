@@ -12,6 +12,7 @@ from kebpf.protocols.postgres.answering import Answers
 from kebpf.protocols.postgres.cancelling import Cancelling
 from kebpf.protocols.postgres.documents import make_request, printable
 from kebpf.protocols.postgres.extended import ExtendedQuery, RecordedError, ServedPortal
+from kebpf.protocols.postgres.flights import read_flight
 from kebpf.protocols.postgres.framing import FRONTEND_KINDS, Frame, FrameReader
 from kebpf.protocols.postgres.opening import startup_request
 from kebpf.protocols.postgres.parser import parse_frontend, parse_untyped
@@ -60,6 +61,36 @@ class PostgresServer:
         """Takes what the client sent and gives what to send back (maybe nothing yet)."""
         if self.is_closed:
             return b""
+        messages = read_flight(data) if self._is_ready_for_flights else None
+        if messages is None:
+            return self._receive_frames(data)
+        return self._receive_messages(messages)
+
+    @property
+    def _is_ready_for_flights(self) -> bool:
+        """Whether whole messages can be answered one after the other, whatever they are."""
+        is_started = self._served is not None and not self._cancelling.can_hold
+        return is_started and not self._reader.buffered_size
+
+    def _receive_messages(self, messages: Sequence[m.FrontendMessage]) -> bytes:
+        served = self._served
+        assert served is not None
+        out = b""
+        try:
+            for message in messages:
+                self._is_busy = True
+                out += served.dispatch(message)
+                if self.is_closed:
+                    break
+        except ProtocolError as error:
+            out += self._break_off(error)
+        return out
+
+    def _break_off(self, error: ProtocolError) -> bytes:
+        self.is_closed = True
+        return error_bytes(make_report("08P01", str(error), "FATAL"))
+
+    def _receive_frames(self, data: bytes) -> bytes:
         self._reader.feed(data)
         out = bytearray()
         cancelling = self._cancelling
@@ -71,8 +102,7 @@ class PostgresServer:
             ):
                 out += self._on_frame(frame)
         except ProtocolError as error:
-            out += error_bytes(make_report("08P01", str(error), "FATAL"))
-            self.is_closed = True
+            out += self._break_off(error)
         return bytes(out)
 
     def receive_eof(self) -> bytes:
@@ -212,16 +242,15 @@ class _Served:
         }
 
     def dispatch(self, message: m.FrontendMessage) -> bytes:
+        session = self._session
         if isinstance(message, m.Terminate):
-            self._session.is_closed = True
+            session.is_closed = True
             return b""
-        if self._session.copy is not None:
-            return self._on_copy(message, self._session.copy)
+        if session.copy is not None:
+            return self._on_copy(message, session.copy)
         if isinstance(message, m.Sync):
             return self._sync()
-        if self._session.is_skipping:
-            return b""
-        return self._run(message)
+        return b"" if session.is_skipping else self._run(message)
 
     def _run(self, message: m.FrontendMessage) -> bytes:
         handler = self._handlers.get(type(message))
@@ -325,8 +354,11 @@ class _Served:
     def _copy_request(self, request: Document, portal: ServedPortal | None) -> _CopyIn | None:
         """The COPY of a query that has one and was not refused when it was recorded."""
         sql = str(request["sql"])
-        copies = [s for s in split_sql(sql) if copies_in(s)]
-        if not copies or not self._answers.state.can_run(split_sql(sql)[0]):
+        statements = split_sql(sql)
+        if len(statements) == 1 and statements[0].verb != "copy":  # as a rule
+            return None
+        copies = [s for s in statements if copies_in(s)]
+        if not copies or not self._answers.state.can_run(statements[0]):
             return None
         description = self._answers.describe(sql)
         if description is not None and description.copy is None:

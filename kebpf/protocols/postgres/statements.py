@@ -20,7 +20,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from kebpf.protocols.postgres.lexing import Statement, Token, split_statements, unquote_name
+from kebpf.protocols.postgres.lexing import (
+    Statement,
+    Token,
+    shape_sql,
+    split_statements,
+    unquote_name,
+)
 
 _TRANSACTION_VERBS = frozenset(
     ("begin", "commit", "end", "rollback", "abort", "savepoint", "release", "start")
@@ -66,26 +72,46 @@ _ENDS_OF_FROM = frozenset(
 _MAX_SESSION_SQL = 32_768
 
 
+class _Known:
+    """What is known of one query string; ``is_session`` is judged when it is first asked for."""
+
+    __slots__ = ("_is_session", "_template", "statements")
+
+    def __init__(self, statements: tuple[Statement, ...], template: _Known | None = None) -> None:
+        self.statements = statements
+        self._template = template
+        self._is_session: bool | None = None
+
+    @property
+    def is_session(self) -> bool:
+        if self._template is not None:  # numbers make no difference
+            return self._template.is_session
+        if self._is_session is None:
+            self._is_session = all(map(is_session_statement, self.statements))
+        return self._is_session
+
+    def with_numbers_of(self, sql: str) -> _Known:
+        return _Known(tuple(one.with_numbers_of(sql) for one in self.statements), self)
+
+
 @lru_cache(maxsize=2048)
-def _split_cached(sql: str) -> tuple[Statement, ...]:
-    return tuple(split_statements(sql))
+def _look_at(sql: str) -> _Known:
+    shape = shape_sql(sql)
+    if shape is None or shape == sql:
+        return _Known(tuple(split_statements(sql)))
+    return _look_at(shape).with_numbers_of(sql)
 
 
 def split_sql(sql: str) -> tuple[Statement, ...]:
     """The statements of a query string (of a very long one only itself, unsplit at its end)."""
     if len(sql) <= _MAX_SESSION_SQL:
-        return _split_cached(sql)
+        return _look_at(sql).statements
     return tuple(split_statements(sql))
 
 
 def is_session_sql(sql: str) -> bool:
     """Whether the whole query is a session matter (the module's rule)."""
-    return len(sql) <= _MAX_SESSION_SQL and _judge_cached(sql)
-
-
-@lru_cache(maxsize=2048)
-def _judge_cached(sql: str) -> bool:
-    return all(map(is_session_statement, _split_cached(sql)))
+    return len(sql) <= _MAX_SESSION_SQL and _look_at(sql).is_session
 
 
 def is_session_statement(statement: Statement) -> bool:

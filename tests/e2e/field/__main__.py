@@ -12,10 +12,10 @@ import httpx
 import redis
 from psycopg_pool import ConnectionPool
 
-from tests.e2e.field import bodies, extras, http_calls, redis_calls, sql_calls, values
+from tests.e2e.field import bodies, extras, http_calls, late_calls, redis_calls, sql_calls, values
 from tests.e2e.field.lines import LINES, Answer, Backends, Pool
 
-MODULES = (bodies, extras, http_calls, redis_calls, sql_calls, values)
+MODULES = (bodies, extras, http_calls, late_calls, redis_calls, sql_calls, values)
 POOL_SIZE = int(os.environ.get("FIELD_POOL", "4"))
 BUGS = frozenset(os.environ.get("BUG", "").split(","))
 

@@ -152,14 +152,6 @@ def error_swallowed(bug: bool, use: Backends) -> Answer:
     return as_json({"sent": True})
 
 
-@line(LOST, CallFinding("missing", "/notify/late"))
-def call_after_the_response_lost(bug: bool, use: Backends) -> Answer:
-    answer = as_json({"sent": "later"})
-    if not bug:
-        answer.after = lambda: use.http.post("/notify/late", json={"to": "alice"})
-    return answer
-
-
 @line(REPEATED, CallFinding("missing", "/jobs/fewer"))
 def polled_too_seldom(bug: bool, use: Backends) -> Answer:
     """Pending, pending, done: the recording's answers in its order."""

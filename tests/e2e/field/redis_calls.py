@@ -33,11 +33,6 @@ def publish_lost(bug: bool, use: Backends) -> Answer:
     return as_json({"told": True})
 
 
-@line(LOST, CallFinding("missing", "INCRBY late"))
-def late_write_lost(bug: bool, use: Backends) -> Answer:
-    return Answer(b"{}", after=None if bug else lambda: use.redis.incr("late"))
-
-
 @line(LOST, CallFinding("repeated", "INCRBY doubled"))
 def incr_doubled(bug: bool, use: Backends) -> Answer:
     for _ in range(2 if bug else 1):

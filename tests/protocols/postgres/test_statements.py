@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kebpf.protocols.postgres.lexing import split_statements, tokenize
+from kebpf.protocols.postgres.lexing import shape_sql, split_statements, tokenize
 from kebpf.protocols.postgres.statements import (
     block_effect,
     copies_in,
     is_session_sql,
+    is_session_statement,
     read_cursor,
+    split_sql,
 )
 
 SESSION = [
@@ -113,3 +115,41 @@ def test_copies_and_cursors() -> None:
     assert not copies_in(split_statements("copy t to stdout")[0])
     declare = 'DECLARE "My c" CURSOR WITH HOLD FOR select * from t for update'
     assert read_cursor(split_statements(declare)[0]) == ("My c", "select * from t for update")
+
+
+simple_sql = st.lists(
+    st.sampled_from(
+        [
+            *("select", "FETCH", "from", "Pg_Type", "pg_type", "a1", "version", "insert", "begin"),
+            *("1", "22", "007", "1.5", ".5", "5.", "1e5", "1a", "_1", "x.1", "$1", "'2'", '"3"'),
+            *(" ", "  ", "\n", "\t", ",", "(", ")", "=", "<>", "*", "+", "-", "--", "/*", "/"),
+            *(";", "é", "\u00a0", "\x0b", "!"),
+        ]
+    ),
+    max_size=10,
+).map("".join)
+
+
+@given(simple_sql)
+def test_sql_that_differs_in_numbers_alone_is_taken_apart_as_any(sql: str) -> None:
+    """Each SQL text that was never seen, beside others of its shape that were."""
+    tokens, found = split_statements(sql), split_sql(sql)
+    assert [(one.sql, one.verb) for one in found] == [(one.sql, one.verb) for one in tokens]
+    assert is_session_sql(sql) == all(map(is_session_statement, tokens))
+    assert [one.tokens for one in found] == [one.tokens for one in tokens]
+    assert [one.texts() for one in found] == [one.texts() for one in tokens]
+
+
+@pytest.mark.parametrize(
+    ("sql", "shape"),
+    [
+        ("SELECT a FROM t WHERE n = 42;", "SELECT a FROM t WHERE n = 0;"),
+        ("SELECT t1.a2, 3.5 FROM t1", "SELECT t1.a2, 3.5 FROM t1"),
+        ("SELECT 1; SELECT 2", None),
+        ("SELECT '1'", None),
+        ("SELECT $1", None),
+        ("SELECT 1 -- 2", None),
+    ],
+)
+def test_shapes(sql: str, shape: str | None) -> None:
+    assert shape_sql(sql) == shape
