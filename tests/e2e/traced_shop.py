@@ -119,7 +119,8 @@ def main() -> None:
     _trace_psycopg(psycopg.Connection)
     settings = Settings.from_environment()
     served = KnowingRequests(app)
-    uvicorn.run(served, host=settings.host, port=settings.port, access_log=False)
+    # uvloop, which uvicorn takes where it is installed, has no transport that can be traced
+    uvicorn.run(served, host=settings.host, port=settings.port, loop="asyncio", access_log=False)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kebpf.capture.events import Data, Process, ProcessChange
 from kebpf.capture.probes import Probes
 from tests.capture.matrix.accounts import IN, OUT, assert_accounted, assert_whole
 from tests.capture.peers import Peer, Serve, read_all, reply_with, stream_peer
@@ -34,6 +35,18 @@ def run_threads(
         capture = held.finish()
     assert capture.report == {"received": len(REPLY)}
     return capture, peer
+
+
+def test_threads_are_told_with_their_makers(probes: Probes, programs: Path, tmp_path: Path) -> None:
+    words = ("writers", "4", "100000")
+    capture, _ = run_threads(probes, programs / "threads", tmp_path, words, reply_with(REPLY))
+    told = [event for event in capture.events if isinstance(event, Process)]
+    makers = {one.child: one.head.tid for one in told if one.change is ProcessChange.THREAD}
+    ended = {one.head.tid for one in told if one.change is ProcessChange.THREAD_EXIT}
+    movers = {event.head.tid for event in capture.events if isinstance(event, Data)}
+    assert len(movers - {capture.pid}) == 4
+    assert movers - {capture.pid} == makers.keys() == ended
+    assert set(makers.values()) == {capture.pid}
 
 
 def assert_only_contested(seen: Seen) -> None:
