@@ -136,7 +136,8 @@ def keys_of(token: Token) -> list[str]:
         value = read_time(token.text)
         if value is not None and value.resolution_ns <= 1_000_000:
             keys = [f"us {value.time_ns // 1000}", f"ms {value.time_ns // 1_000_000}"]
-            return keys if value.resolution_ns <= 1000 else keys[1:]
+            # with four digits or five of a second its last ones were zeros, left out
+            return keys if value.resolution_ns < 1_000_000 else keys[1:]
     return [token.text]
 
 

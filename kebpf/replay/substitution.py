@@ -124,7 +124,7 @@ def instant_keys(value: times.PrintedTime) -> list[str]:
         return []
     if value.resolution_ns > 1_000_000:
         return names[2:]
-    return names if value.resolution_ns <= 1000 else names[1:]
+    return names if value.resolution_ns < 1_000_000 else names[1:]
 
 
 def _is_inside_word(text: str, at: int) -> bool:

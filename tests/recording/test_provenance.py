@@ -158,6 +158,16 @@ class TestTimes:
         name = "either:time:%a, %d %b %Y %H:%M:%S GMT"
         assert response_of({}, rows, response={"date": date}) == {"/date": f"{{{name}}}"}
 
+    def test_a_reading_that_ends_in_zeros_is_no_other_of_its_millisecond(self) -> None:
+        """Floats, of which one in a hundred has five digits behind the point and not seven."""
+        second = NOW_NS // 10**9
+        calls = [
+            call(second + 0.1231234, answer=[["2026-11-22 16:37:05.123190+00"]]),
+            call(float(f"{second}.12326")),
+        ]
+        made = Provenance().settle({}, calls, {}, WINDOW)
+        assert made.calls == [{"/args/0": "{time:epoch_f}"}] * 2
+
     def test_a_time_made_by_an_earlier_case_counts_by_its_binding(self) -> None:
         provenance = Provenance()
         provenance.settle({}, [call(NOW.isoformat(), NOW_NS // 10**6)], {}, WINDOW)
