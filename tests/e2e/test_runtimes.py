@@ -142,8 +142,7 @@ def assert_nothing_lost(recorded: Recorded, recording: Recording) -> None:
     lost = summary["lost_bytes"]
     if size := recorded.program.runtime.sendfile:
         within = sum(one.route == "file" for one in recording.within)
-        assert lost % size == 0
-        assert within <= lost // size <= len(files)
+        assert within * size <= lost <= len(files) * size  # some were half sent when it began
     else:
         assert lost == 0
     assert summary["lost_events"] == 0
