@@ -146,10 +146,31 @@ def group_cases(
     values = _gather_values(cases, mocks, get_spec, makers)
     for name, one in values.items():
         groups.join([name, *(value.partition("\0")[0] for value in one.needed())])
+    for names in _find_undecided(mocks, get_spec):
+        groups.join(names)
     found: dict[str, list[TestCase]] = defaultdict(list)
     for case in cases:
         found[groups.find(case.name)].append(case)
     return list(found.values())
+
+
+def _find_undecided(
+    mocks: Callable[[], Iterable[Mock]], get_spec: GetSpec
+) -> Iterator[Iterable[str]]:
+    """The cases that may have made equal calls with unequal answers.
+
+    Nothing but the order of the recording says who was given which.
+    """
+    answers: dict[int, set[int]] = defaultdict(set)
+    names: dict[int, dict[str, None]] = defaultdict(dict)
+    for mock in mocks():
+        if mock.tier is Tier.CASE and mock.case is None:
+            leaves = leaves_of(get_spec(mock.protocol).identity(mock.request))
+            asked = [(path, one) for path, one in leaves.items() if path not in mock.generated]
+            key = hash(repr((mock.destination, sorted(asked, key=repr))))
+            answers[key].add(hash(repr(mock.response)))
+            names[key].update(dict.fromkeys(mock.candidates))
+    return (each for key, each in names.items() if len(answers[key]) > 1)
 
 
 def _learn_makers(

@@ -106,3 +106,15 @@ def test_a_time_that_was_made_earlier_is_its_makers() -> None:
 def test_a_call_of_several_cases_does_not_join_them() -> None:
     mock = make_mock("SELECT", "x", candidates=["a", "b"])
     assert group(numbered(make_case("a"), make_case("b")), [mock]) == ["a", "b"]
+
+
+def test_who_may_have_made_equal_calls_with_unequal_answers_goes_together() -> None:
+    """Only their order says who was given which: one instance has to keep it."""
+    cases = numbered(*(make_case(name) for name in "abcd"))
+    first = make_mock("INCR", "hits", answer=1, candidates=["a", "c"])
+    second = make_mock("INCR", "hits", answer=2, candidates=["c", "d"])
+    assert group(cases, [first, second]) == ["acd", "b"]
+    same = make_mock("INCR", "hits", answer=1, candidates=["c", "d"])
+    assert group(cases, [first, same]) == ["a", "b", "c", "d"]
+    other = make_mock("INCR", "misses", answer=2, candidates=["c", "d"])
+    assert group(cases, [first, other]) == ["a", "b", "c", "d"]
