@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from kebpf.capture.checks import Status
 from kebpf.capture.rootless import Trial, describe_trial, try_rootless
 from kebpf.kernel.rootless import OTHER_FORM
-from tests.kernel.rootless_runs import NOBODY, SOURCES, skip_unless_reachable
+from tests.kernel.rootless_runs import NOBODY, SOURCES, list_labelled, skip_unless_reachable
 
 TRY = (
     f"import sys; sys.path.insert(0, {str(SOURCES)!r})\n"
@@ -25,16 +24,6 @@ print(try_rootless(None).refusal)
 )
 
 
-def find_processes(label: str) -> list[str]:
-    """Those with it in their environment, and with them their namespaces."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if label.encode() in path.read_bytes().split(b"\0"):
-                found.append(path.parent.name)
-    return found
-
-
 @pytest.mark.kernel
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_an_ordinary_user_of_this_host_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +31,7 @@ def test_an_ordinary_user_of_this_host_can(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("KEBPF_TRIAL", label := str(uuid.uuid4()))
     trial = try_rootless((NOBODY, NOBODY))
     assert trial == Trial(refusal="", is_root=False, is_intercepted=True, no_clock="")
-    assert find_processes(f"KEBPF_TRIAL={label}") == []
+    assert list_labelled(f"KEBPF_TRIAL={label}") == []
 
 
 @pytest.mark.kernel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pwd
@@ -28,7 +27,7 @@ from tests.e2e.conftest import ShopRecordings, skip_unless_root
 from tests.e2e.kebpf_runs import Entry, TestRun, recording, run_kebpf_test
 from tests.e2e.ordinary import open_folder
 from tests.e2e.reaching_target import KINDS, NAMESERVER, RECORDED
-from tests.kernel.rootless_runs import skip_unless_reachable
+from tests.kernel.rootless_runs import list_labelled, skip_unless_reachable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -92,16 +91,6 @@ def run_as_user(
     assert list_labelled(label) == [], "a process, and with it a namespace, is left"
     lines = report.read_text().splitlines()
     return TestRun(status, [json.loads(line) for line in lines], "\n".join(process.lines))
-
-
-def list_labelled(label: str) -> list[str]:
-    """The processes that come from one run: all have its environment."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if label.encode() in path.read_bytes().split(b"\0"):
-                found.append(path.parent.name)
-    return found
 
 
 def judge(run: TestRun) -> dict[str, Entry]:

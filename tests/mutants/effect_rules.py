@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.mutant import Edit
+from tests.mutants.python_rules import parses
 
 RULES = Path(__file__).with_name("effects.toml")
 
@@ -41,7 +42,7 @@ def find_python_edits(source: bytes) -> list[Edit]:
     return [
         Edit(operator, start, end, text, _reach_of(source, start, statements))
         for operator, start, end, text in _find(source, "python")
-        if _parses(source[:start] + text + source[end:])
+        if parses(source[:start] + text + source[end:])
     ]
 
 
@@ -69,11 +70,3 @@ def _reach_of(source: bytes, start: int, statements: list[ast.stmt]) -> range:
     around = [one for one in statements if one.lineno <= line <= (one.end_lineno or one.lineno)]
     innermost = min(around, key=lambda one: (one.end_lineno or one.lineno) - one.lineno)
     return range(innermost.lineno, max(line, innermost.lineno) + 1)
-
-
-def _parses(source: bytes) -> bool:
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return False
-    return True

@@ -42,12 +42,11 @@ _STATUSES = range(100, 600)
 def find_edits(source: bytes) -> list[Edit]:
     """All edits of a module; each gives a module that parses."""
     found = _Finder(source).find()
-    return [
-        edit for edit in found if _parses(source[: edit.start] + edit.text + source[edit.end :])
-    ]
+    return [edit for edit in found if parses(source[: edit.start] + edit.text + source[edit.end :])]
 
 
-def _parses(source: bytes) -> bool:
+def parses(source: bytes) -> bool:
+    """Whether it is Python."""
     try:
         ast.parse(source)
     except SyntaxError:
