@@ -19,8 +19,8 @@ _MOST_RUN_SIZE = 1 << 20
 _LEAST_RUN_SIZE = 16 << 10
 _RUNS_IN_QUOTA = 256
 _URGENCY = -5  # nice: where the next is refused
-# It takes a thousandth of a processor, but at once: 4 MiB of ring are full in 3 ms of a busy target,
-# and where more is runnable than there are processors, a waking thread may wait that long.
+# It takes a thousandth of a processor, but at once: a busy target fills 4 MiB of ring in 3 ms, and
+# where more is runnable than there are processors, a thread that wakes may wait longer.
 _POLICY = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 _PRIORITY = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -31,10 +32,12 @@ class FakeRing:
     def __init__(self) -> None:
         self.runs: deque[bytes] = deque()
         self.waits: list[float] = []
+        self.policies: set[int] = set()
         self.has_waited = threading.Event()
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.policies.add(os.sched_getscheduler(0))
         self.has_waited.set()
         threading.Event().wait(0.0005)
 
@@ -109,6 +112,19 @@ def test_it_reads_no_further_than_there_is_room(spool: Spool) -> None:
     while not reader.join(0.001) or spool.backlog_size:
         taken += [one.head.pid for run in read_all(spool) for one in decode_run(run)]
     assert taken == [number for number in range(400) for _ in range(PROCESSES)]
+
+
+@pytest.mark.kernel
+def test_it_wakes_before_all_that_is_ordinary(spool: Spool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may set the policy")
+    ring = FakeRing()
+    reader = Reader(ring, spool)
+    reader.start()
+    ring.await_drained()
+    end(reader)
+    [policy] = ring.policies
+    assert policy & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
 
 
 def test_it_can_be_abandoned(spool: Spool) -> None:
