@@ -3,9 +3,9 @@
 A program that remembers an answer with its entity tag asks plainly first and conditionally after
 that (RFC 9110 section 13).  Both are one read in two forms where the recording proves it: all
 plain answers are equal, every condition names their tag, every conditional answer is an equal 304,
-and within one route a later case asked conditionally what an earlier one had asked plainly.  Then a
-case that recorded one such read may make the other form of it instead, conditionally only if this
-start of the application was answered before, plainly no oftener than the whole recording did.
+and one route asked conditionally once a plain answer had come to it.  Then a case that recorded one
+such read may make the other form of it instead, conditionally only if this start of the application
+was answered before, plainly no oftener than the whole recording did.
 
 Where all cases that read something ran at once, each plainly, no conditional answer was recorded.
 Then the recorded plain answer is given to a conditional request for it, as a server may that has
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kebpf.recording.model import Mock, Tier
+from kebpf.replay.answers import owners_of
 from kebpf.replay.assignment import answer_key
 from kebpf.replay.call import Call, Key, Leaves, hash_text, leaves_of
 from kebpf.replay.index import MockIndex, Recorded, key_of
@@ -47,7 +48,6 @@ class Revalidations:
     def __init__(self, index: MockIndex, routes: Mapping[str, str]) -> None:
         self._index = index
         self._routes = routes
-        self._places = {name: place for place, name in enumerate(routes)}
         self._families: dict[Key, Family | None] = {}
         self._seen: set[int] = set()  # the mocks that were looked at
         self._made: Counter[Key] = Counter()
@@ -141,18 +141,24 @@ class Revalidations:
         return Family(dict(counts), forms, Counter(str(one.mock.case) for one in items))
 
     def _is_in_order(self, plain: Iterable[Recorded], conditional: Iterable[Recorded]) -> bool:
-        """Whether a case asked conditionally what one before it of its route asked plainly."""
-        first: dict[str, int] = {}
-        for name in (str(one.mock.case) for one in plain):
-            if name in self._places:
-                place, route = self._places[name], self._routes[name]
-                first[route] = min(first.get(route, place), place)
-        names = (str(one.mock.case) for one in conditional)
+        """Whether a route asked conditionally when it had an answer to what it asked plainly.
+
+        By the times of the calls: of requests that are served at once, the later may ask first.
+        """
+        answered: dict[str, int] = {}
+        for mock in (one.mock for one in plain):
+            for route in self._routes_of(mock):
+                answered[route] = min(answered.get(route, mock.timing.end_ns), mock.timing.end_ns)
         return any(
-            first.get(self._routes[name], self._places[name]) < self._places[name]
-            for name in names
-            if name in self._places
+            route in answered and answered[route] <= one.mock.timing.start_ns
+            for one in conditional
+            for route in self._routes_of(one.mock)
         )
+
+    def _routes_of(self, mock: Mock) -> set[str]:
+        """The one route that made a call; none if that is not certain."""
+        routes = {self._routes[name] for name in owners_of(mock) if name in self._routes}
+        return routes if len(routes) == 1 else set()
 
 
 def without_conditions(call: Call) -> Call | None:

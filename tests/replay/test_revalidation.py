@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Endpoint, Mock
+from kebpf.recording.model import Endpoint, Mock, Timing
 from kebpf.replay.binding import Bindings
 from kebpf.replay.caches import route_of
 from kebpf.replay.events import CallFinding, Ledger
 from kebpf.replay.matcher import Matcher
 
-from .builders import REPLAYED_NS, SECOND, MemorySet, make_case, make_mock
+from .builders import RECORDED_NS, REPLAYED_NS, SECOND, MemorySet, make_case, make_mock
 
 SUPPLIER = Endpoint("tcp", "10.0.0.9", 80)
 CASES = ("get-jam-00000a", "get-jam-00000a-2", "get-jam-00000b", "get-jam-00000c")
@@ -51,8 +52,13 @@ def record(case: str, tag: str | None, status: int, answer_tag: str = TAG, **cha
             "headers": [["ETag", answer_tag], ["X-Request-Id", case]],
             "body": b"" if status == 304 else repr(ITEM).encode(),
         },
+        "timing": read_at(CASES.index(case)),
     }
     return make_mock("GET", case=case, **(values | changes))
+
+
+def read_at(place: int) -> Timing:
+    return Timing(RECORDED_NS + place * SECOND, RECORDED_NS + place * SECOND + 1000)
 
 
 class Supplied:
@@ -148,6 +154,20 @@ def test_without_proof_the_form_counts(
     assert supplied.play(COLD, tag_of(first(COLD))) == []
     assert supplied.play(WARM, tag_of(first(COLD))) == ["changed"]
     assert supplied.play(SECOND_COLD, tag_of(then(COLD))) == ["changed"]
+
+
+def test_of_requests_served_at_once_the_later_may_have_asked_first() -> None:
+    mocks = conditional(COLD, timing=read_at(3)), plain(SECOND_COLD, timing=read_at(1))
+    supplied = Supplied(*mocks)
+    assert supplied.play(COLD, None) == []
+    assert supplied.play(SECOND_COLD, TAG) == []
+    assert supplied.finish()[0] == []
+
+
+def test_a_read_of_one_of_several_cases_proves_it_as_well() -> None:
+    either = replace(plain(SECOND_COLD), case=None, candidates=[SECOND_COLD, WARM])
+    supplied = Supplied(conditional(COLD, timing=read_at(3)), either)
+    assert supplied.play(COLD, None) == []
 
 
 def test_a_case_that_reads_twice_is_judged_by_form() -> None:
