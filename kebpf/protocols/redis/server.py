@@ -37,7 +37,8 @@ from kebpf.protocols.redis.subscriptions import PUBLISHING
 from kebpf.protocols.redis.text import Text, to_printable
 from kebpf.protocols.redis.writer import write_reply
 
-MOST_KEPT_SIZE = 512  # bytes of a command that is kept with the request it means
+MOST_KEPT_SIZE = 512  # bytes of a command that is kept with the request it means, or of a reply
+MOST_WRITTEN = 256  # replies that are kept as bytes
 
 
 class RedisServer:
@@ -52,6 +53,8 @@ class RedisServer:
         self._out: list[bytes] = []
         self._call: Document | None = None  # what was last asked for outside a transaction
         self._keeper = answerer if isinstance(answerer, KeepingAnswerer) else None
+        # By the identities of a kept request and its response, and the version of RESP.
+        self._written: dict[tuple[int, int, int], tuple[Document, Document, bytes]] = {}
         self._news: list[Document] = []
         self._waiting: Document | None = None  # a call whose answer is still to come
         self._patient = answerer if isinstance(answerer, PatientAnswerer) else None
@@ -66,7 +69,7 @@ class RedisServer:
         source = self._state.asked_db, data
         request = keeper.find_request(source) if keeper is not None else None
         if request is not None:
-            self._answer_or_wait(request)
+            self._answer_kept(request)
         elif self._read(data) == 1 and keeper is not None:
             self._keep(keeper, source)
         return self._take_out()
@@ -85,8 +88,30 @@ class RedisServer:
         )
 
     def _keep(self, keeper: KeepingAnswerer, source: tuple[int, bytes]) -> None:
-        if self._call is not None and self._commands.is_idle and not self.is_closed:
-            keeper.keep_request(source, self._call)
+        """Keeps what was asked for, unless it waits or tells other clients something."""
+        call = self._call
+        if call is None or not self._commands.is_idle or self.is_closed:
+            return
+        command = call["command"]
+        if waiting_seconds(command) is None and command_name(command) not in PUBLISHING:
+            keeper.keep_request(source, call)
+
+    def _answer_kept(self, request: Document) -> None:
+        """As `_answer`; the same response to the same request is written once."""
+        request["db"] = self._state.asked_db
+        response = self._answerer.answer(request)
+        if isinstance(response, Miss):
+            self._send(make_error("KEBPF " + response.reason))
+            return
+        key = id(request), id(response), self._state.version
+        kept = self._written.get(key)
+        data = kept[2] if kept is not None else self._write(request, response)
+        if kept is None and len(data) <= MOST_KEPT_SIZE:
+            if len(self._written) >= MOST_WRITTEN:
+                self._written.clear()
+            # with both documents, so that no other gets their identities
+            self._written[key] = request, response, data
+        self._out.append(data)
 
     def _read(self, data: bytes) -> int:
         """Answers all commands completed by ``data``; how many these are."""
@@ -268,10 +293,13 @@ class RedisServer:
             return None
         if "queued" not in request:
             self._publish([request["command"]])
-        replies = response["replies"] if "replies" in response else [response["reply"]]
-        for reply in replies:
-            self._send(self._convert(reply, request, response.get("resp") == 3))
+        self._out.append(self._write(request, response))
         return response
+
+    def _write(self, request: Document, response: Document) -> bytes:
+        replies = response["replies"] if "replies" in response else [response["reply"]]
+        is_resp3 = response.get("resp") == 3
+        return b"".join(write_reply(self._convert(one, request, is_resp3)) for one in replies)
 
     def _convert(self, reply: Document, request: Document, is_resp3: bool) -> Document:
         try:

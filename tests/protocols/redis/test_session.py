@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
@@ -222,3 +223,51 @@ def test_a_command_that_waited_in_vain_found_nothing(hello: list[str], nothing: 
 def test_nothing_waits_in_a_transaction() -> None:
     server = REDIS.make_server(Patient(), ())
     assert send(server, "MULTI", "BRPOP q 5", "DISCARD") == b"+OK\r\n+QUEUED\r\n+OK\r\n"
+
+
+class Keeping(Patient):
+    """Keeps requests by their bytes; GET is answered with what is in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[Hashable, Document] = {}
+        self.turns: list[Document | Miss] = []
+
+    def find_request(self, source: Hashable) -> Document | None:
+        return self.kept.get(source)
+
+    def keep_request(self, source: Hashable, request: Document) -> None:
+        self.kept[source] = request
+
+    def answer(self, request: Document) -> Document | Miss:
+        if self.turns and request["command"][0] == "GET":
+            return self.turns.pop(0)
+        return super().answer(request)
+
+
+def test_what_is_kept_is_answered_as_what_is_not() -> None:
+    answers = Keeping()
+    server = REDIS.make_server(answers, ())
+    null: Document = {"reply": {"type": "null"}}
+    large: Document = {"reply": {"type": "bulk", "value": "x" * 5000}}
+    replies: list[Document | Miss] = [null, null, Miss("not now"), large, large, null]
+    answers.turns = list(replies)
+    got = [send(server, "GET a") for _ in replies]
+    assert len(answers.kept) == 1
+    assert got[0] == got[1] == got[5] == b"$-1\r\n"
+    assert got[2] == b"-KEBPF not now\r\n"
+    assert got[3] == got[4] == b"$5000\r\n%b\r\n" % (b"x" * 5000)
+    send(server, "HELLO 3")
+    answers.turns = [null, null]
+    assert [send(server, "GET a") for _ in range(2)] == [b"_\r\n"] * 2
+    assert send(server, "MULTI", "GET a", "DISCARD") == b"+OK\r\n+QUEUED\r\n+OK\r\n"
+
+
+def test_what_waits_or_tells_others_is_not_kept() -> None:
+    answers = Keeping()
+    answers.publishable, answers.is_there = {"x"}, True
+    server = REDIS.make_server(answers, ())
+    assert [send(server, "BRPOP q 5") for _ in range(2)] == [FOUND] * 2
+    assert [send(server, "PUBLISH c x") for _ in range(2)] == [b":1\r\n"] * 2
+    assert len(server.take_news()) == 2
+    assert not answers.kept
