@@ -43,6 +43,7 @@ MAX_EARLY_REPLIES = 64  # replies seen before the command that caused them
 MAX_OUTSTANDING = 1024 * 1024  # commands waiting for a reply
 IDLE_NS = 1_000_000_000  # for which a reply waits for the command that caused it
 MAX_FAILURES = 16  # times the stream was not RESP before giving the connection up
+_FAREWELLS = frozenset(("QUIT", *UNSUBSCRIBING))
 
 JOINED = "the connection was joined in its middle"
 
@@ -96,9 +97,9 @@ class RedisPairer:
     def finish(self, mark: Mark) -> list[Exchange]:
         """Gives what waits for an answer, with its problem.
 
-        But for a last QUIT: a client need not wait for its reply, which says nothing.
+        But for a last QUIT or UNSUBSCRIBE: a client need not wait for its reply, which says nothing.
         """
-        if self._outstanding and self._outstanding[-1].name == "QUIT":
+        if self._outstanding and self._outstanding[-1].name in _FAREWELLS:
             self._outstanding.pop()
         exchanges = self._flush("there was no reply before the recording of it ended")
         if self._commands.is_idle:
