@@ -97,7 +97,7 @@ class RedisPairer:
     def finish(self, mark: Mark) -> list[Exchange]:
         """Gives what waits for an answer, with its problem.
 
-        But for a last QUIT or UNSUBSCRIBE, to whose reply a client need not listen: it says nothing.
+        But for a last QUIT or UNSUBSCRIBE, for whose reply a client need not wait: it says nothing.
         """
         if self._outstanding and self._outstanding[-1].name in _FAREWELLS:
             self._outstanding.pop()
