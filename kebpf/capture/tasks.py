@@ -23,6 +23,8 @@ from kebpf.capture.interpreter import (
 MOST_PROCESSES = 256  # each takes a descriptor
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _FOREIGN_PAUSE = 0.25, 10.0, 60.0  # seconds
 _STARTING = 15.0  # seconds in which a program is held to be starting, and looked at often
+_LOADING = 3.0  # of these, in which it loads its modules: requests may come just behind
+_LOADING_PAUSE = 0.05  # a look takes less than a millisecond
 
 
 class TaskProbes(Protocol):
@@ -44,6 +46,7 @@ class _Followed:
     next_look: float = 0.0
     pause: float = _SHORTEST_PAUSE
     starting_until: float = 0.0
+    loading_until: float = 0.0
     code: TaskCode | None = None
     link: int = -1
     is_complete: bool = False
@@ -79,13 +82,15 @@ class TaskWatch:
             if one is None:
                 if len(self._followed) >= MOST_PROCESSES:
                     continue
-                one = self._followed[pid] = _Followed(starting_until=now + _STARTING)
+                one = _Followed(starting_until=now + _STARTING, loading_until=now + _LOADING)
+                self._followed[pid] = one
             if now >= one.next_look:
                 is_starting = now < one.starting_until and not one.is_complete
                 one.pause = _SHORTEST_PAUSE if is_starting else min(2 * one.pause, _LONGEST_PAUSE)
                 with contextlib.suppress(OSError):  # it ends, or may not be looked into
                     self._look_at(pid, one)
-                one.next_look = now + one.pause
+                is_loading = now < one.loading_until and not one.is_complete
+                one.next_look = now + (_LOADING_PAUSE if is_loading else one.pause)
 
     def close(self) -> None:
         """Takes all probes away."""

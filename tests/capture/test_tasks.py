@@ -227,3 +227,18 @@ def test_a_process_that_is_none_of_pythons_is_left_alone() -> None:
         now += 100
     assert (probes.links, watch.processes) == ([], 0)
     watch.close()
+
+
+def test_a_program_that_loads_its_modules_is_looked_at_often() -> None:
+    """Requests may come as soon as it has done so."""
+    now, looks = 0.0, []
+    probes = FakeProbes(1)
+    watch = TaskWatch(probes, lambda: now)
+    watch._look_at = lambda pid, one: looks.append(now)  # type: ignore[method-assign]
+    while now < 20:
+        watch.look()
+        now += 0.01
+    early, late = ([one for one in looks if (one < 3) is is_early] for is_early in (True, False))
+    assert len(early) >= 50
+    assert 5 <= len(late) <= 60
+    watch.close()
