@@ -165,7 +165,7 @@ class CaseMaker:
         result = self._provenance.settle(
             own.request_intake,
             [
-                (one.identity if call.case is request else {}, one.response_intake)
+                (one.identity if call.case is request else None, one.response_intake)
                 for call, one in zip(calls, views, strict=True)
             ],
             own.response,

@@ -80,13 +80,14 @@ class Provenance:
     def settle(
         self,
         case_request_view: Any,
-        calls: Sequence[tuple[Document, Any]],
+        calls: Sequence[tuple[Document | None, Any]],
         response_view: Any,
         window: Window,
         call_windows: Sequence[Window] = (),
     ) -> CaseProvenance:
         """Settles one case; ``calls`` are ``(identity, response view)`` in the order made.
 
+        The identity is ``None`` of a call that only may be the case's: its answer may have come in.
         The views of what came in may be `Intake`s of them.
         ``call_windows`` say when each was made and answered (else: within the case's window).
         """
@@ -95,6 +96,10 @@ class Provenance:
         self._take_inputs(case_request_view, origins, window, window.start_ns)
         for index, (identity, answer_view) in enumerate(calls):
             made = call_windows[index] if call_windows else window
+            if identity is None:
+                result.calls.append({})
+                self._take_inputs(answer_view, origins, window, made.end_ns, is_certain=False)
+                continue
             end_ns = max(window.end_ns, made.start_ns)  # it may have been made behind the response
             message = _Message(origins, Window(window.start_ns, end_ns), made.start_ns, made.end_ns)
             result.calls.append(self._settle_tree(identity, message, result.strength))
@@ -127,21 +132,35 @@ class Provenance:
         return templates
 
     def _take_inputs(
-        self, view: Any, origins: CaseOrigins, window: Window, time_ns: int | None
+        self,
+        view: Any,
+        origins: CaseOrigins,
+        window: Window,
+        time_ns: int | None,
+        is_certain: bool = True,
     ) -> None:
-        """``time_ns`` is when it came in; ``None``: it counts here only."""
+        """``time_ns`` is when it came in; ``None``: it counts here only.
+
+        Unless it ``is_certain`` that it did, no time is held to be a shorter spelling of one in it.
+        """
         intake = view if isinstance(view, Intake) else Intake(view)
         origins.add(intake)
         for text in intake.telling:
-            self._index_tokens(text, origins, window, time_ns)
+            self._index_tokens(text, origins, window, time_ns, is_certain)
 
     def _index_tokens(
-        self, text: str, origins: CaseOrigins, window: Window, time_ns: int | None
+        self,
+        text: str,
+        origins: CaseOrigins,
+        window: Window,
+        time_ns: int | None,
+        is_certain: bool,
     ) -> None:
         for token in find_tokens(text, window):
             keys = keys_of(token)
-            origins.keys.update(keys)
-            for key in exact_keys(keys):
+            exact = exact_keys(keys)
+            origins.keys.update(keys if is_certain else exact)
+            for key in exact:
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
             second = find_second_key(token)
