@@ -26,6 +26,7 @@ _BIG_INTEGER = 1  # MessagePack extension type: an integer beyond 64 bits, in de
 _PREFIX_SIZE = RECORD_START = 5
 _HEAD_SIZE = 128  # bytes in which the name of a mock is found
 _USUAL_SIZE = 2048  # bytes: most mocks are not larger, prefix included
+_BLOCK_SIZE = 32 << 10  # bytes read at once: what is asked for next is mostly just behind
 _TIERS = {tier.value: tier for tier in Tier}
 _EVIDENCE = {evidence.value: evidence for evidence in Evidence}
 
@@ -78,6 +79,7 @@ class MockReader:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
+        self._block, self._block_at = b"", 0
 
     def read_at(self, offset: int) -> Mock | None:
         """The mock at an offset, ``None`` at the end.  Raises ``MockFileError``, ``OSError``."""
@@ -98,7 +100,11 @@ class MockReader:
 
         ``None`` for one larger than most, and for any damage.  Raises ``OSError``.
         """
-        data = os.pread(self._descriptor, _USUAL_SIZE, offset)
+        at = offset - self._block_at
+        if not 0 <= at <= len(self._block) - _USUAL_SIZE:
+            self._block = os.pread(self._descriptor, _BLOCK_SIZE, offset)
+            self._block_at, at = offset, 0
+        data = self._block[at : at + _USUAL_SIZE]
         if len(data) < _PREFIX_SIZE or data[0] != _MARK:
             return None
         end = _PREFIX_SIZE + int.from_bytes(data[1:_PREFIX_SIZE], "big")

@@ -11,6 +11,7 @@ from kebpf.protocols.postgres.lexing import Statement
 from kebpf.protocols.postgres.notifying import may_notify
 from kebpf.protocols.postgres.statements import (
     block_effect,
+    is_plain_sql,
     is_session_sql,
     is_transaction_statement,
     split_sql,
@@ -103,6 +104,8 @@ class Answers:
     def run(self, request: Document) -> Document:
         """The response to a query, and what it does to the connection's state."""
         sql = str(request["sql"])
+        if is_plain_sql(sql) and self.state.block.status != "E":
+            return self._run_call(request, ())
         statements = split_sql(sql)
         if is_session_sql(sql):
             return self._run_session(request, statements)

@@ -23,7 +23,12 @@ from kebpf.protocols.postgres.replies import (
     response_bytes,
 )
 from kebpf.protocols.postgres.settings import DEFAULT_PARAMETERS, Settings
-from kebpf.protocols.postgres.statements import copies_in, is_binary_copy, split_sql
+from kebpf.protocols.postgres.statements import (
+    copies_in,
+    is_binary_copy,
+    is_plain_sql,
+    split_sql,
+)
 from kebpf.protocols.postgres.synthesis import SessionError, SessionState, make_report
 from kebpf.protocols.postgres.writer import write
 
@@ -354,9 +359,9 @@ class _Served:
     def _copy_request(self, request: Document, portal: ServedPortal | None) -> _CopyIn | None:
         """The COPY of a query that has one and was not refused when it was recorded."""
         sql = str(request["sql"])
-        statements = split_sql(sql)
-        if len(statements) == 1 and statements[0].verb != "copy":  # as a rule
+        if is_plain_sql(sql):  # as a rule
             return None
+        statements = split_sql(sql)
         copies = [s for s in statements if copies_in(s)]
         if not copies or not self._answers.state.can_run(statements[0]):
             return None

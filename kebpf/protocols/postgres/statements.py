@@ -27,12 +27,14 @@ from kebpf.protocols.postgres.lexing import (
     split_statements,
     unquote_name,
 )
+from kebpf.protocols.postgres.notifying import may_notify
 
 _TRANSACTION_VERBS = frozenset(
     ("begin", "commit", "end", "rollback", "abort", "savepoint", "release", "start")
 )
 _SETTING_VERBS = frozenset(("set", "show", "reset", "discard", "deallocate", "unlisten", "close"))
 _QUERY_VERBS = frozenset(("select", "with"))
+_PLAIN_VERBS = frozenset(("select", "insert", "update", "delete"))
 _SESSION_FUNCTIONS = frozenset(
     (
         "version",
@@ -73,33 +75,53 @@ _MAX_SESSION_SQL = 32_768
 
 
 class _Known:
-    """What is known of one query string; ``is_session`` is judged when it is first asked for."""
+    """What is known of one query string; each is found when it is first asked for.
 
-    __slots__ = ("_is_session", "_template", "statements")
+    ``template`` is what is known of the same SQL with other numbers: those make no difference.
+    """
 
-    def __init__(self, statements: tuple[Statement, ...], template: _Known | None = None) -> None:
-        self.statements = statements
+    __slots__ = ("_is_plain", "_is_session", "_sql", "_statements", "_template")
+
+    def __init__(self, sql: str, template: _Known | None = None) -> None:
+        self._sql = sql
         self._template = template
+        self._statements: tuple[Statement, ...] | None = None
         self._is_session: bool | None = None
+        self._is_plain: bool | None = None
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        if self._statements is None:
+            if self._template is None:
+                self._statements = tuple(split_statements(self._sql))
+            else:
+                alike = self._template.statements
+                self._statements = tuple(one.with_numbers_of(self._sql) for one in alike)
+        return self._statements
 
     @property
     def is_session(self) -> bool:
-        if self._template is not None:  # numbers make no difference
+        if self._template is not None:
             return self._template.is_session
         if self._is_session is None:
             self._is_session = all(map(is_session_statement, self.statements))
         return self._is_session
 
-    def with_numbers_of(self, sql: str) -> _Known:
-        return _Known(tuple(one.with_numbers_of(sql) for one in self.statements), self)
+    @property
+    def is_plain(self) -> bool:
+        if self._template is not None:
+            return self._template.is_plain
+        if self._is_plain is None:
+            verbs = [one.verb for one in self.statements]
+            is_usual = len(verbs) == 1 and verbs[0] in _PLAIN_VERBS
+            self._is_plain = is_usual and not may_notify(self.statements[0]) and not self.is_session
+        return self._is_plain
 
 
 @lru_cache(maxsize=2048)
 def _look_at(sql: str) -> _Known:
     shape = shape_sql(sql)
-    if shape is None or shape == sql:
-        return _Known(tuple(split_statements(sql)))
-    return _look_at(shape).with_numbers_of(sql)
+    return _Known(sql, None if shape is None or shape == sql else _look_at(shape))
 
 
 def split_sql(sql: str) -> tuple[Statement, ...]:
@@ -112,6 +134,11 @@ def split_sql(sql: str) -> tuple[Statement, ...]:
 def is_session_sql(sql: str) -> bool:
     """Whether the whole query is a session matter (the module's rule)."""
     return len(sql) <= _MAX_SESSION_SQL and _look_at(sql).is_session
+
+
+def is_plain_sql(sql: str) -> bool:
+    """Whether it is one statement and a call, and nothing else of the connection depends on it."""
+    return len(sql) <= _MAX_SESSION_SQL and _look_at(sql).is_plain
 
 
 def is_session_statement(statement: Statement) -> bool:
