@@ -15,6 +15,10 @@ from kebpf.capture.spool import Spool
 
 _SHORTEST_WAIT = 0.005  # seconds: the ring's own wake-up comes first where much comes
 _LONGEST_WAIT = 0.02
+# Nobody else runs where it runs, so where much comes it is to come oftener and stay shorter: with
+# 5 ms a saturated redis-server's 99th percentile was 3.5 times what it is alone, with this 2.2.
+_BUSY_WAIT = 0.0015
+_BUSY_RATE = 4 << 20  # bytes a second
 _MOST_RUN_SIZE = 1 << 20
 _LEAST_RUN_SIZE = 16 << 10
 _RUNS_IN_QUOTA = 256
@@ -93,34 +97,38 @@ class Reader:
         wait = _SHORTEST_WAIT
         while True:
             is_last = self._is_stopping.is_set()
-            has_read = self._read_all()
+            size = self._read_all()
             has_room = self._has_room()
             if self._is_abandoned:
                 return
             if is_last and has_room:
                 self._write_last()
                 return
-            wait = _SHORTEST_WAIT if has_read else min(2 * wait, _LONGEST_WAIT)
+            if size:
+                wait = _BUSY_WAIT if size > wait * _BUSY_RATE else _SHORTEST_WAIT
+            else:
+                wait = min(2 * wait, _LONGEST_WAIT)
             if has_room and not is_last:
                 self._ring.wait(wait)
             else:
                 time.sleep(_LONGEST_WAIT)
 
-    def _read_all(self) -> bool:
-        has_read = False
+    def _read_all(self) -> int:
+        """How many bytes were in the ring."""
+        size = 0
         while self._has_room():
             looked_ns = time.monotonic_ns()
             run = self._ring.drain(self._run_size)
             if run:
                 self._write(self._shedder.sift(run, self._spool.backlog_size))
-                has_read = True
+                size += len(run)
             while self._notes:
                 self._write(self._notes.popleft())
             # what comes meanwhile can wait, but for the end's
             if not run or (len(run) < self._run_size // 2 and not self._is_stopping.is_set()):
                 self._spool.note_look(looked_ns)
                 break
-        return has_read
+        return size
 
     def _write_last(self) -> None:
         for record in (*self._notes, *self._shedder.finish()):

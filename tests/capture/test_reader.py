@@ -114,6 +114,20 @@ def test_it_reads_no_further_than_there_is_room(spool: Spool) -> None:
     assert taken == [number for number in range(400) for _ in range(PROCESSES)]
 
 
+def test_where_much_comes_it_waits_less(spool: Spool) -> None:
+    ring = FakeRing()
+    reader = Reader(ring, spool)
+    reader.start()
+    ring.await_drained()
+    ring.runs.append(make_run(0) * 20)
+    ring.await_drained()
+    ring.runs.append(make_run(0)[: RUN_SIZE // PROCESSES])
+    ring.await_drained()
+    end(reader)
+    assert min(ring.waits) == pytest.approx(0.0015)
+    assert ring.waits[-1] >= 0.005
+
+
 @pytest.mark.kernel
 def test_it_wakes_before_all_that_is_ordinary(spool: Spool) -> None:
     if os.geteuid() != 0:
