@@ -70,6 +70,7 @@ class CaseOrigins:
         self._digested: list[str] = []
         self._digests: set[str] = set(EMPTY)
         self.keys: set[str] = set()
+        self.perhaps: set[str] = set()  # of what may have come in
         self.made: dict[str, int] = {}
 
     def add(self, intake: Intake) -> None:

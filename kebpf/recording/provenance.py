@@ -141,7 +141,8 @@ class Provenance:
     ) -> None:
         """``time_ns`` is when it came in; ``None``: it counts here only.
 
-        Unless it ``is_certain`` that it did, no time is held to be a shorter spelling of one in it.
+        Unless it ``is_certain`` that it did, a time is not held to be a shorter spelling of one in
+        it, but perhaps is.
         """
         intake = view if isinstance(view, Intake) else Intake(view)
         origins.add(intake)
@@ -160,6 +161,7 @@ class Provenance:
             keys = keys_of(token)
             exact = exact_keys(keys)
             origins.keys.update(keys if is_certain else exact)
+            origins.perhaps.update(() if is_certain else keys)
             for key in exact:
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)
@@ -252,7 +254,8 @@ class Provenance:
                 self._note_made(keys, told, message)
             return told or self._settle_past(token, keys, earlier, is_here)
         is_coarse = _is_coarse(token)
-        if is_here and is_coarse:
+        is_perhaps = not is_here and not origins.perhaps.isdisjoint(keys)
+        if (is_here and is_coarse) or is_perhaps:
             return f"either:{token.class_name}"
         is_old = not is_coarse and self._inputs.is_older(keys[0], message.sent_ns)
         if earlier is None and (is_here or is_old):
