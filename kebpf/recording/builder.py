@@ -336,6 +336,7 @@ class RecordingBuilder:
         if not belongs_to_left_out(call):
             mock = self._maker.make_mock(call)
             mock.is_by_reader = self._attributor.threads.is_by_reader(call)
+            mock.tasks = self._attributor.tasks.find_line(call)
             self._writer.add_mock(mock)
             self.stats.mocks += 1
 

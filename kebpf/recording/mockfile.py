@@ -192,6 +192,7 @@ def _fields_of_mock(mock: Mock) -> dict[str, Any]:
         "generated": mock.generated,
         "calls": mock.calls,
         **({"is_by_reader": True} if mock.is_by_reader else {}),
+        **({"tasks": mock.tasks} if mock.tasks else {}),
     }
 
 
@@ -215,4 +216,5 @@ def _mock_of_fields(fields: dict[str, Any]) -> Mock:
         generated=fields["generated"],
         calls=fields["calls"],
         is_by_reader=fields.get("is_by_reader", False),
+        tasks=fields.get("tasks", []),
     )

@@ -108,6 +108,8 @@ class Mock:
     of them; in the background tier over none, for a request that was left out may have made it).
     ``generated`` maps JSON-pointer paths into ``identity(request)`` to the class of
     the value there (``uuid4``, ``time:<format>``, ``hex:32`` …); all other values are exact.
+    ``tasks`` are when, in Unix nanoseconds, the asyncio task was made that sent it, as the last,
+    and each above it that was made on the case's account; none if that is not known.
     ``is_by_reader``: the thread that read the case's request sent it, and the process is not one
     whose work changes threads.
     """
@@ -126,6 +128,7 @@ class Mock:
     generated: dict[str, str] = field(default_factory=dict)
     calls: int = 1
     is_by_reader: bool = False
+    tasks: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from kebpf.recording.activity import Inbound, Memory, Outbound
 
 MEMORY_CAP = 20_000  # tasks made by others, and tasks that wrote responses, each
 MOST_ANCESTORS = 64
+MOST_IN_LINE = 8  # tasks, one made by the other, that are kept of a call
 
 
 class Tasks:
@@ -63,6 +64,18 @@ class Tasks:
             return None
         found = [request for request in call.candidates if self._is_for(call, request)]
         return found[0] if len(found) == 1 else None
+
+    def find_line(self, call: Outbound) -> list[int]:
+        """The call's task as the last, and each above it down from the head of its request.
+
+        Nothing where that is not known.
+        """
+        if call.case is None or not call.task or call.case.pid != call.recorded.pid:
+            return []
+        head, line = self._find_head(call.case), [call.task]
+        while line[-1] != head and len(line) < MOST_IN_LINE:
+            line.append(self._parents.get((call.case.pid, line[-1])) or 0)
+        return line[::-1] if line[-1] == head else []
 
     def _is_for(self, call: Outbound, request: Inbound) -> bool:
         if not request.task or request.pid != call.recorded.pid:

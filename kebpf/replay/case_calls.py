@@ -15,6 +15,7 @@ from kebpf.replay.events import CallFinding, Mismatch
 from kebpf.replay.index import Group, Recorded
 from kebpf.replay.orders import Orders
 from kebpf.replay.pipelines import CaseRecord, find_inversions
+from kebpf.replay.sequences import find_overtaken
 from kebpf.replay.strays import SAME_OPERATION, Stray, Strays, find_nearest
 from kebpf.replay.transactions import Transactions
 
@@ -116,7 +117,7 @@ class CaseCalls:
         endings = self.transactions.findings(
             judge.orders.is_sometimes, self._record.own, self.served
         )
-        endings += find_inversions(self._record, self.served, judge.orders.is_usual)
+        endings += self._judge_order(judge.orders)
         has_other = bool(findings or endings or self.strays or self.due)
         if has_other or self._makes_any_twice(judge):  # then no call is explained away
             for stray in self.borrowed:
@@ -129,6 +130,10 @@ class CaseCalls:
         findings += self.strays.judge(self.due, [*self.recorded.values(), *self.shared.values()])
         findings += map(describe_missing, self.due.values())
         return findings + endings
+
+    def _judge_order(self, orders: Orders) -> list[CallFinding]:
+        found = list(find_inversions(self._record, self.served, orders.is_usual))
+        return found or list(find_overtaken(self._record, self.served, orders.is_sequence))
 
     def _makes_any_twice(self, judge: Judge) -> bool:
         name = self.case.name if self.case is not None else ""

@@ -7,6 +7,7 @@ from itertools import islice
 
 from kebpf.replay.index import MockIndex, Recorded
 from kebpf.replay.pipelines import CaseRecord, judge_order
+from kebpf.replay.sequences import judge_sequence
 from kebpf.replay.transactions import Transaction, find_transactions, operation_of, shape_of
 
 MOST_COMPARED = 64  # calls whose cases are asked for the order of calls
@@ -38,6 +39,10 @@ class Orders:
     def is_usual(self, first: Recorded, second: Recorded) -> bool:
         """Whether the recording has calls of two operations together and in this order only."""
         return judge_order(map(self.record_of, self._cases_with(first)), first, second)
+
+    def is_sequence(self, first: Recorded, second: Recorded) -> bool:
+        """Whether one task always makes the calls of two operations, and in this order."""
+        return judge_sequence(map(self.record_of, self._cases_with(first)), first, second)
 
     def _cases_with(self, item: Recorded) -> Iterator[str]:
         """Those that made a call of its operation, the first so many."""

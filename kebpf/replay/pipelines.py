@@ -49,7 +49,7 @@ class CaseRecord:
     def find_groups(self) -> list[list[Recorded]]:
         """The calls of the case that went out together, each list in its order."""
         lines: dict[int, list[Recorded]] = {}
-        for item in sorted(self.own, key=_when):
+        for item in sorted(self.own, key=when):
             lines.setdefault(item.mock.connection, []).append(item)
         return [group for line in lines.values() for group in self._group(line) if len(group) > 1]
 
@@ -61,9 +61,9 @@ class CaseRecord:
         groups = [_compare(group, *wanted) for group in self.find_groups()]
         if any(groups):
             return Order.OTHER if False in groups else Order.TOGETHER
-        one, other = _meet(sorted(self.own, key=_when), *wanted)
+        one, other = last_and_first(sorted(self.own, key=when), *wanted)
         is_clear = one.mock.is_by_reader and other.mock.is_by_reader
-        in_line = _when(one) < _when(other) and one.mock.connection == other.mock.connection
+        in_line = when(one) < when(other) and one.mock.connection == other.mock.connection
         is_unclear = in_line and is_clear and _overlap(_span(one), _span(other))
         return Order.UNCLEAR if is_unclear else Order.OTHER
 
@@ -99,8 +99,8 @@ class CaseRecord:
         return [_span(item) for item in (*self.own, *self.session, *doubtful)]
 
 
-def _meet(calls: Sequence[Recorded], first: str, second: str) -> tuple[Recorded, Recorded]:
-    """The last call of one operation, the first of another."""
+def last_and_first(calls: Sequence[Recorded], first: str, second: str) -> tuple[Recorded, Recorded]:
+    """The last of some calls of one operation, the first of another."""
     last = next(item for item in reversed(calls) if shape_of(item) == first)
     return last, next(item for item in calls if shape_of(item) == second)
 
@@ -109,11 +109,12 @@ def _compare(group: Sequence[Recorded], first: str, second: str) -> bool | None:
     """Whether all calls of one operation come before those of another, if both are there."""
     if not {first, second} <= {shape_of(item) for item in group}:
         return None
-    last, other = _meet(group, first, second)
+    last, other = last_and_first(group, first, second)
     return group.index(last) < group.index(other)
 
 
-def _when(item: Recorded) -> tuple[int, int]:
+def when(item: Recorded) -> tuple[int, int]:
+    """The place of a call among those of its case."""
     return item.mock.timing.start_ns, item.ordinal
 
 
@@ -138,7 +139,7 @@ def find_inversions(
         made = [item for item in group if item.ordinal in places]
         for first, second in _pairs(made):
             is_inverted = places[first.ordinal] > places[second.ordinal]
-            if is_inverted and _matters(first, second) and is_usual(first, second):
+            if is_inverted and matters(first, second) and is_usual(first, second):
                 yield describe_pair(second, first, "before", NOTE)
                 break
 
@@ -147,7 +148,8 @@ def _pairs(items: Sequence[Recorded]) -> Iterator[tuple[Recorded, Recorded]]:
     return ((first, second) for at, first in enumerate(items) for second in items[at + 1 :])
 
 
-def _matters(first: Recorded, second: Recorded) -> bool:
+def matters(first: Recorded, second: Recorded) -> bool:
+    """Whether the order of two calls is of any account: other operations, one of which writes."""
     return shape_of(first) != shape_of(second) and not (is_read(first) and is_read(second))
 
 
@@ -159,10 +161,11 @@ def judge_order(cases: Iterable[CaseRecord], first: Recorded, second: Recorded) 
         if order is Order.OTHER:
             return False
         count += order is Order.TOGETHER
-    return count > 1 or (count == 1 and _share_key(first, second))
+    return count > 1 or (count == 1 and share_key(first, second))
 
 
-def _share_key(first: Recorded, second: Recorded) -> bool:
+def share_key(first: Recorded, second: Recorded) -> bool:
+    """Whether two commands have the same first argument."""
     key = _key_of(first)
     return key is not None and key == _key_of(second)
 

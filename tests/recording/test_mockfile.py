@@ -95,9 +95,10 @@ def test_a_reader_keeps_to_the_file_it_opened(tmp_path: Path) -> None:
 
 
 def test_who_sent_it_is_kept() -> None:
-    mocks = [make_mock(is_by_reader=True), make_mock(is_by_reader=False)]
+    mocks = [make_mock(is_by_reader=True, tasks=[1 << 61, 7]), make_mock(is_by_reader=False)]
     found = [read_mock(io.BytesIO(pack_mock(mock))) for mock in mocks]
     assert [mock.is_by_reader for mock in found if mock is not None] == [True, False]
+    assert [mock.tasks for mock in found if mock is not None] == [[1 << 61, 7], []]
 
 
 def test_what_has_no_place_is_refused() -> None:

@@ -187,3 +187,11 @@ def test_every_protocol_keeps_the_task(
         if one.response_start is not None
     ]
     assert tasks == [(71, 91), (72, 92)]
+
+
+def test_a_call_says_by_which_tasks_of_its_request_it_was_made() -> None:
+    links = {A: 5, 20: A, 22: 20}
+    calls = [call("own", 19, A), call("below", 21, 20), call("deep", 23, 22), call("none", 24, 0)]
+    writer = record([*BOTH, *calls], links)
+    lines = {sql: writer.mock_of(sql).tasks for sql in ("own", "below", "deep", "none")}
+    assert lines == {"own": [A], "below": [A, 20], "deep": [A, 20, 22], "none": []}
