@@ -45,8 +45,7 @@ class _Followed:
 
     next_look: float = 0.0
     pause: float = _SHORTEST_PAUSE
-    starting_until: float = 0.0
-    loading_until: float = 0.0
+    since: float = 0.0  # it is known
     code: TaskCode | None = None
     link: int = -1
     is_complete: bool = False
@@ -82,14 +81,13 @@ class TaskWatch:
             if one is None:
                 if len(self._followed) >= MOST_PROCESSES:
                     continue
-                one = _Followed(starting_until=now + _STARTING, loading_until=now + _LOADING)
-                self._followed[pid] = one
+                one = self._followed[pid] = _Followed(since=now)
             if now >= one.next_look:
-                is_starting = now < one.starting_until and not one.is_complete
+                is_starting = now < one.since + _STARTING and not one.is_complete
                 one.pause = _SHORTEST_PAUSE if is_starting else min(2 * one.pause, _LONGEST_PAUSE)
                 with contextlib.suppress(OSError):  # it ends, or may not be looked into
                     self._look_at(pid, one)
-                is_loading = now < one.loading_until and not one.is_complete
+                is_loading = now < one.since + _LOADING and not one.is_complete
                 one.next_look = now + (_LOADING_PAUSE if is_loading else one.pause)
 
     def close(self) -> None:

@@ -160,8 +160,11 @@ class Provenance:
         for token in find_tokens(text, window):
             keys = keys_of(token)
             exact = exact_keys(keys)
-            origins.keys.update(keys if is_certain else exact)
-            origins.perhaps.update(() if is_certain else keys)
+            if is_certain:
+                origins.keys.update(keys)
+            else:
+                origins.keys.update(exact)
+                origins.perhaps.update(keys)
             for key in exact:
                 if time_ns is not None and not self._generated.get(key):
                     self._inputs.add(key, time_ns)

@@ -46,6 +46,11 @@ class CaseRecord:
     doubtful: Sequence[int] = ()
     load: Callable[[int], Recorded] | None = None
 
+    def load_doubtful(self) -> Iterator[Recorded]:
+        """The calls that may be its own."""
+        load = self.load
+        return iter(()) if load is None else map(load, self.doubtful)
+
     def find_groups(self) -> list[list[Recorded]]:
         """The calls of the case that went out together, each list in its order."""
         lines: dict[int, list[Recorded]] = {}
@@ -94,9 +99,7 @@ class CaseRecord:
 
     @cached_property
     def _spans(self) -> list[Span]:
-        load = self.load
-        doubtful = [] if load is None else [load(ordinal) for ordinal in self.doubtful]
-        return [_span(item) for item in (*self.own, *self.session, *doubtful)]
+        return [_span(item) for item in (*self.own, *self.session, *self.load_doubtful())]
 
 
 def last_and_first(calls: Sequence[Recorded], first: str, second: str) -> tuple[Recorded, Recorded]:

@@ -147,18 +147,16 @@ class Revalidations:
         """
         answered: dict[str, int] = {}
         for mock in (one.mock for one in plain):
-            for route in self._routes_of(mock):
-                answered[route] = min(answered.get(route, mock.timing.end_ns), mock.timing.end_ns)
-        return any(
-            route in answered and answered[route] <= one.mock.timing.start_ns
-            for one in conditional
-            for route in self._routes_of(one.mock)
-        )
+            route, end_ns = self._route_of(mock), mock.timing.end_ns
+            answered[route] = min(answered.get(route, end_ns), end_ns)
+        answered.pop("", None)
+        asked = ((self._route_of(one.mock), one.mock.timing.start_ns) for one in conditional)
+        return any(route in answered and answered[route] <= start_ns for route, start_ns in asked)
 
-    def _routes_of(self, mock: Mock) -> set[str]:
-        """The one route that made a call; none if that is not certain."""
-        routes = {self._routes[name] for name in owners_of(mock) if name in self._routes}
-        return routes if len(routes) == 1 else set()
+    def _route_of(self, mock: Mock) -> str:
+        """The one route that made a call; empty if that is not certain."""
+        routes = {self._routes.get(name, "") for name in owners_of(mock)}
+        return routes.pop() if len(routes) == 1 else ""
 
 
 def without_conditions(call: Call) -> Call | None:

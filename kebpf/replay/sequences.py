@@ -2,14 +2,14 @@
 
 A task does one thing after the other: a call that it sent once another was answered, or for which
 it then made a task (`asyncio.wait_for` does), can come before that only if the program changed, say
-no longer awaits.  So that chance has no part in it, the
-whole recording must say the same: in every case that made calls of both operations, two at least
-unless they work on one key, they were one task's and in this order.  Two reads have none.
+no longer awaits.  So that chance has no part in it, the whole recording must say the same: in every
+case that made calls of both operations, two at least unless they work on one key, they were one
+task's and in this order.  Two reads have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, takewhile
 
 from kebpf.replay.events import CallFinding
@@ -48,7 +48,7 @@ def judge_sequence(cases: Iterable[CaseRecord], first: Recorded, second: Recorde
     for case in cases:
         own = sorted(case.own, key=when)
         shapes = {shape_of(item) for item in own}
-        if any(shape_of(one) in wanted for one in _doubtful(case)):
+        if any(shape_of(one) in wanted for one in case.load_doubtful()):
             return False
         if not shapes.issuperset(wanted):
             continue
@@ -56,11 +56,6 @@ def judge_sequence(cases: Iterable[CaseRecord], first: Recorded, second: Recorde
             return False
         count += 1
     return count > 1 or (count == 1 and share_key(first, second))
-
-
-def _doubtful(case: CaseRecord) -> Iterator[Recorded]:
-    load: Callable[[int], Recorded] | None = case.load
-    return (load(ordinal) for ordinal in case.doubtful) if load is not None else iter(())
 
 
 def _follows(first: Recorded, second: Recorded) -> bool:

@@ -98,10 +98,8 @@ class RedisServer:
 
     def _answer_kept(self, request: Document) -> None:
         """As `_answer`; the same response to the same request is written once."""
-        request["db"] = self._state.asked_db
-        response = self._answerer.answer(request)
-        if isinstance(response, Miss):
-            self._send(make_error("KEBPF " + response.reason))
+        response = self._ask(request)
+        if response is None:
             return
         key = id(request), id(response), self._state.version
         kept = self._written.get(key)
@@ -286,14 +284,21 @@ class RedisServer:
 
     def _answer(self, request: Document) -> Document | None:
         """Asks for the recorded response and sends it; gives it if there was one."""
+        response = self._ask(request)
+        if response is None:
+            return None
+        if "queued" not in request:
+            self._publish([request["command"]])
+        self._out.append(self._write(request, response))
+        return response
+
+    def _ask(self, request: Document) -> Document | None:
+        """The recorded response; a miss is sent."""
         request["db"] = self._state.asked_db
         response = self._answerer.answer(request)
         if isinstance(response, Miss):
             self._send(make_error("KEBPF " + response.reason))
             return None
-        if "queued" not in request:
-            self._publish([request["command"]])
-        self._out.append(self._write(request, response))
         return response
 
     def _write(self, request: Document, response: Document) -> bytes:
