@@ -9,6 +9,7 @@ import pytest
 
 from kebpf.recording.model import Endpoint, Mock, Timing
 from kebpf.replay.events import CallFinding
+from kebpf.replay.orders import MOST_COMPARED
 from kebpf.replay.sequences import NOTE
 
 from .builders import CACHE, DATABASE, RECORDED_NS, make_mock
@@ -76,6 +77,14 @@ BOTH = [*record("a", SET, COUNT), *record("b", SET, COUNT)]
 )
 def test_where_it_may_be_chance_nothing_is_said(mocks: Sequence[Mock]) -> None:
     assert [one for one in play(mocks, COUNT, SET) if one.kind == "reordered"] == []
+
+
+def test_what_others_do_says_nothing_of_a_case_that_does_otherwise() -> None:
+    """Of many cases only the first are asked."""
+    others = [mock for number in range(MOST_COMPARED) for mock in record(f"b{number}", SET, COUNT)]
+    at_once = [replace(one, tasks=[TASK, number]) for number, one in enumerate(BOTH[:2])]
+    assert play([*others, *at_once], COUNT, SET) == []
+    assert len(play([*others, *BOTH[:2]], COUNT, SET)) == 1
 
 
 def test_two_reads_have_no_order() -> None:
