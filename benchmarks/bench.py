@@ -23,10 +23,12 @@ from benchmarks.http_speed import measure_http
 from benchmarks.matching_speed import measure_matching
 from benchmarks.overhead_speed import measure_overhead
 from benchmarks.postgres_speed import measure_postgres
+from benchmarks.probe_speed import measure_probes
 from benchmarks.redis_speed import measure_redis
 from benchmarks.responder_speed import measure_responder
 from benchmarks.results import write_results
 from benchmarks.shop_speed import measure_shop
+from benchmarks.tls_speed import measure_tls
 from examples.processes import ProcessError, exiting_on_signals
 from kebpf.capture.probes import Door, choose_door
 from kebpf.kernel.btf import Btf
@@ -34,6 +36,8 @@ from kebpf.kernel.btf import Btf
 SUBJECTS = (
     "shop",
     "http",
+    "tls",
+    "probes",
     "redis",
     "postgres",
     "bystander",
@@ -53,6 +57,8 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
     measures: dict[str, Callable[[], Iterator[Figure]]] = {
         "shop": lambda: measure_shop(doors, rounds, folder),
         "http": lambda: measure_http(doors, rounds, folder),
+        "tls": lambda: measure_tls(doors, rounds, folder),
+        "probes": lambda: measure_probes(rounds),
         "redis": lambda: measure_redis(doors, rounds, folder),
         "postgres": lambda: measure_postgres(doors, rounds, folder),
         "bystander": lambda: measure_bystander(doors, rounds, folder),

@@ -7,15 +7,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kebpf.capture.events import (
-    HEAD,
-    OPEN_TAIL,
-    PIECE_TAIL,
-    Direction,
-    Kind,
-    SocketRole,
-    Transport,
-)
+from kebpf.capture.events import OPEN_TAIL, PIECE_TAIL, Direction, Kind, SocketRole, Transport
+from kebpf.capture.head import HEAD
 
 RUN_SIZE = 256 << 10  # bytes of records that are read at a time
 PIECE_NS = 10_000  # between two records

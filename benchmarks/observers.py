@@ -20,6 +20,7 @@ OFF = "off"
 TCPDUMP = "tcpdump"
 STRACE = "strace"
 MITMPROXY = "mitmproxy"
+MITMPROXY_TLS = "mitmproxy (TLS)"
 MITMPROXY_VERSION = "11.0.2"
 
 _INSTALL_SECONDS = 600.0
@@ -59,7 +60,7 @@ def find_missing(mode: str) -> str:
     """Why a mode cannot be measured here; empty if it can."""
     if mode in (TCPDUMP, STRACE):
         return "" if shutil.which(mode, path="/usr/bin:/usr/sbin:/bin:/sbin") else "not installed"
-    if mode == MITMPROXY:
+    if mode in (MITMPROXY, MITMPROXY_TLS):
         return "" if _install_mitmproxy() else "cannot be installed"
     return ""
 
@@ -70,7 +71,9 @@ def _start(mode: str, target: int, port: int, folder: Path) -> tuple[Process, in
     if mode == STRACE:
         return _start_strace(target, folder), port
     if mode == MITMPROXY:
-        return _start_mitmproxy(port, folder)
+        return _start_mitmproxy(f"http://127.0.0.1:{port}", folder)
+    if mode == MITMPROXY_TLS:
+        return _start_mitmproxy(f"https://127.0.0.1:{port}", folder)
     return start_recorder(folder / "set", "--pid", str(target), "--door", mode), port
 
 
@@ -112,10 +115,10 @@ def _install_mitmproxy() -> bool:
     return program.exists()
 
 
-def _start_mitmproxy(port: int, folder: Path, replay: Sequence[str] = ()) -> tuple[Process, int]:
+def _start_mitmproxy(url: str, folder: Path, replay: Sequence[str] = ()) -> tuple[Process, int]:
     """As a reverse proxy that keeps what it saw, which is how it would record, or replays."""
     its_port = find_free_port()
-    mode = ["--mode", f"reverse:http://127.0.0.1:{port}"]
+    mode = ["--mode", f"reverse:{url}", "--ssl-insecure"]
     options = [*mode, *(replay or ("-w", str(folder / "flows")))]
     where = ["--listen-host", "127.0.0.1", "--listen-port", str(its_port)]
     settings = ["--set", f"confdir={folder}", "--set", "flow_detail=0"]
@@ -134,13 +137,14 @@ def _start_mitmproxy(port: int, folder: Path, replay: Sequence[str] = ()) -> tup
 def replaying_mitmproxy(port: int, folder: Path) -> Iterator[int]:
     """mitmproxy's server replay of one request to ``port``, and the port it serves."""
     folder.mkdir()
-    process, its_port = _start_mitmproxy(port, folder)
+    url = f"http://127.0.0.1:{port}"
+    process, its_port = _start_mitmproxy(url, folder)
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{its_port}/", timeout=30).read()
     finally:
         process.stop(signal.SIGINT)
     options = ["--server-replay", str(folder / "flows"), "--set", "server_replay_reuse=true"]
-    process, its_port = _start_mitmproxy(port, folder, options)
+    process, its_port = _start_mitmproxy(url, folder, options)
     try:
         yield its_port
     finally:

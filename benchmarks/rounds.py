@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.loads import Load
-from benchmarks.observers import MITMPROXY, OFF, STRACE, TCPDUMP, observed
+from benchmarks.observers import MITMPROXY, MITMPROXY_TLS, OFF, STRACE, TCPDUMP, observed
 from benchmarks.usage import ProcessorTime, list_family, read_processor_time
 from benchmarks.usage import read_proportional_memory as read_memory
 
 Loader = Callable[[int, float], Load]
 """Takes the port and the share of the usual load (1.0: all of it)."""
 
-TOOLS = (TCPDUMP, STRACE, MITMPROXY)
+TOOLS = (TCPDUMP, STRACE, MITMPROXY, MITMPROXY_TLS)
 MOST_TOOL_ROUNDS = 2  # nothing is claimed of them to the per cent
 SHARES = {STRACE: 0.1}  # so slow that a whole load takes minutes
 

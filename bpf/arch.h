@@ -3,13 +3,24 @@
 
 #if defined(KEBPF_ARCH_X86_64)
 /* struct pt_regs of arch/x86: r15 … ss in this order, eight bytes each */
-#define FIRST_ARGUMENT(regs) ((regs)->di) /* of a function, in a uprobe */
-#define REG_CALL 120                      /* orig_ax */
-#define REG_1 112                         /* di */
-#define REG_2 104                         /* si */
-#define REG_3 96                          /* dx */
-#define REG_4 56                          /* r10 */
-#define REG_5 72                          /* r8 */
+/* of a function, in a uprobe: by the C convention, and by Go's own (receiver first) */
+#define FIRST_ARGUMENT(regs) ((regs)->di)
+#define SECOND_ARGUMENT(regs) ((regs)->si)
+#define THIRD_ARGUMENT(regs) ((regs)->dx)
+#define FOURTH_ARGUMENT(regs) ((regs)->cx)
+#define FIFTH_ARGUMENT(regs) ((regs)->r8)
+#define RESULT(regs) ((regs)->ax)
+#define GO_FIRST(regs) ((regs)->ax) /* and the first result */
+#define GO_SECOND(regs) ((regs)->bx)
+#define GO_THIRD(regs) ((regs)->cx)
+#define GOROUTINE(regs) ((regs)->r14)
+#define REG_GOROUTINE 8
+#define REG_CALL 120 /* orig_ax */
+#define REG_1 112    /* di */
+#define REG_2 104    /* si */
+#define REG_3 96     /* dx */
+#define REG_4 56     /* r10 */
+#define REG_5 72     /* r8 */
 #define REG_CS 136
 #define REG_RESULT 80 /* ax: -ENOSYS as long as the call is under way */
 #define CS_64BIT 0x33
@@ -29,7 +40,18 @@
 #define NR_pwritev2 328
 #elif defined(KEBPF_ARCH_AARCH64)
 /* struct user_pt_regs of arch/arm64: x0 … x30, sp, pc, pstate; then orig_x0, syscallno */
-#define FIRST_ARGUMENT(regs) (*(u64 *)(regs))
+#define ARGUMENT(regs, number) (((u64 *)(regs))[number])
+#define FIRST_ARGUMENT(regs) ARGUMENT(regs, 0)
+#define SECOND_ARGUMENT(regs) ARGUMENT(regs, 1)
+#define THIRD_ARGUMENT(regs) ARGUMENT(regs, 2)
+#define FOURTH_ARGUMENT(regs) ARGUMENT(regs, 3)
+#define FIFTH_ARGUMENT(regs) ARGUMENT(regs, 4)
+#define RESULT(regs) ARGUMENT(regs, 0)
+#define GO_FIRST(regs) ARGUMENT(regs, 0)
+#define GO_SECOND(regs) ARGUMENT(regs, 1)
+#define GO_THIRD(regs) ARGUMENT(regs, 2)
+#define GOROUTINE(regs) ARGUMENT(regs, 28)
+#define REG_GOROUTINE (28 * 8)
 #define REG_CALL 280 /* syscallno, 32 bits */
 #define REG_1 272    /* orig_x0: x0 holds the result at the exit */
 #define REG_2 8

@@ -197,6 +197,7 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
     struct transfer *t = begin_transfer(sk, c, direction);
     if (!t)
         return 0;
+    note_tls_socket(regs, t->thread, sk, c);
     int call = read_call(regs);
     u64 destination = find_buffers(t, regs, call, result, vector);
     if (operation == KEBPF_OTHER && direction == INGRESS && (flags & MSG_TRUNC) &&

@@ -8,12 +8,16 @@
 #include "filters.h"
 #include "connection.h"
 #include "tasks.h"
+#include "tls.h"
 #include "buffers.h"
 #include "vectors_a.h"
 #include "capture.h"
 #include "groups.h"
 #include "short.h"
 #include "lifecycle.h"
+#include "tls_calls.h"
+#include "tls_probes.h"
+#include "rustls.h"
 
 enum { ENOSYS = 38 };
 

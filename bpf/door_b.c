@@ -8,12 +8,16 @@
 #include "filters.h"
 #include "connection.h"
 #include "tasks.h"
+#include "tls.h"
 #include "buffers.h"
 #include "vectors_b.h"
 #include "capture.h"
 #include "groups.h"
 #include "short.h"
 #include "lifecycle.h"
+#include "tls_calls.h"
+#include "tls_probes.h"
+#include "rustls.h"
 
 static inline u32 read_flags(u64 regs, int call) {
     if (call == NR_recvfrom || call == NR_recvmmsg)

@@ -18,6 +18,11 @@ enum kebpf_kind {
     KEBPF_LOSS = 9,     /* struct kebpf_loss: records found no room in the ring */
     KEBPF_HELD = 10,    /* struct kebpf_held: what a process had when it became a target */
     KEBPF_TASK = 11,    /* struct kebpf_task: from the probes: a task made by another */
+    /* of TLS sessions; `socket` and `generation` name the connection where it is known, else 0 */
+    KEBPF_PLAIN = 12,       /* struct kebpf_plain with room for payload behind it */
+    KEBPF_MARK = 13,        /* struct kebpf_mark: how a record begins */
+    KEBPF_SESSION_END = 14, /* struct kebpf_session: it is freed, or its address another's */
+    KEBPF_TLS_CODE = 15,    /* struct kebpf_tls_code: from user space: where probes are now */
 };
 
 enum kebpf_direction { KEBPF_INGRESS = 0, KEBPF_EGRESS = 1 };
@@ -142,4 +147,52 @@ struct kebpf_held {
     __u64 inode;   /* or 0 */
     __u32 port;    /* of TCP, or 0 */
     __u32 is_last; /* all was told */
+};
+
+#define KEBPF_MARK_LEAST 24 /* bytes: fewer could be found by chance */
+
+/* Bytes that a program gave a TLS library or was given by it. */
+struct kebpf_plain {
+    struct kebpf_head head;
+    __u64 session;            /* address of the library's object; unique in its process, with: */
+    __u64 session_generation; /* when it was first seen, CLOCK_MONOTONIC ns */
+    __u64 offset;             /* first byte, counted from then */
+    __u32 size;               /* payload; there may be room for more behind it */
+    __u32 call_size;
+    __u32 call_offset;
+    __u32 reason; /* 0, or KEBPF_GAP_FAULT: the payload is none */
+    __u64 task;   /* as in kebpf_piece */
+};
+
+/* What a library took from its BIO, or put into it, at the beginning of a read or a write: a TLS
+ * record, or what follows its five bytes of header. */
+struct kebpf_mark {
+    struct kebpf_head head;
+    __u64 session;
+    __u64 session_generation;
+    __u32 size;
+    __u8 bytes[44];
+};
+
+struct kebpf_session {
+    struct kebpf_head head;
+    __u64 session;
+    __u64 session_generation;
+    __u64 moved[2]; /* bytes by direction */
+};
+
+enum kebpf_library {
+    KEBPF_OPENSSL = 1,
+    KEBPF_GNUTLS = 2,
+    KEBPF_GO = 3,
+    KEBPF_RUSTLS = 4,
+    KEBPF_JAVA = 5
+};
+
+/* From its time on the probes see what a process (`head.pid`) does through a TLS library. */
+struct kebpf_tls_code {
+    struct kebpf_head head;
+    __u32 library; /* enum kebpf_library */
+    __u32 is_read; /* 0: it was found, and its calls cannot be seen */
+    char name[48]; /* the file's, and what it says of its version */
 };

@@ -32,7 +32,14 @@ static inline u32 find_role(struct kebpf_open *open) {
     return is_older ? KEBPF_ROLE_UNKNOWN : KEBPF_ROLE_SERVER;
 }
 
+static inline int is_with_itself(struct kebpf_open *open) {
+    u64 *local = (u64 *)open->local, *remote = (u64 *)open->remote;
+    return open->local_port == open->remote_port && local[0] == remote[0] && local[1] == remote[1];
+}
+
 static inline u32 find_filter(struct kebpf_open *open, u32 direction) {
+    if (open->head.transport == KEBPF_UDP && is_with_itself(open))
+        return 0; /* the agent in a Java program reports so */
     u32 role = find_role(open);
     u32 local = role == KEBPF_ROLE_CLIENT ? 0 : find_choice(open->local_port);
     u32 remote = role == KEBPF_ROLE_SERVER ? 0 : find_choice(open->remote_port);

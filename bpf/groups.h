@@ -64,6 +64,7 @@ int on_cgroup_attach_task(struct bpf_raw_tracepoint_args *ctx) {
         return 0;
     send_process(bpf_get_current_pid_tgid() >> 32, process, KEBPF_JOIN); /* before its bytes */
     add_target(process);
+    tell_news(process);
     return 0;
 }
 

@@ -36,6 +36,7 @@ int on_sched_process_fork(struct bpf_raw_tracepoint_args *ctx) {
     if (!is_known_target(parent) && !is_started_in_group(ctx->args[1], parent))
         return 0;
     add_target(child);
+    tell_news(child);
     send_process(parent, child, KEBPF_FORK);
     return 0;
 }
@@ -45,6 +46,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx) {
     if (!is_target())
         return 0;
     forget_tasks(process);
+    forget_tls(process);
     send_process(process, 0, KEBPF_EXEC);
     return 0;
 }
@@ -63,6 +65,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx) {
     }
     remove_target(process);
     forget_tasks(process);
+    forget_tls(process);
     send_process(process, 0, KEBPF_EXIT);
     return 0;
 }
@@ -116,7 +119,7 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
         send_listen(sk);
     if (state != STATE_FIN_WAIT1 && state != STATE_LAST_ACK && state != STATE_CLOSE)
         return 0;
-    struct connection *c = connections.lookup(&sk);
+    struct connection *c = has_ended() ? 0 : connections.lookup(&sk);
     /* Closed with unread data there is no FIN; reset by the peer it is not shut down yet. */
     if (!c || (state == STATE_CLOSE && (c->fin_sent || read_shutdown(sk) != SHUTDOWN_BOTH)))
         return 0;
@@ -131,7 +134,7 @@ int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {
 int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
     u64 sk = ctx->args[0];
     struct connection *c = connections.lookup(&sk);
-    if (!c)
+    if (!c || has_ended())
         return 0;
     if (!c->left_out)
         send_close(sk, c, count_unseen(sk, c, INGRESS), count_unseen(sk, c, EGRESS));

@@ -50,6 +50,7 @@ static inline int capture_short(u64 task, u64 regs, u64 sk, struct connection *c
     if (read_user(t->data, size, (void *)read_register(regs, REG_2)))
         return 0;
     t->thread = (u64)read_process(task) << 32 | read_thread(task);
+    note_tls_socket(regs, t->thread, sk, c);
     fill_piece(t, sk, c, size, direction);
     __sync_fetch_and_add(&c->moved[direction & 1], size);
     t->fill = size;

@@ -12,10 +12,20 @@ BPF_HASH(targets, u32, u32, 16384);
  * target may have the same bits. */
 BPF_ARRAY(target_slots, u64, TARGET_SLOTS);
 
+/* Not 0: from this moment on nothing is seen, by whatever probe.  Taking the probes away one by one
+ * would leave what a request did half seen. */
+BPF_ARRAY(is_over, u32, 1);
+
+static inline int has_ended(void) {
+    u32 slot = 0;
+    u32 *over = is_over.lookup(&slot);
+    return over && *over;
+}
+
 static inline int is_known_target(u32 process) {
     u32 slot = process & (TARGET_SLOTS - 1);
     u64 *known = target_slots.lookup(&slot);
-    if (!known || !*known)
+    if (!known || !*known || has_ended())
         return 0;
     return *known == process || targets.lookup(&process) != 0;
 }

@@ -48,7 +48,8 @@ def describe_usage(name: str, command: Any) -> str:
 def describe_parameter(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"| `{parameter.metavar}` | {parameter.help} |"
-    names = ", ".join(f"`{option}`" for option in sorted(parameter.opts, key=len))
+    options = (*sorted(parameter.opts, key=len), *parameter.secondary_opts)
+    names = ", ".join(f"`{option}`" for option in options)
     value = f" {parameter.metavar}" if parameter.metavar else ""
     return f"| {names}{value} | {parameter.help} |"
 

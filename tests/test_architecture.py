@@ -16,6 +16,7 @@ TESTS = ROOT / "tests"
 STAGES = (
     "pytest_plugin",
     "cli",
+    "agent",
     "report",
     "replay",
     "recording",
@@ -46,6 +47,12 @@ TRIVIAL_STATEMENTS = 25
 # Modules above the trivial size without a test module of their own: where they are tested.
 # Each entry was looked at with line coverage: that file alone runs nearly all of the module.
 TESTED_IN: dict[str, str] = {
+    "kebpf/agent/fields.py": "tests/agent/test_config.py",
+    "kebpf/agent/recorder.py": "tests/e2e/test_agent.py",
+    "kebpf/agent/status.py": "tests/e2e/test_agent.py",
+    "kebpf/agent/supervisor.py": "tests/e2e/test_agent.py",
+    "kebpf/capture/gnutls.py": "tests/capture/test_tlscode.py",
+    "kebpf/capture/tlsevents.py": "tests/capture/test_events.py",
     "kebpf/cli/casehost.py": "tests/pytest_plugin/test_cases.py",
     "kebpf/cli/deciding.py": "tests/cli/test_review.py",
     "kebpf/cli/options.py": "tests/cli/test_commands.py",
@@ -86,16 +93,29 @@ TESTED_IN: dict[str, str] = {
     "kebpf/reassembly/connection.py": "tests/reassembly/test_tracker.py",
     "kebpf/recording/amendment.py": "tests/replay/test_acceptingcalls.py",
     "kebpf/recording/assembler.py": "tests/recording/test_recorder.py",
+    "kebpf/recording/unread.py": "tests/recording/test_watcher.py",
+    "kebpf/recording/watched.py": "tests/recording/test_watcher.py",
     "kebpf/recording/assembly.py": "tests/recording/test_recorder.py",
     "kebpf/recording/body.py": "tests/recording/test_casefile.py",
     "kebpf/recording/casemaker.py": "tests/recording/test_builder.py",
     "kebpf/recording/checkout.py": "tests/recording/test_attribution.py",
+    "kebpf/recording/dedup/groups.py": "tests/recording/dedup/test_stream.py",
+    "kebpf/recording/dedup/mocks.py": "tests/recording/dedup/test_unique.py",
     "kebpf/recording/ids.py": "tests/recording/test_values.py",
     "kebpf/recording/jsonstyle.py": "tests/recording/test_casefile.py",
+    "kebpf/recording/facts.py": "tests/recording/test_builder.py",
+    "kebpf/recording/keeping.py": "tests/recording/test_recovery.py",
+    "kebpf/recording/wreck.py": "tests/recording/test_recovery.py",
     "kebpf/recording/manifestfile.py": "tests/recording/test_store.py",
     "kebpf/recording/origins.py": "tests/recording/test_provenance.py",
     "kebpf/recording/rawforms.py": "tests/recording/test_provenance.py",
     "kebpf/recording/templates.py": "tests/recording/test_values.py",
+    "kebpf/recording/redaction/calls.py": "tests/recording/redaction/test_redactor.py",
+    "kebpf/recording/redaction/editor.py": "tests/recording/redaction/test_redactor.py",
+    "kebpf/recording/redaction/headers.py": "tests/recording/redaction/test_redactor.py",
+    "kebpf/recording/redaction/spans.py": "tests/recording/redaction/test_redactor.py",
+    "kebpf/recording/redaction/vault.py": "tests/recording/redaction/test_redactor.py",
+    "kebpf/recording/redaction/walking.py": "tests/recording/redaction/test_redactor.py",
     "kebpf/recording/timeline.py": "tests/recording/test_builder.py",
     "kebpf/recording/times.py": "tests/recording/test_values.py",
     "kebpf/recording/wrapping.py": "tests/replay/test_nested.py",
@@ -126,6 +146,8 @@ UNTESTED: dict[str, str] = {
 }
 # Test modules of no one module, and what they are about.
 WIDER_TESTS: dict[str, str] = {
+    "tests/recording/test_confined.py": "the recorder's two processes, one of them confined",
+    "tests/recording/test_java_reports.py": "the watcher, with what a Java agent reports",
     "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
     "tests/capture/matrix/test_endings.py": "the same, with sockets whose end nobody tells",
     "tests/capture/matrix/test_endpoints.py": "the same, over every kind of address and ending",
@@ -134,6 +156,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/capture/matrix/test_bulk.py": "the same, on bodies beyond the limit of a call",
     "tests/capture/matrix/test_calls.py": "probes and reassembly, on every call that moves bytes",
     "tests/replay/test_clients_conduct.py": "the responder with clients that behave badly",
+    "tests/replay/test_tls_clients.py": "the responder over TLS with real clients",
     "tests/report/html/test_browser.py": "the HTML report as a browser shows it",
     "tests/protocols/http1/test_live.py": "the protocol as a whole, on live traffic",
 }
@@ -248,7 +271,8 @@ def test_file_is_short(path: Path) -> None:
 @pytest.mark.parametrize("path", TEST_MODULES, ids=name_of)
 def test_test_module_mirrors_a_module(path: Path) -> None:
     folder = path.relative_to(TESTS).parent
-    if folder.parts[0] in {"conformance", "e2e", "mutants"} or name_of(path) in WIDER_TESTS:
+    whole = {"conformance", "e2e", "fuzz", "mutants", "packaging", "vm"}  # folders
+    if folder.parts[0] in whole or name_of(path) in WIDER_TESTS:
         return
     subject = PACKAGE / folder / path.stem.removeprefix("test_")
     assert subject.with_suffix(".py").exists() or subject.is_dir()

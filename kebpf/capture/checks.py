@@ -22,6 +22,8 @@ PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "bin")
 USE_SUDO = "run `sudo kebpf doctor`"
 ON_HOST = "run kebpf on the host itself"
 
+MOST_NAMED = 5  # processes
+
 UPROBE_TYPE = "sys/bus/event_source/devices/uprobe/type"
 
 NO_BTF = (
@@ -184,6 +186,29 @@ def check_tasks(host: Host) -> Check:
     if host.read(UPROBE_TYPE) is None:
         return passed(name, "not followed: this kernel has no probes on programs' functions")
     return passed(name, "followed in CPython 3.7 to 3.13, which tells apart what shares a thread")
+
+
+def check_tls(host: Host) -> Check:
+    """Whether what TLS libraries encrypt can be read."""
+    name = "TLS"
+    if host.read(UPROBE_TYPE) is None:
+        found = "not read: this kernel has no probes on programs' functions"
+        return warn(name, found, "use a kernel built with CONFIG_UPROBE_EVENTS")
+    return passed(name, "read where OpenSSL, GnuTLS, Go or rustls encrypts")
+
+
+def check_java(host: Host) -> Check:
+    """Which Java programs run, whose TLS nothing but an agent can read."""
+    name, option = "Java's TLS", "`kebpf record --java-agent`"
+    found = sorted(
+        int(path.parent.name)
+        for path in (host.root / "proc").glob("[0-9]*/comm")
+        if host.read(str(path.relative_to(host.root))) == "java"
+    )
+    if not found:
+        return passed(name, f"no Java program runs now; read with {option}")
+    some = ", ".join(map(str, found[:MOST_NAMED])) + (" …" if found[MOST_NAMED:] else "")
+    return passed(name, f"process{'es' if found[1:] else ''} {some}: read only with {option}")
 
 
 def check_units(host: Host) -> Check:

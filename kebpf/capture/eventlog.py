@@ -16,7 +16,8 @@ from typing import IO
 
 from kebpf.capture.events import Event, EventError, decode_run, whole_size
 
-LOG_VERSION = 3
+LOG_VERSION = 4
+_READABLE = (3, 4)  # 4 has more kinds of events
 _READ_SIZE = 1 << 20
 
 
@@ -27,7 +28,8 @@ class LogHead:
     ``clock_offset_ns`` added to an event's time gives nanoseconds since the Unix epoch;
     ``listening`` are the target's listening ports when recording began, ``sockets`` the inodes
     of the sockets it had open.  ``target`` says what was
-    recorded, ``filters`` which options left connections out.
+    recorded, ``filters`` which options left connections out, ``with_tls`` whether TLS libraries
+    were looked into.
     """
 
     clock_offset_ns: int
@@ -39,6 +41,7 @@ class LogHead:
     kernel: str = ""
     target: str = ""
     filters: list[str] = field(default_factory=list)
+    with_tls: bool = True
     version: int = LOG_VERSION
 
 
@@ -86,7 +89,7 @@ class EventLog:
         try:
             values = json.loads(line)
             version = values["version"]
-            if version != LOG_VERSION:
+            if version not in _READABLE:
                 raise EventError(f"{path} is an event log of version {version}, not {LOG_VERSION}")
             self.head = LogHead(**values)
         except (ValueError, LookupError, TypeError, RecursionError):

@@ -8,7 +8,19 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-HEAD = struct.Struct("=QQQIIBBBBI")
+from kebpf.capture.head import HEAD, Head, read_text
+from kebpf.capture.tlsevents import (
+    MARK_TAIL,
+    PLAIN_TAIL,
+    SESSION_TAIL,
+    TLS_CODE_TAIL,
+    SessionEvent,
+    decode_mark,
+    decode_plain,
+    decode_session_end,
+    decode_tls_code,
+)
+
 PIECE_TAIL = struct.Struct("=QIIIIQ")
 OPEN_TAIL = struct.Struct("=QQIIQ16s16sHHHBB128s128s16s")
 CLOSE_TAIL = struct.Struct("=QQQQ")
@@ -26,7 +38,7 @@ _DISCARDED = 1 << 30
 _BUSY = 1 << 31
 
 #: No record is larger: a chunk of payload (KEBPF_CHUNK) and the head before it.
-MOST_RECORD_SIZE = (16 << 10) + HEAD.size + PIECE_TAIL.size
+MOST_RECORD_SIZE = (16 << 10) + HEAD.size + PLAIN_TAIL.size
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
@@ -45,6 +57,17 @@ class Kind(enum.IntEnum):
     LOSS = 9
     HELD = 10
     TASK = 11
+    PLAIN = 12
+    MARK = 13
+    SESSION_END = 14
+    TLS_CODE = 15
+
+
+#: Kinds whose head tells of no transport.
+_WITHOUT_TRANSPORT = (
+    *(Kind.PROCESS, Kind.LOSS, Kind.HELD, Kind.TASK),
+    *(Kind.PLAIN, Kind.MARK, Kind.SESSION_END, Kind.TLS_CODE),
+)
 
 
 class Direction(enum.IntEnum):
@@ -112,25 +135,6 @@ class ProcessChange(enum.IntEnum):
     JOIN = 4
     THREAD = 5
     THREAD_EXIT = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What every record begins with; times are CLOCK_MONOTONIC nanoseconds."""
-
-    time_ns: int
-    socket: int
-    generation: int
-    pid: int
-    tid: int
-    direction: int
-    transport: int
-    sequence: int
-
-    @property
-    def connection(self) -> tuple[int, int]:
-        """The connection: a socket's address and which life of it."""
-        return self.socket, self.generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,25 +277,17 @@ class Task:
     parent: int
 
 
-Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss | Held | Task
+Event = Data | Lost | End | Open | Close | Process | GivenUp | Loss | Held | Task | SessionEvent
 
 
 class EventError(Exception):
     """A record does not follow bpf/events.h: the log is damaged or of another version."""
 
 
-def _text(raw: bytes) -> str:
-    """A Unix socket's name as ss(8) writes it: abstract ones begin with ``@``."""
-    if raw.startswith(b"\0"):
-        name = raw[1:].rstrip(b"\0")
-        return "@" + name.decode("utf-8", "backslashreplace") if name else ""
-    return raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
-
-
 def _address(family: int, raw: bytes, path: bytes) -> str:
     """A numeric address or a path; v4-mapped IPv6 addresses as IPv4."""
     if family == AF_UNIX:
-        return _text(path)
+        return read_text(path)
     if family == AF_INET:
         return str(ipaddress.IPv4Address(raw[:4]))
     address = ipaddress.IPv6Address(raw)
@@ -315,7 +311,7 @@ def _decode_open(kind: int, head: Head, data: bytes, at: int, _: int) -> Open:
         local_port,
         _address(family, remote, remote_path),
         remote_port,
-        _text(process),
+        read_text(process),
     )
 
 
@@ -369,6 +365,10 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
     Kind.DATA: (PIECE_TAIL.size, _decode_data),
     Kind.GAP: (PIECE_TAIL.size, _decode_gap),
     Kind.END: (0, _decode_end),
+    Kind.PLAIN: (PLAIN_TAIL.size, decode_plain),
+    Kind.MARK: (MARK_TAIL.size, decode_mark),
+    Kind.SESSION_END: (SESSION_TAIL.size, decode_session_end),
+    Kind.TLS_CODE: (TLS_CODE_TAIL.size, decode_tls_code),
     Kind.OPEN: (OPEN_TAIL.size, _decode_open),
     Kind.LISTEN: (OPEN_TAIL.size, _decode_open),
     Kind.CLOSE: (CLOSE_TAIL.size, _decode_close),
@@ -386,7 +386,7 @@ def decode_event(data: bytes, at: int, end: int) -> Event:
         (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
             HEAD.unpack_from(data, at)
         )
-        if kind not in (Kind.PROCESS, Kind.LOSS, Kind.HELD, Kind.TASK):
+        if kind not in _WITHOUT_TRANSPORT:
             Transport(transport)
         Direction(direction)
         head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)

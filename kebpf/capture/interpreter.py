@@ -15,11 +15,10 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-PROC = Path("/proc")
+from kebpf.capture.memory import Mapping, Memory
+
 VERSIONS = range(7, 14)  # of Python 3
 _STATIC_UNTIL = 11
 _VERSION = re.compile(r"(?:cpython-3|python3\.)(\d+)(?![\dtd])")
@@ -43,18 +42,6 @@ _BRANCH_TARGET = b"\xf3\x0f\x1e\xfa"  # endbr64
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """One line of /proc/PID/maps."""
-
-    start: int
-    end: int
-    flags: str
-    offset: int
-    file: tuple[str, int]  # device and inode; inode 0 for none
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
 class TaskCode:
     """Where a process's tasks are made: ``offset`` in the file mapped at ``mapping``.
 
@@ -73,57 +60,6 @@ class TaskCode:
     def awaits_type(self) -> bool:
         """Whether the tasks that run are found only once a task was made."""
         return self.version > _STATIC_UNTIL
-
-
-class Memory:
-    """Reads another process; what cannot be read is empty.  ``close`` when done."""
-
-    def __init__(self, pid: int) -> None:
-        """Raises ``OSError``."""
-        self._descriptor = os.open(PROC / str(pid) / "mem", os.O_RDONLY | os.O_CLOEXEC)
-
-    def read(self, address: int, size: int) -> bytes:
-        with suppress(OSError, OverflowError):
-            return os.pread(self._descriptor, size, address)
-        return b""
-
-    def read_word(self, address: int) -> int:
-        """0 where nothing can be read."""
-        data = self.read(address, 8)
-        return int.from_bytes(data, "little") if len(data) == 8 else 0
-
-    def read_words(self, address: int, size: int) -> Iterator[tuple[int, int]]:
-        """Addresses and values of aligned words."""
-        data = self.read(address, size & ~7)
-        data = data[: len(data) & ~7]
-        for index, (value,) in enumerate(_WORD.iter_unpack(data)):
-            yield address + 8 * index, value
-
-    def read_text(self, address: int) -> bytes:
-        """Up to 63 bytes before a zero byte."""
-        return self.read(address, 64).partition(b"\0")[0]
-
-    def read_type_name(self, instance: int) -> bytes:
-        """Of an object's type."""
-        kind = self.read_word(instance + _TYPE) if instance else 0
-        return self.read_text(self.read_word(kind + _NAME)) if kind else b""
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def read_mappings(pid: int) -> list[Mapping]:
-    """Raises ``OSError``."""
-    found = []
-    for line in (PROC / str(pid) / "maps").read_text(errors="surrogateescape").splitlines():
-        fields = line.split(maxsplit=5)
-        start, _, end = fields[0].partition("-")
-        path = fields[5] if len(fields) > 5 else ""
-        file = (fields[3], int(fields[4]))
-        found.append(
-            Mapping(int(start, 16), int(end, 16), fields[1], int(fields[2], 16), file, path)
-        )
-    return found
 
 
 def find_version(path: str) -> int:
@@ -312,7 +248,7 @@ def _find_state(memory: Memory, code: TaskCode, task_type: int) -> tuple[int, in
 
 def _is_of_tasks(memory: Memory, code: TaskCode, address: int) -> bool:
     """Whether there is a dictionary, with nothing in it or tasks alone."""
-    if not address or address % 8 or memory.read_type_name(address) != b"dict":
+    if not address or address % 8 or _read_type_name(memory, address) != b"dict":
         return False
     used, keys = memory.read_word(address + _USED), memory.read_word(address + _KEYS)
     if not used:
@@ -321,6 +257,12 @@ def _is_of_tasks(memory: Memory, code: TaskCode, address: int) -> bool:
     entries = entries[: len(entries) // _ENTRY.size * _ENTRY.size]
     values = [value for _, key, value in _ENTRY.iter_unpack(entries) if key and value]
     return bool(values) and all(_is_task(memory, code, value) for value in values)
+
+
+def _read_type_name(memory: Memory, instance: int) -> bytes:
+    """Of an object's type."""
+    kind = memory.read_word(instance + _TYPE) if instance else 0
+    return memory.read_text(memory.read_word(kind + _NAME)) if kind else b""
 
 
 def _is_task(memory: Memory, code: TaskCode, instance: int) -> bool:

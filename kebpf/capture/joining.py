@@ -1,4 +1,4 @@
-"""Tells what a process brings along that is moved into a recorded control group."""
+"""Tells what a process brings along that becomes a target without a target having started it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from kebpf.capture.events import HEAD, HELD_TAIL, Kind, make_record
+from kebpf.capture.events import (
+    HELD_TAIL,
+    PROCESS_TAIL,
+    Kind,
+    ProcessChange,
+    make_record,
+)
+from kebpf.capture.head import HEAD
 from kebpf.kernel.processes import listening_ports, read_process, socket_inodes
 
 
@@ -59,3 +66,9 @@ class JoinWatch:
         told += [(inode, 0, 0) for inode in sorted(self._list_sockets(pid))]
         head = HEAD.pack(time.monotonic_ns(), 0, 0, pid, pid, Kind.HELD, 0, 0, 0, 0)
         return [make_record(head + HELD_TAIL.pack(*one)) for one in (*told, (0, 0, 1))]
+
+
+def make_join(pid: int) -> bytes:
+    """The record of KEBPF_JOIN, of a process that is about to be watched from here."""
+    head = HEAD.pack(time.monotonic_ns(), 0, 0, pid, pid, Kind.PROCESS, 0, 0, 0, 0)
+    return make_record(head + PROCESS_TAIL.pack(pid, ProcessChange.JOIN))

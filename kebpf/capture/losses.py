@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from kebpf.capture.events import HEAD, LOSS_TAIL, Kind, make_record
+from kebpf.capture.events import LOSS_TAIL, Kind, make_record
+from kebpf.capture.head import HEAD
 from kebpf.capture.probes import Moved
 
 

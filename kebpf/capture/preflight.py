@@ -21,12 +21,14 @@ from kebpf.capture.checks import (
     check_cgroup,
     check_container,
     check_containers,
+    check_java,
     check_kernel,
     check_lockdown,
     check_machine,
     check_offsets,
     check_privileges,
     check_tasks,
+    check_tls,
     check_units,
     check_unprivileged_bpf,
     passed,
@@ -98,6 +100,8 @@ class Preflight:
         yield self._check_kept()
         yield check_cgroup(host)
         yield check_tasks(host)
+        yield check_tls(host)
+        yield check_java(host)
         yield check_units(host)
         yield check_containers(host)
         yield self._check_ipv6()

@@ -6,7 +6,7 @@ import contextlib
 import enum
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from kebpf.capture.filters import FILTER_NAMES, NO_FILTERS, Filters
 from kebpf.kernel.bpf import (
     KPROBE,
     RAW_TRACEPOINT,
+    UPROBE_MULTI,
     Map,
     attach_raw_tracepoint,
     run_raw_tracepoint,
@@ -27,7 +28,7 @@ from kebpf.kernel.kept import ProgramCache
 from kebpf.kernel.offsets import group_offset_flags, offset_flags
 from kebpf.kernel.programs import Loaded, Program, load_kept, load_programs, make_key
 from kebpf.kernel.ring import RingBuffer
-from kebpf.kernel.uprobe import attach_uprobe
+from kebpf.kernel.uprobe import attach_uprobe, attach_uprobes, has_links
 
 PAGE = os.sysconf("SC_PAGESIZE")
 CHUNK = 16 << 10  # KEBPF_CHUNK of bpf/events.h
@@ -48,10 +49,12 @@ _COUNTS = (
     *FILTER_NAMES,
 )
 _TASK_PLACE = struct.Struct("=QQQ")  # struct task_place of bpf/tasks.h
+_TLS_KINDS = struct.Struct("=QQ")  # struct tls_kinds there
 _TARGET_SLOTS, _ASK = 4096, b"\xff" * 8  # of bpf/target.h
 # `continuations` is not used from here, but loses its program when no descriptor holds it
 _MAPS = (
-    "events", "targets", "target_slots", "connections", "counts", "emitted", "continuations",
+    "events", "targets", "target_slots", "is_over", "connections", "counts", "emitted",
+    "continuations",
 )  # fmt: skip
 
 _COMMON = {
@@ -84,7 +87,21 @@ _ENTRIES = {
 }
 _ENDING = "end_life"  # run from here, attached nowhere
 _TASK_MADE = "on_task_made"  # attached when a process is found that makes them
-_KEPT = (_ENDING, _TASK_MADE)
+#: Attached to a target's TLS libraries as they are found; bpf/tls_probes.h.
+TLS_PROGRAMS = (
+    *("on_tls_read", "on_tls_read_counted", "on_tls_write", "on_tls_write_counted"),
+    *("on_tls_return", "on_tls_free", "on_tls_set_bio", "on_tls_begun"),
+    *("on_bio_write", "on_bio_read", "on_bio_read_counted", "on_bio_read_return"),
+    *("on_go_read", "on_go_write", "on_go_return"),
+    *("on_rustls_read", "on_rustls_write", "on_rustls_write_return"),
+)
+_TLS_MAPS = [
+    *("tls_modes", "has_tls", "tls_sessions", "tls_kinds", "tls_news"),
+    "tls_continuations",  # as continuations
+]
+_TLS_CONTINUATIONS = ("copy_plain",)
+_TLS_ROUNDS = 16  # chunks that one program copies before it calls itself for the rest
+_KEPT = (_ENDING, _TASK_MADE, *TLS_PROGRAMS)
 _CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
 
 
@@ -96,6 +113,14 @@ class Moved:
     generation: int
     moved: tuple[int, int]
     lost: tuple[int, int]
+
+
+class TlsMode(enum.IntFlag):
+    """How the calls of a TLS library that are under way are told apart (bpf/tls.h)."""
+
+    BY_THREAD = 1
+    BY_GOROUTINE = 2
+    BY_LAST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,8 @@ class Probes:
     `watch` after ``attach``: a target is seen by all probes from the same moment on.
     A ``cache`` spares the compiler from the second time on.  Without ``filters`` and
     ``with_groups`` (whether `watch_groups` will be called) the programs hold nothing of either;
-    nor of asyncio's tasks without ``with_tasks``, which `watch_tasks` needs.
+    nor of asyncio's tasks without ``with_tasks``, which `watch_tasks` needs, nor of TLS libraries
+    without ``with_tls`` (`attach_tls`).
     """
 
     def __init__(
@@ -132,10 +158,13 @@ class Probes:
         places: int = DEFAULT_PLACES,
         cache: ProgramCache | None = None,
         with_tasks: bool = False,
+        with_tls: bool = False,
     ) -> None:
         btf, processors = Btf.load(), _count_processors()
         self.door = door or choose_door(btf)
         self.with_tasks = with_tasks
+        self.with_tls = with_tls
+        self._has_links = has_links()
         self._tracepoints = {**_ENTRIES[self.door], **_COMMON, **(_GROUPS if with_groups else {})}
         settings = [
             f"-DKEBPF_RING_PAGES={ring_size // PAGE}",
@@ -147,15 +176,18 @@ class Probes:
             *filters.flags(),
             *(["-DKEBPF_GROUPS"] if with_groups else []),
             *(["-DKEBPF_TASKS"] if with_tasks else []),
+            *(["-DKEBPF_TLS", f"-DKEBPF_TLS_ROUNDS={_TLS_ROUNDS}"] if with_tls else []),
         ]
         names = list(_MAPS)
         names += ["ports", "listening"] if filters.has_any else []
         names += ["groups", "group_paths", "recorder"] if with_groups else []
         names += ["task_places", "has_task_places"] if with_tasks else []
+        names += _TLS_MAPS if with_tls else []
         self._loaded = self._load(btf, settings, names, cache)
         maps = self._loaded.maps
         self._targets = Map(maps["targets"], 4, 4)
         self._slots = Map(maps["target_slots"], 4, 8)
+        self._is_over = Map(maps["is_over"], 4, 4)
         self._connections = Map(maps["connections"], 8, _CONNECTION.size)
         self._counts = Map(maps["counts"], 4, 8)
         self._emitted = Map(maps["emitted"], 4, _EMISSION.size * processors)
@@ -167,6 +199,11 @@ class Probes:
         if with_tasks:
             self._task_places = Map(maps["task_places"], 4, _TASK_PLACE.size)
             Map(maps["has_task_places"], 4, 4)[_U32.pack(0)] = _U32.pack(1)
+        if with_tls:
+            self._tls_modes = Map(maps["tls_modes"], 4, 4)
+            self._has_tls = Map(maps["has_tls"], 4, 4)
+            self._tls_kinds = Map(maps["tls_kinds"], 4, _TLS_KINDS.size)
+            self._news = RingBuffer(maps["tls_news"], PAGE)
         if filters.has_any:
             filters.write(Map(maps["ports"], 4, 4))
         self.ring = RingBuffer(maps["events"], ring_size)
@@ -180,7 +217,11 @@ class Probes:
         programs = (*self._tracepoints.values(), *continuations, _ENDING)
         programs += (_TASK_MADE,) if "-DKEBPF_TASKS" in settings else ()
         source, tail_calls = f"door_{self.door.value}.c", {"continuations": continuations}
-        key = make_key(btf.digest(), source, programs, maps, settings) if cache else ""
+        if "-DKEBPF_TLS" in settings:
+            programs += (*TLS_PROGRAMS, *_TLS_CONTINUATIONS)
+            tail_calls["tls_continuations"] = _TLS_CONTINUATIONS
+        parts = (source, programs, maps, settings, self._has_links)
+        key = make_key(btf.digest(), *parts) if cache else ""
         kept = load_kept(cache, key, maps, tail_calls) if cache else None
         if kept is not None:
             return kept
@@ -192,6 +233,8 @@ class Probes:
         flags = [*offset_flags(btf), *settings]
         flags += group_offset_flags(btf) if "-DKEBPF_GROUPS" in settings else []
         wanted = dict.fromkeys(programs, Program(RAW_TRACEPOINT))
+        kind = Program(KPROBE, UPROBE_MULTI if self._has_links else -1)
+        wanted |= dict.fromkeys({*TLS_PROGRAMS, *_TLS_CONTINUATIONS} & wanted.keys(), kind)
         if _TASK_MADE in wanted:
             wanted[_TASK_MADE] = Program(KPROBE)
         return load_programs(source, wanted, maps, flags, tail_calls, keep if cache else None)
@@ -228,6 +271,7 @@ class Probes:
 
     def attach(self) -> None:
         """Attaches every probe.  Raises `KernelError`."""
+        self._is_over[_U32.pack(0)] = _U32.pack(0)
         for tracepoint, function in self._tracepoints.items():
             try:
                 link = attach_raw_tracepoint(self._loaded.programs[function], tracepoint)
@@ -249,6 +293,43 @@ class Probes:
         self._task_places[_U32.pack(pid)] = _TASK_PLACE.pack(0, entries, 0)
         return link
 
+    def attach_tls(
+        self, program: str, pid: int, path: str, offsets: Sequence[int], is_return: bool = False
+    ) -> list[int]:
+        """Has one of `TLS_PROGRAMS` run at places of a file in a process; descriptors.
+
+        The probes go with the descriptors.  ``pid`` 0: in all processes.  Raises ``OSError``.
+        """
+        loaded = self._loaded.programs[program]
+        return attach_uprobes(loaded, path, offsets, pid, is_return, self._has_links)
+
+    def tell_tls(self, pid: int, mode: TlsMode) -> None:
+        """How socket calls of a process are found to be within one of its TLS library's."""
+        self._tls_modes[_U32.pack(pid)] = _U32.pack(mode)
+        self._has_tls[_U32.pack(0)] = _U32.pack(1)
+
+    def await_news(self, seconds: float) -> list[int]:
+        """Waits, for so long at most, for processes that are to be looked at; by their ids."""
+        self._news.wait(seconds)
+        run = self._news.drain(PAGE)
+        return [_U32.unpack_from(run, at + 8)[0] for at in range(0, len(run), 16)]
+
+    def has_memory_sessions(self, pid: int) -> bool | None:
+        """Whether a process has had TLS sessions on memory BIOs; ``None``: none on sockets yet."""
+        try:
+            on_sockets, in_memory = _TLS_KINDS.unpack(self._tls_kinds[_U32.pack(pid)])
+        except KeyError:
+            return None
+        return in_memory > 0 if in_memory or on_sockets else None
+
+    def has_tls(self, pid: int) -> bool:
+        """Whether `tell_tls` was called for the program that runs there now."""
+        try:
+            self._tls_modes[_U32.pack(pid)]
+        except KeyError:
+            return False
+        return True
+
     def read_task_type(self, pid: int) -> int | None:
         """The address of the type of the first task that was made; ``None``: it is not watched."""
         try:
@@ -265,7 +346,12 @@ class Probes:
             self._task_places[_U32.pack(pid)] = _TASK_PLACE.pack(running, entries, task_type)
 
     def detach(self) -> None:
-        """Stops events from coming; what is in the ring can still be read."""
+        """Stops events from coming; what is in the ring can still be read.
+
+        All at the same moment, which is before they are taken away.
+        """
+        if self._links:
+            self._is_over[_U32.pack(0)] = _U32.pack(1)
         for link in self._links:
             os.close(link)
         self._links.clear()
@@ -313,6 +399,8 @@ class Probes:
         """Detaches and frees everything."""
         self.detach()
         self.ring.close()
+        if self.with_tls:
+            self._news.close()
         self._loaded.close()
 
 

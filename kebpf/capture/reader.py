@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Protocol
 
+from kebpf.capture.capping import RateCap
 from kebpf.capture.events import EventError
 from kebpf.capture.shedding import Shedder
 from kebpf.capture.spool import Spool
@@ -40,17 +41,19 @@ class Ring(Protocol):
 class Reader:
     """Moves runs of records from the ring to the spool until stopped.
 
-    When the backlog nears its quota whole connections are given up.  Should that not do, it reads
-    no further while the spool has no room: the ring fills up then, and what finds no room in it
-    is counted as lost.
+    More than the ``cap`` allows is not taken.  When the backlog nears its quota whole connections
+    are given up.  Should that not do, it reads no further while the spool has no room: the ring
+    fills up then, and what finds no room in it is counted as lost.
     """
 
-    def __init__(self, ring: Ring, spool: Spool) -> None:
+    def __init__(self, ring: Ring, spool: Spool, cap: RateCap | None = None) -> None:
         self._ring = ring
+        self._cap = cap
         self._spool = spool
         self._run_size = min(_MOST_RUN_SIZE, max(_LEAST_RUN_SIZE, spool.quota // _RUNS_IN_QUOTA))
         self._shedder = Shedder(spool.quota)
         self._notes: deque[bytes] = deque()
+        self._leading: deque[bytes] = deque()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._read, name="kebpf-reader", daemon=True)
         self._failure: OSError | EventError | None = None
@@ -58,6 +61,11 @@ class Reader:
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def capped(self) -> int:
+        """How many connections were given up to keep to the cap."""
+        return 0 if self._cap is None else self._cap.capped
 
     def check(self) -> None:
         """Raises what ended the thread, if something did: ``OSError``, `EventError`."""
@@ -67,6 +75,10 @@ class Reader:
     def note(self, record: bytes) -> None:
         """Puts a record of this process's own behind those read so far."""
         self._notes.append(record)
+
+    def lead(self, record: bytes) -> None:
+        """Puts a record of this process's own before all that happens from now on."""
+        self._leading.append(record)
 
     def stop(self) -> None:
         """Has the thread take what is in the ring still, as there is room, and then end."""
@@ -119,8 +131,11 @@ class Reader:
         while self._has_room():
             looked_ns = time.monotonic_ns()
             run = self._ring.drain(self._run_size)
+            while self._leading:  # after the drain: what led to an event was there before it
+                self._write(self._leading.popleft())
             if run:
-                self._write(self._shedder.sift(run, self._spool.backlog_size))
+                kept = run if self._cap is None else self._cap.sift(run)
+                self._write(self._shedder.sift(kept, self._spool.backlog_size))
                 size += len(run)
             while self._notes:
                 self._write(self._notes.popleft())
@@ -131,7 +146,8 @@ class Reader:
         return size
 
     def _write_last(self) -> None:
-        for record in (*self._notes, *self._shedder.finish()):
+        capped = [] if self._cap is None else self._cap.finish()
+        for record in (*self._leading, *self._notes, *capped, *self._shedder.finish()):
             self._write(record)
 
     def _write(self, records: bytes) -> None:

@@ -11,32 +11,34 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from kebpf.capture.events import GIVEN_UP_TAIL, HEAD, Kind, make_record, split_records
+from kebpf.capture.events import GIVEN_UP_TAIL, Kind, make_record, split_records
+from kebpf.capture.head import HEAD
 
 WATCH_SHARE = 1 / 2  # of the quota
 FIRST_SHARE = 3 / 4
 LAST_SHARE = 15 / 16  # beyond it, all that move anything are given up
 MOST_AT_ONCE = 1000  # connections given up at a mark
 
-_KEY = struct.Struct("=QQ")  # socket and generation, behind the head's time
-_KEY_AT = 8
-_KIND_AT, _DIRECTION_AT = 32, 33
-_PIECE_SIZE = struct.Struct("=I")
-_PIECE_SIZE_AT = HEAD.size + 8
-_RECORD_HEAD_SIZE = 8
-_PIECES = (Kind.DATA, Kind.GAP)
+KEY = struct.Struct("=QQ")  # socket and generation, behind the head's time
+KEY_AT = 8
+KIND_AT, DIRECTION_AT = 32, 33  # in a record's head
+PIECE_SIZE = struct.Struct("=I")
+PIECE_SIZE_AT = HEAD.size + 8
+RECORD_HEAD_SIZE = 8
+PIECES = (Kind.DATA, Kind.GAP)
 
 
 @dataclass(slots=True)
-class _Share:
-    """What one connection moved since the mark was set; ``head`` is that of its last record."""
+class Share:
+    """What one connection moved for some time; ``head`` is that of its last record."""
 
     size: int = 0
+    count: int = 0
     head: bytes = b""
 
 
 @dataclass(slots=True)
-class _Dropped:
+class Dropped:
     """Bytes of a connection that were thrown away, by direction."""
 
     head: bytes
@@ -44,7 +46,7 @@ class _Dropped:
 
     def make_record(self) -> bytes:
         """A KEBPF_GIVEN_UP record."""
-        head = self.head[:_KIND_AT] + bytes([Kind.GIVEN_UP]) + self.head[_KIND_AT + 1 :]
+        head = self.head[:KIND_AT] + bytes([Kind.GIVEN_UP]) + self.head[KIND_AT + 1 :]
         return make_record(head + GIVEN_UP_TAIL.pack(*self.sizes))
 
 
@@ -54,8 +56,8 @@ class Shedder:
     def __init__(self, quota: int) -> None:
         self._quota = quota
         self._mark = int(quota * FIRST_SHARE)
-        self._shares: dict[bytes, _Share] = {}
-        self._given_up: dict[bytes, _Dropped] = {}
+        self._shares: dict[bytes, Share] = {}
+        self._given_up: dict[bytes, Dropped] = {}
 
     def sift(self, run: bytes, backlog_size: int) -> bytes:
         """What is to be kept of a run, with what was decided about connections in its place.
@@ -85,27 +87,27 @@ class Shedder:
         """The run without the pieces of connections that were given up."""
         begin = 0
         for at, end in split_records(run):
-            kind = run[at + _KIND_AT]
-            key = run[at + _KEY_AT : at + _KEY_AT + _KEY.size]
+            kind = run[at + KIND_AT]
+            key = run[at + KEY_AT : at + KEY_AT + KEY.size]
             dropped = self._given_up.get(key)
-            if kind in _PIECES:
+            if kind in PIECES:
                 if dropped is not None:
-                    yield run[begin : at - _RECORD_HEAD_SIZE]
+                    yield run[begin : at - RECORD_HEAD_SIZE]
                     begin = (end + 7) & ~7
-                    size = _PIECE_SIZE.unpack_from(run, at + _PIECE_SIZE_AT)[0]
-                    dropped.sizes[run[at + _DIRECTION_AT]] += size
+                    size = PIECE_SIZE.unpack_from(run, at + PIECE_SIZE_AT)[0]
+                    dropped.sizes[run[at + DIRECTION_AT]] += size
                 elif is_filling:
                     self._count(key, run, at, end)
             elif kind == Kind.CLOSE and dropped is not None:
-                yield run[begin : at - _RECORD_HEAD_SIZE]
-                begin = at - _RECORD_HEAD_SIZE
+                yield run[begin : at - RECORD_HEAD_SIZE]
+                begin = at - RECORD_HEAD_SIZE
                 yield self._given_up.pop(key).make_record()
         yield run[begin:]
 
     def _count(self, key: bytes, run: bytes, at: int, end: int) -> None:
         share = self._shares.get(key)
         if share is None:
-            share = self._shares[key] = _Share()
+            share = self._shares[key] = Share()
         share.size += end - at
         share.head = run[at : at + HEAD.size]
 
@@ -118,7 +120,7 @@ class Shedder:
             if wanted <= 0 or len(records) == MOST_AT_ONCE:
                 break
             wanted -= share.size
-            dropped = self._given_up[key] = _Dropped(share.head)
+            dropped = self._given_up[key] = Dropped(share.head)
             records.append(dropped.make_record())
         self._shares.clear()
         mark = max(self._mark, backlog_size)

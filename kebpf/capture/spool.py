@@ -35,6 +35,11 @@ class Spool:
         self._freed = 0
 
     @property
+    def descriptor(self) -> int:
+        """Of the memory that both sides share."""
+        return self._descriptor
+
+    @property
     def backlog_size(self) -> int:
         """Bytes written and not yet read."""
         return self._words[_WRITTEN] - self._words[_READ]

@@ -9,16 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kebpf.capture.interpreter import (
-    PROC,
-    Mapping,
-    Memory,
-    TaskCode,
-    find_running,
-    find_task_code,
-    find_version,
-    read_mappings,
-)
+from kebpf.capture.interpreter import TaskCode, find_running, find_task_code, find_version
+from kebpf.capture.memory import Mapping, Memory, path_of, read_mappings
 
 MOST_PROCESSES = 256  # each takes a descriptor
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _FOREIGN_PAUSE = 0.25, 10.0, 60.0  # seconds
@@ -123,7 +115,7 @@ class TaskWatch:
                     one.pause = min(2 * one.pause, _FOREIGN_PAUSE)
                 return
             one.link = self._probes.watch_tasks(
-                pid, _path_of(pid, code.mapping), code.offset, code.entries
+                pid, path_of(pid, code.mapping), code.offset, code.entries
             )
             one.code, one.pause = code, _SHORTEST_PAUSE
         running = find_running(memory, one.code, task_type)
@@ -131,11 +123,6 @@ class TaskWatch:
             self._probes.tell_running(pid, one.code.entries, running)
             one.is_complete, one.pause = True, _LONGEST_PAUSE
             self._known.add(pid)
-
-
-def _path_of(pid: int, mapping: Mapping) -> str:
-    """The very file that is mapped, whatever has its name now or in other mount namespaces."""
-    return os.fspath(PROC / str(pid) / "map_files" / f"{mapping.start:x}-{mapping.end:x}")
 
 
 def _close(one: _Followed) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 from kebpf.cli.command import choose_command, to_words
 from kebpf.cli.config import Config
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import DEFAULT_BACKLOG, RecordOptions
+from kebpf.recording.redaction.rules import Rules
 
 MOST_NEW_SEED = 1_000_000  # short enough to be typed
 KINDS = ("--pid", "--cgroup", "--unit", "--container", "-- COMMAND")
@@ -49,6 +51,20 @@ def complete_filters(options: RecordOptions, config: Config) -> None:
 def choose_backlog(given: int | None, config: Config) -> int:
     """In MiB."""
     return given or config.backlog or DEFAULT_BACKLOG
+
+
+def choose_redaction(wanted: bool | None, keep_events: Path | None, config: Config) -> Rules | None:
+    """What redaction is to find beside what it knows; ``None``: nothing is redacted.
+
+    Raises `CommandUsageError` where what is captured is to be kept as it is as well.
+    """
+    rules = config.redact if wanted is None else (config.redact or Rules()) if wanted else None
+    if rules is not None and keep_events is not None:
+        raise CommandUsageError(
+            "--keep-events keeps all that was sent as it was, secrets included",
+            hint="it does without --redact, or with --no-redact",
+        )
+    return rules
 
 
 def choose_seed(given: str | None, config: Config) -> int | None:

@@ -12,12 +12,14 @@ from kebpf.cli.declaring import (
     Invocation,
     OutputOption,
     RootlessOption,
+    TrustOption,
     UserOption,
     check_positive_seconds,
     check_seconds,
     check_seed,
     command_behind_dashes,
 )
+from kebpf.cli.dedup import dedup
 from kebpf.cli.diff import diff
 from kebpf.cli.errors import CommandUsageError, ExitStatus, KebpfError
 from kebpf.cli.options import (
@@ -37,6 +39,7 @@ from kebpf.cli.options import (
     TestOptions,
 )
 from kebpf.cli.reviewing import review
+from kebpf.cli.service import agent, status
 from kebpf.cli.verifying import verify
 
 __all__ = ["Invocation", "app"]
@@ -135,7 +138,10 @@ def record(
     ] = False,
     keep_events: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also keep the captured events, with all that was sent."),
+        typer.Option(
+            metavar="FILE",
+            help="Also keep the captured events, with all that was sent (not with --redact).",
+        ),
     ] = None,
     user: UserOption = None,
     verify_runs: Annotated[
@@ -168,6 +174,28 @@ def record(
         bool,
         typer.Option(help="Tell requests apart by asyncio task, where the target is Python's."),
     ] = True,
+    tls: Annotated[
+        bool, typer.Option(help="Read what the target's TLS libraries encrypt and decrypt.")
+    ] = True,
+    java_agent: Annotated[
+        bool,
+        typer.Option(
+            "--java-agent", help="Have Java targets report what they encrypt and decrypt."
+        ),
+    ] = False,
+    redact: Annotated[
+        bool | None,
+        typer.Option(
+            "--redact/--no-redact",
+            help="Replace passwords, tokens, keys, cards and e-mail addresses before anything is"
+            " written.",
+            show_default=False,
+        ),
+    ] = None,
+    unique: Annotated[
+        bool,
+        typer.Option("--unique", help="Keep only exemplars of each shape of request."),
+    ] = False,
     door: Annotated[Door, typer.Option(hidden=True)] = Door.AUTO,
     ring_size: Annotated[
         int, typer.Option(metavar="MB", min=1, max=1024, hidden=True)
@@ -183,6 +211,7 @@ def record(
     """
     from kebpf.cli.choosing import (
         choose_backlog,
+        choose_redaction,
         choose_user,
         complete_filters,
         complete_target,
@@ -210,6 +239,11 @@ def record(
         ring_size=ring_size,
         backlog=choose_backlog(backlog, config),
         with_tasks=tasks,
+        with_tls=tls,
+        with_java_agent=java_agent,
+        redact=choose_redaction(redact, keep_events, config),
+        is_unique=unique or config.unique,
+        leave_out=config.list_left_out(unique or config.unique),
     )
     complete_target(options, config)
     complete_filters(options, config)
@@ -302,6 +336,7 @@ def test(
         ),
     ] = None,
     user: UserOption = None,
+    trust: TrustOption = None,
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", "-x", help="End the run after the first case that fails."),
@@ -346,6 +381,7 @@ def test(
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
+            trust=[*(trust or []), *config.trust],
             noise=config.noise,
             verbose=verbose,
             is_failing_fast=fail_fast,
@@ -357,6 +393,7 @@ def test(
 
 app.command()(verify)
 app.command()(diff)
+app.command()(dedup)
 app.command()(review)
 
 
@@ -374,6 +411,7 @@ def mock(
     rootless: RootlessOption = False,
     output: OutputOption = None,
     user: UserOption = None,
+    trust: TrustOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all misses.")] = False,
 ) -> int:
     """Run a command with its calls answered from recorded mocks.
@@ -397,6 +435,7 @@ def mock(
             user=user or config.user,
             is_rootless=rootless or config.rootless,
             verbose=verbose,
+            trust=[*(trust or []), *config.trust],
             noise=config.noise,
             folder=folder,
             is_default=not sets,
@@ -439,3 +478,7 @@ def doctor(
     from kebpf.cli.doctor import doctor as run_doctor
 
     return run_doctor(as_json, sys.stdout)
+
+
+app.command()(agent)
+app.command()(status)

@@ -11,6 +11,10 @@ import yaml
 
 from kebpf.cli.errors import CommandUsageError
 from kebpf.cli.options import LEAST_BACKLOG, MAX_PORT, MOST_BACKLOG, MOST_JOBS, ClockChoice
+from kebpf.recording.dedup.leaving import DEFAULTS, LeaveOut
+from kebpf.recording.dedup.reading import read_leave_out
+from kebpf.recording.redaction.reading import read_redaction
+from kebpf.recording.redaction.rules import Rules
 from kebpf.replay.noise import NoiseRule
 
 CONFIG_NAME = "kebpf.yml"
@@ -23,7 +27,8 @@ EMPTY_TAG = "tag:yaml.org,2002:null"
 class Config:
     """What ``kebpf.yml`` says; what it does not say is ``None`` or empty.
 
-    Times are in seconds, ``backlog`` in MiB; ``noise`` says what is not to be compared.
+    Times are in seconds, ``backlog`` in MiB; ``noise`` says what is not to be compared, ``redact``
+    what to replace before it is written (``None``: nothing).
     """
 
     command: str | list[str] | None = None
@@ -47,6 +52,16 @@ class Config:
     exclude_port: list[int] = field(default_factory=list)
     inbound_only: bool = False
     backlog: int | None = None
+    trust: list[Path] = field(default_factory=list)
+    redact: Rules | None = None
+    unique: bool = False
+    leave_out: list[LeaveOut] | None = None
+
+    def list_left_out(self, is_unique: bool) -> list[LeaveOut]:
+        """The rules that hold: those given, else the usual ones where only what is unique stays."""
+        if self.leave_out is not None:
+            return self.leave_out
+        return list(DEFAULTS) if is_unique else []
 
 
 _NOISE = "a list of paths such as /body/updated_at, or of entries with path and reason"
@@ -177,11 +192,32 @@ def _read_rule(entry: Any) -> NoiseRule:
     return NoiseRule(**{**fields, **call})
 
 
+def _read_redaction(value: Any) -> Rules | None:
+    try:
+        return read_redaction(value)
+    except ValueError as error:
+        raise _WrongValueError(str(error)) from error
+
+
 def _read_ports(value: Any) -> list[int]:
     ports = value if isinstance(value, list) else [value]
     if not ports or not all(_is_number(port, 1, MAX_PORT) for port in ports):
         raise _WrongValueError(f"a port or a list of ports, each from 1 to {MAX_PORT}")
     return list(ports)
+
+
+def _read_paths(value: Any) -> list[Path]:
+    paths = value if isinstance(value, list) else [value]
+    if not paths or not all(isinstance(path, str) and path for path in paths):
+        raise _WrongValueError("a path or a list of paths")
+    return [Path(path) for path in paths]
+
+
+def _read_leave_out(value: Any) -> list[LeaveOut]:
+    try:
+        return read_leave_out(value)
+    except ValueError as error:
+        raise _WrongValueError(str(error)) from error
 
 
 def _read_truth(value: Any) -> bool:
@@ -241,4 +277,8 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "exclude-port": _read_ports,
     "inbound-only": _read_truth,
     "backlog": _read_backlog,
+    "trust": _read_paths,
+    "redact": _read_redaction,
+    "unique": _read_truth,
+    "leave_out": _read_leave_out,
 }

@@ -53,6 +53,14 @@ RootlessOption = Annotated[
     bool,
     typer.Option("--rootless", help="The same without root or eBPF: for runners without rights."),
 ]
+TrustOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file (or folder) of the CAs COMMAND trusts, where it is not found by itself; "
+        "may be given again.",
+    ),
+]
 UserOption = Annotated[str | None, typer.Option(metavar="NAME", help="Start COMMAND as this user.")]
 
 

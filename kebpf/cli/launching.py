@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import dropwhile
 from pathlib import Path
 
+from kebpf.capture.javalaunch import add_agent
 from kebpf.capture.naming import name_program
 from kebpf.capture.target import resolve_target
 from kebpf.cli.errors import KebpfError
@@ -48,9 +49,13 @@ async def _record(options: RecordOptions, assembly: Assembly, stack: ExitStack) 
         session.begin()
         sessions.append(session)
 
+    invoker = find_invoker(options.user)
+    if options.with_java_agent:
+        environment = add_agent(invoker.environment, invoker.uid, invoker.gid, stack)
+        invoker = replace(invoker, environment=environment)
     launch = Launch(
         options.command,
-        find_invoker(options.user),
+        invoker,
         captures_output=False,
         keeps_stdout=options.as_json,
         before_exec=begin,
@@ -96,7 +101,7 @@ def explain_end(application: Application, progress: Progress) -> list[str]:
     Raises `LaunchError` when there is nothing of it to keep: it never did its work.
     """
     how = application.describe_exit()
-    if not progress.requests and not progress.destinations:
+    if not (progress.requests or progress.destinations or progress.unparsed):
         hint = "" if application.status else " (it must stay in the foreground)"
         raise LaunchError(f"the command {how} before there was anything to record{hint}")
     return [f"the command {how}"] if application.status else []

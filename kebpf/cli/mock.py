@@ -52,7 +52,7 @@ def run_in(environment: Environment, options: MockOptions) -> int:
             names = ", ".join(map(str, options.test_sets))
             raise NothingToRunError(f"there is no mock in {names}")
         open_sets = partial(open_named, folder=options.folder)
-        run = MockRun(sets, environment, open_sets, options.is_default)
+        run = MockRun(sets, environment, open_sets, options.is_default, options.trust)
         if invoker.note is not None:
             _say(invoker.note)
         result = asyncio.run(run.run(options.command, invoker))

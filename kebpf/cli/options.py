@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `--help` loads nothing of a run
+    from kebpf.recording.dedup.leaving import LeaveOut
+    from kebpf.recording.redaction.rules import Rules
     from kebpf.replay.noise import NoiseRule
 
 RECORDINGS_FOLDER = Path("kebpf")
@@ -42,7 +44,9 @@ class RecordOptions:
     """``duration`` is in seconds, ``ring_size`` and ``backlog`` in MiB.
 
     Exactly one of ``pids``, ``cgroup``, ``unit``, ``container`` and ``command`` is given.  With
-    ``verify_runs`` the recording is verified with ``verify_command``, if one is known.
+    ``verify_runs`` the recording is verified with ``verify_command``, if one is known.  With
+    ``is_unique`` only exemplars of each shape of request are kept; ``leave_out`` says of which
+    requests none is.  Nothing is redacted where ``redact`` is ``None``.
     """
 
     pids: list[int] = field(default_factory=list)
@@ -66,6 +70,11 @@ class RecordOptions:
     verify_command: str | list[str] = ""
     noise: list[NoiseRule] = field(default_factory=list)
     with_tasks: bool = True
+    with_tls: bool = True
+    with_java_agent: bool = False
+    redact: Rules | None = None
+    is_unique: bool = False
+    leave_out: list[LeaveOut] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -75,7 +84,8 @@ class TestOptions:
     A ``command`` that is one text is for ``/bin/sh -c``; words are executed as they are.
     ``shuffle`` is the seed of the cases' order, if it is not the recorded one; ``is_isolated`` asks
     for a network of the run's own, ``is_rootless`` for one that needs no rights, ``jobs`` for
-    so many instances, each in one of its own.
+    so many instances, each in one of its own.  ``trust`` are files of authorities that the
+    application trusts.
     """
 
     __test__ = False
@@ -95,6 +105,7 @@ class TestOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
+    trust: list[Path] = field(default_factory=list)
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     is_failing_fast: bool = False
@@ -111,6 +122,7 @@ class VerifyOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
+    trust: list[Path] = field(default_factory=list)
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
     as_json: bool = False
@@ -132,6 +144,7 @@ class ReviewOptions:
     delay: float = 0.0
     timeout: float = DEFAULT_TIMEOUT
     user: str | None = None
+    trust: list[Path] = field(default_factory=list)
     noise: list[NoiseRule] = field(default_factory=list)
     verbose: bool = False
 
@@ -148,6 +161,7 @@ class MockOptions:
     user: str | None = None
     is_rootless: bool = False
     verbose: bool = False
+    trust: list[Path] = field(default_factory=list)
     noise: list[NoiseRule] = field(default_factory=list)
     folder: Path = RECORDINGS_FOLDER
     is_default: bool = False

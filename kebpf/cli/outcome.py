@@ -21,6 +21,7 @@ def make_status(progress: Progress) -> RecordingStatus:
         requests=progress.requests,
         test_cases=progress.test_cases,
         mocks=progress.mocks,
+        unique=progress.unique,
         events=progress.events,
         captured_bytes=progress.captured_size,
         lost_events=progress.lost_events,
@@ -32,6 +33,8 @@ def make_status(progress: Progress) -> RecordingStatus:
         proven=progress.proven,
         unbalanced=progress.unbalanced,
         left_out=progress.left_out,
+        set_apart=progress.set_apart,
+        redacted=progress.redacted,
         filtered=progress.filtered,
         destinations={
             name: {"protocol": progress.protocols.get(name, "?"), "calls": calls}
@@ -47,6 +50,8 @@ def make_status(progress: Progress) -> RecordingStatus:
 def make_notes(progress: Progress) -> list[str]:
     """Further sentences for the summary: what was not parsed, not known, or not copied."""
     notes = [f"it does not add up: {name}" for name in progress.unbalanced_names]
+    if progress.capped:
+        notes.append(f"{count(progress.capped, 'connection')} given up to keep to the rate cap")
     for protocol, (connections, size) in progress.served.items():
         notes.append(describe_served(protocol, connections, size))
     notes += note_unlearned(progress.unlearned)

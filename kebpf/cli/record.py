@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +36,7 @@ from kebpf.recording.channel import Prepare
 from kebpf.recording.errors import TestSetError
 from kebpf.recording.progress import Progress
 from kebpf.recording.recorder import Recording, begin_recording
+from kebpf.recording.redaction.rules import make_redaction
 from kebpf.report.recorded import (
     describe_opening,
     describe_subject,
@@ -142,10 +144,20 @@ class Session:
         name = options.name = options.name or make_name(options.output, target.name)
         self._folder = options.output / name
         self._assembly = assembly
+        self._stack = stack
         # until there is something to keep, this too undoes everything
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         events = None if options.keep_events is None else str(options.keep_events)
-        assembly.prepare(Prepare(str(self._folder), name, find_owner(), events))
+        assembly.prepare(
+            Prepare(
+                str(self._folder),
+                name,
+                find_owner(),
+                events,
+                unique=options.is_unique,
+                leave_out=[asdict(rule) for rule in options.leave_out],
+            )
+        )
         door = None if options.door is DoorOption.AUTO else Door(options.door.value)
         self._filters = Filters(
             tuple(options.ports), tuple(options.excluded_ports), options.is_inbound_only
@@ -157,6 +169,7 @@ class Session:
             with_groups=target.group is not None,
             cache=ProgramCache(),
             with_tasks=options.with_tasks,
+            with_tls=options.with_tls,
         )
         stack.callback(self._probes.close)
         self._display: RecordingDisplay = open_display(
@@ -165,14 +178,21 @@ class Session:
         stack.callback(self._display.close)
         self._next_show = 0.0
         self._is_running = True
+        self._told = 0  # refusals
         self._recording: Recording | None = None
         self.stop = Stop(None)
 
     def begin(self) -> None:
         """Capturing when it returns; signals and the duration end it from here on."""
         self._recording = begin_recording(
-            self._probes, self._target, self._assembly, self._filters.describe()
+            self._probes,
+            self._target,
+            self._assembly,
+            self._filters.describe(),
+            self._options.with_java_agent,
+            make_redaction(self._options.redact),
         )
+        self._stack.callback(self._recording.close)
         self.stop = Stop(self._options.duration)
         for number in _END_SIGNALS:
             signal.signal(number, self.stop.receive_signal)
@@ -186,13 +206,20 @@ class Session:
         several = len(self._options.pids) > 1 or bool(self._target.title and self._target.pids[1:])
         opening = describe_opening(
             subject,
-            " ".join(facts.command),
+            " ".join(self._show_command(facts.command)),
             self._target.open_connections,
             self._options.duration,
             several,
         )
         self._display.start(opening)
         return self._begun().watch(should_stop, self._show)
+
+    def _show_command(self, words: list[str]) -> list[str]:
+        if self._options.redact is None:
+            return words
+        from kebpf.recording.redaction.commandline import hide_secrets
+
+        return hide_secrets(words, self._options.redact)
 
     def explain_end(self) -> list[str]:
         """Why it ended, if nobody ended it."""
@@ -202,8 +229,7 @@ class Session:
 
     def finish(self, *notes: str) -> int:
         """Writes the test set and prints the summary, with ``notes``; the exit status."""
-        for number in _END_SIGNALS:  # it ends; the interpreter's own end is to be let be too
-            signal.signal(number, signal.SIG_IGN)
+        ignore_end_signals()
         ending = self._begun().finish(self._show)
         status = make_status(ending.progress)
         status.notes = [*notes, *make_notes(ending.progress)]
@@ -222,7 +248,14 @@ class Session:
         if now >= self._next_show:
             self._next_show = now + _SHOW_SECONDS
             self._tell_of_restarts()
+            self._tell_of_refusals()
             self._display.update(make_status(progress))
+
+    def _tell_of_refusals(self) -> None:
+        refusals = self._begun().refusals
+        for refusal in refusals[self._told :]:
+            self._display.announce(refusal)
+        self._told = len(refusals)
 
     def _tell_of_restarts(self) -> None:
         """A target that is lasting may have no process for a while."""
@@ -236,6 +269,17 @@ class Session:
                 f"{what} has stopped: waiting for it to start again; Ctrl-C ends the recording"
             )
             self._display.announce(f"{what} runs again" if is_running else waiting)
+
+
+def ignore_end_signals() -> None:
+    """It ends, and the interpreter's own end is to be let be too.
+
+    Blocked meanwhile: of one that comes while it begins to be ignored, Python prints a traceback.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
+    for number in _END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def read_folder(pid: int) -> Path | None:

@@ -109,6 +109,7 @@ class _Session:
                 delay=options.delay,
                 timeout=options.timeout,
                 user=options.user,
+                trust=options.trust,
                 verbose=options.verbose,
             )
             runner = Runner(make_run_options(asked), sets, self._make_environment())

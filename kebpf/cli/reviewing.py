@@ -102,6 +102,7 @@ def review(
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
+            trust=config.trust,
             noise=config.noise,
             verbose=verbose,
         ),

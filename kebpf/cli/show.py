@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,7 +15,8 @@ from typing import Any, TextIO
 from kebpf.cli.outcome import describe_missing
 from kebpf.protocols.base import Document, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing
+from kebpf.recording.facts import CUT_OFF, describe_cut_off
+from kebpf.recording.model import Losses, Manifest, Mock, TestCase, Tier, Timing, Tls
 from kebpf.recording.served import describe_served
 from kebpf.recording.store import TestSet
 from kebpf.recording.unlearned import describe_unlearned
@@ -54,6 +56,7 @@ def _describe_case(case: TestCase) -> dict[str, Any]:
         "name": case.name,
         **_views(case.protocol, case.request, case.response),
         "endpoint": str(case.endpoint),
+        "tls": _describe_tls(case.tls),
         "order": case.order,
         "calls": case.calls,
         "generated": case.generated,
@@ -65,6 +68,7 @@ def _describe_case(case: TestCase) -> dict[str, Any]:
         "timing": _describe_timing(case.timing),
         "verified": case.verified,
         "set_apart": case.set_apart,
+        **({"seen": case.seen, "shape": case.shape} if case.seen else {}),
     }
 
 
@@ -75,6 +79,7 @@ def _describe_mock(mock: Mock) -> dict[str, Any]:
         "name": mock.name,
         **_views(mock.protocol, mock.request, mock.response),
         "destination": str(mock.destination),
+        "tls": _describe_tls(mock.tls),
         "tier": mock.tier.value,
         "case": mock.case,
         "candidates": mock.candidates,
@@ -92,6 +97,10 @@ def _views(protocol: str, request: Document, response: Document | None) -> dict[
         "request": spec.view(request),
         "response": None if response is None else spec.view(response),
     }
+
+
+def _describe_tls(tls: Tls | None) -> dict[str, str] | None:
+    return None if tls is None else asdict(tls)
 
 
 def _describe_timing(timing: Timing) -> dict[str, int]:
@@ -162,10 +171,7 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         f"  {_count(manifest.test_cases, 'test case')}, {_count(manifest.mocks, 'mock')}, "
         f"{_count(manifest.events, 'event')}, {_count(manifest.captured_bytes, 'byte')}"
     )
-    if manifest.target:
-        yield _cut(f"  target: {manifest.target}")
-    if manifest.filters:
-        yield _cut(f"  only some connections: {' '.join(manifest.filters)}")
+    yield from _scope_lines(manifest)
     yield from _loss_lines(manifest.losses)
     if manifest.verified:
         verified = manifest.verified
@@ -175,6 +181,12 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         )
         for name in verified.get("order_dependent", []):
             yield _cut(f"  passes in the recorded order only: {name}")
+    yield from _extra_lines(manifest)
+
+
+def _extra_lines(manifest: Manifest) -> Iterator[str]:
+    if (cut_off := manifest.extra.get(CUT_OFF)) is not None:
+        yield from _wrap(describe_cut_off(cut_off))
     for protocol, one in manifest.extra.get("served", {}).items():
         yield f"  {describe_served(protocol, one['connections'], one['bytes'])}"
     for reason, number in merge_reasons(manifest.extra.get("unparsed", {})):
@@ -185,6 +197,16 @@ def _head_lines(manifest: Manifest) -> Iterator[str]:
         yield from _wrap(describe_unlearned(server, **one))
     for server, one in manifest.extra.get("database_unknown", {}).items():
         yield from _wrap(describe_unplaced(server, **one))
+
+
+def _scope_lines(manifest: Manifest) -> Iterator[str]:
+    """What was recorded, and how much of it is kept."""
+    if unique := manifest.extra.get("unique"):
+        yield f"  {_count(unique['requests'], 'request')} → {unique['shapes']:,} unique"
+    if manifest.target:
+        yield _cut(f"  target: {manifest.target}")
+    if manifest.filters:
+        yield _cut(f"  only some connections: {' '.join(manifest.filters)}")
 
 
 def _loss_lines(losses: Losses) -> Iterator[str]:
@@ -207,12 +229,14 @@ def _loss_lines(losses: Losses) -> Iterator[str]:
 def _case_lines(case: TestCase) -> Iterator[str]:
     strength = case.strength
     status = case.response.get("status", "")
-    yield _cut(f"{case.order:>4}  {_text(_request_line(case))} → {_text(status)}")
+    yield _cut(f"{case.order:>4}  {_text(_request_line(case))} → {_text(status)}{_mark(case.tls)}")
     yield f"      {case.name}"
     yield (
         f"      {strength.exact} values exact, {strength.by_class} by class, "
         f"{strength.not_compared} not compared"
     )
+    if case.seen:
+        yield f"      one of {_count(case.seen, 'request')} of the shape {case.shape}"
 
 
 def _request_line(case: TestCase) -> str:
@@ -229,7 +253,11 @@ def _call_line(test_set: TestSet, offsets: dict[str, int], name: str) -> str:
     mock = test_set.mock_at(offsets[name])
     spec: ProtocolSpec = get_protocol(mock.protocol)
     what = " ".join(spec.describe(mock.request).split())
-    return _cut(f"{indent}{mock.protocol} {mock.destination}  {what}")
+    return _cut(f"{indent}{mock.protocol} {mock.destination}{_mark(mock.tls)}  {what}")
+
+
+def _mark(tls: Tls | None) -> str:
+    return "" if tls is None else " (TLS)"
 
 
 def _tier_lines(tiers: Counter[Tier]) -> Iterator[str]:

@@ -133,6 +133,7 @@ def make_run_options(options: TestOptions) -> RunOptions:
         request_timeout_s=options.timeout,
         is_failing_fast=options.is_failing_fast,
         is_detailed=bool(options.html or options.json),
+        trusted=options.trust,
         is_clock_recorded=options.clock is ClockChoice.RECORDED,
         on_line=_show_output if options.verbose else None,
         on_note=_show_note,

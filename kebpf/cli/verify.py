@@ -113,6 +113,7 @@ def _as_test_options(options: VerifyOptions) -> TestOptions:
         delay=options.delay,
         timeout=options.timeout,
         user=options.user,
+        trust=options.trust,
         verbose=options.verbose,
     )
 

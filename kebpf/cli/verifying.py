@@ -101,6 +101,7 @@ def verify(
             delay=delay if delay is not None else config.delay or 0.0,
             timeout=timeout or config.timeout or DEFAULT_TIMEOUT,
             user=user or config.user,
+            trust=config.trust,
             noise=config.noise,
             verbose=verbose,
             as_json=as_json,

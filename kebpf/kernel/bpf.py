@@ -28,6 +28,7 @@ RAW_TRACEPOINT = 17
 CGROUP_SOCK_ADDR = 18
 CGROUP_SKB = 8
 SOCK_OPS = 13
+UPROBE_MULTI = 48  # an attach type, of KPROBE
 
 INSTRUCTION_SIZE = 8  # bytes
 
@@ -85,6 +86,30 @@ def attach_raw_tracepoint(program: int, name: str) -> int:
 def link_to_cgroup(program: int, cgroup: int, attach_type: int) -> int:
     """Links a program to a cgroup (a folder's descriptor).  Raises ``OSError``."""
     return _bpf(_LINK_CREATE, struct.pack("=IIII", program, cgroup, attach_type, 0))
+
+
+def link_to_uprobes(
+    program: int, path: str, offsets: Sequence[int], pid: int, is_return: bool
+) -> int:
+    """Links a program of `UPROBE_MULTI` to places of a file in one process; a descriptor.
+
+    Raises ``OSError``.
+    """
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    places = struct.pack(f"={len(offsets)}Q", *offsets)
+    buffer = ctypes.create_string_buffer(places, len(places))
+    head = struct.pack("=IIII", program, 0, UPROBE_MULTI, 0)
+    tail = struct.pack(
+        "=QQQQIII",
+        ctypes.addressof(name),
+        ctypes.addressof(buffer),
+        0,
+        0,
+        len(offsets),
+        is_return,  # BPF_F_UPROBE_MULTI_RETURN
+        pid,
+    )
+    return _bpf(_LINK_CREATE, head + tail)
 
 
 def run_raw_tracepoint(program: int, arguments: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Which control group the socket at the other end of a local TCP connection is of; sock_diag(7)."""
+"""Whose the socket at the other end of a local TCP connection is; sock_diag(7)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _ANY_STATE = 0xFFFFFFFF
 _REQUEST = struct.Struct("=BBBBI2s2s16s16sIII")
 _NO_COOKIE = 0xFFFFFFFF
 _ANSWER_SIZE = 72  # struct inet_diag_msg
+_INODE_AT = 68  # its last field
 
 
 def find_cgroup_of(own: tuple[str, int], other: tuple[str, int]) -> int | None:
@@ -24,6 +25,21 @@ def find_cgroup_of(own: tuple[str, int], other: tuple[str, int]) -> int | None:
 
     ``None`` where the kernel does not say: the socket has gone, say, or Linux is older than 5.9.
     """
+    answer = _ask(own, other)
+    if answer is None:
+        return None
+    attributes = dict(unpack_attributes(answer[_ANSWER_SIZE:]))
+    raw = attributes.get(_CGROUP_ID)
+    return None if raw is None else int.from_bytes(raw, "little")
+
+
+def find_inode_of(own: tuple[str, int], other: tuple[str, int]) -> int | None:
+    """The number of the socket itself, by which whoever holds it does; ``None`` likewise."""
+    answer = _ask(own, other)
+    return None if answer is None else int.from_bytes(answer[_INODE_AT:_ANSWER_SIZE], "little")
+
+
+def _ask(own: tuple[str, int], other: tuple[str, int]) -> bytes | None:
     family = socket.AF_INET6 if ":" in own[0] else socket.AF_INET
     ends = [(port.to_bytes(2), socket.inet_pton(family, host)) for host, port in (own, other)]
     ports, hosts = zip(*ends, strict=True)
@@ -33,14 +49,11 @@ def find_cgroup_of(own: tuple[str, int], other: tuple[str, int]) -> int | None:
     try:
         netlink = Netlink(_NETLINK_SOCK_DIAG)
         try:
-            answer = netlink.ask(_BY_FAMILY, request)
+            return netlink.ask(_BY_FAMILY, request)
         finally:
             netlink.close()
     except OSError:
         return None
-    attributes = dict(unpack_attributes(answer[_ANSWER_SIZE:]))
-    raw = attributes.get(_CGROUP_ID)
-    return None if raw is None else int.from_bytes(raw, "little")
 
 
 def list_cgroups(folder: Path) -> set[int]:

@@ -26,13 +26,14 @@ from kebpf.kernel.namespaces import (
     unshare,
 )
 
+_FOR_ALL = 0o644
 MOST_MIRRORED = 2000  # entries of a folder, each of which takes a mount
 _OWN_NAMESPACE = "/proc/thread-self/ns/mnt"
 
 
 @contextmanager
-def covered(files: Mapping[Path, Path], scratch: Path) -> Iterator[None]:
-    """Processes started within find at each path of ``files`` the file it maps to.
+def covered(files: Mapping[Path, Path | bytes], scratch: Path) -> Iterator[None]:
+    """Processes started within find at each path of ``files`` the file it maps to, or the content.
 
     ``scratch`` is a folder for this alone.  To be used in the main thread, whose other threads
     keep their view, and never with anything awaited within.  Raises `KernelError`.
@@ -58,28 +59,55 @@ def covered(files: Mapping[Path, Path], scratch: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _cover_all(files: Mapping[Path, Path], scratch: Path) -> None:
+def _cover_all(files: Mapping[Path, Path | bytes], scratch: Path) -> None:
     here = Path.cwd()
     make_mounts_private()
-    pinned = {path: os.open(file, os.O_PATH | os.O_CLOEXEC) for path, file in files.items()}
+    pinned = {
+        path: os.open(file, os.O_PATH | os.O_CLOEXEC)
+        for path, file in files.items()
+        if isinstance(file, Path)
+    }
     try:
         mount("tmpfs", str(scratch), 0, "tmpfs")
-        for number, (path, descriptor) in enumerate(pinned.items()):
-            _cover(path, f"/proc/self/fd/{descriptor}", scratch / str(number))
+        covering = _Covering(scratch)
+        for path, file in files.items():
+            covering.cover(path, pinned.get(path), b"" if isinstance(file, Path) else file)
     finally:
         for descriptor in pinned.values():
             os.close(descriptor)
     os.chdir(here)  # what covers it now, if anything does
 
 
-def _cover(path: Path, source: str, scratch: Path) -> None:
-    real = Path(os.path.realpath(path.parent)) / path.name
-    if not os.path.lexists(real):
+class _Covering:
+    """Covers paths one after the other; a folder is made writable once."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._writable: set[Path] = set()
+        self._number = 0
+
+    def cover(self, path: Path, pinned: int | None, content: bytes) -> None:
+        """Shows at a path the file of a descriptor, or else a content."""
+        self._number += 1
+        scratch = self._scratch / str(self._number)
+        real = Path(os.path.realpath(path.parent)) / path.name
+        if not os.path.lexists(real):
+            self._make_room(real, scratch)
+        if pinned is None:
+            source = scratch.with_suffix(".content")
+            source.write_bytes(content)
+            source.chmod(_FOR_ALL)
+        else:
+            source = Path(f"/proc/self/fd/{pinned}")
+        mount(str(source), os.path.realpath(real), MS_BIND)
+
+    def _make_room(self, real: Path, scratch: Path) -> None:
         base = next(folder for folder in real.parents if folder.is_dir())
-        _make_writable(base, scratch)
+        if base not in self._writable:
+            _make_writable(base, scratch)
+            self._writable.add(base)
         real.parent.mkdir(parents=True, exist_ok=True)
         real.touch()
-    mount(source, os.path.realpath(real), MS_BIND)
 
 
 def _make_writable(base: Path, scratch: Path) -> None:
@@ -159,6 +187,6 @@ def _return(namespace: int, folder: int) -> None:
 def _refuse(error: OSError) -> KernelError:
     where = f" ({error.filename})" if error.filename else ""
     return KernelError(
-        "the application's Unix sockets cannot be put in the place of the real ones:"
+        "files and sockets cannot be put in the place of the application's real ones:"
         f" {error.strerror}{where}"
     )

@@ -24,7 +24,7 @@ from kebpf.kernel.kept import ProgramCache
 _LOADER = Path(__file__).with_name("loader.py")
 _MOST_DESCRIPTORS = 64
 _MOST_ANSWER_SIZE = 1 << 20
-_LOAD_TIMEOUT_SECONDS = 30
+_LOAD_TIMEOUT_SECONDS = 180  # of a host that emulates its processor; others take less than one
 _COMPILING = ("loader.py", "programs.py", "offsets.py", "btf.py")  # decide what is compiled, too
 _NAMED = "KEBPF_BCC_PYTHON"
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python")

@@ -136,6 +136,27 @@ class LeavingPairer(Protocol):
 
 
 @runtime_checkable
+class UpgradingPairer(Protocol):
+    """A pairer of a protocol that goes on encrypted when both sides have said so."""
+
+    @property
+    def awaits_tls(self) -> bool:
+        """Whether the client's next bytes may begin TLS; what comes then goes on in its plaintext.
+
+        A client that begins none goes on as it is.
+        """
+
+
+@runtime_checkable
+class TunnellingPairer(Protocol):
+    """A pairer of a protocol that can lead to another server, with whom anything is spoken."""
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether what comes next is no more of this protocol, but begins another's connection."""
+
+
+@runtime_checkable
 class LearningPairer(Protocol):
     """A pairer that tells those of other connections to the same server what it learned."""
 
@@ -219,6 +240,27 @@ class WaitingSession(Protocol):
 
     def expire(self) -> bytes:
         """The time of the command now waiting is over: the answer to that, and what comes then."""
+
+
+@runtime_checkable
+class EncryptableSession(Protocol):
+    """A server session whose client may ask it for TLS on the connection it has."""
+
+    offers_tls: bool  # whether that is granted; to be set before any bytes
+
+
+@runtime_checkable
+class AuthenticatingSession(Protocol):
+    """A server session whose client may insist on being asked for its password."""
+
+    login: Any  # what is known of it, in the protocol's own terms; to be set before any bytes
+
+
+@runtime_checkable
+class GivingWaySession(Protocol):
+    """A server session behind which something else may begin on the connection: TLS, a tunnel."""
+
+    gives_way: bool  # what comes next begins anew
 
 
 @runtime_checkable

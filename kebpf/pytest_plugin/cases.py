@@ -308,5 +308,6 @@ def _make_options(config: pytest.Config, settings: Config, sets: list[Path]) -> 
         delay=settings.delay or 0.0,
         timeout=settings.timeout or DEFAULT_TIMEOUT,
         user=settings.user,
+        trust=settings.trust,
         noise=settings.noise,
     )

@@ -29,6 +29,7 @@ from kebpf.capture.events import (
     Transport,
     take_event,
 )
+from kebpf.capture.tlsevents import SessionEvent
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.proof import KernelCount, Proof
 from kebpf.reassembly.stream import MOST_HELD_SIZE, Piece, unwrap
@@ -75,7 +76,13 @@ class Consumer(Protocol):
         """One asyncio task of a process made another; both by when they were made."""
 
     def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
-        """A thread was made by another one; without ``maker`` (0) it ended."""
+        """A thread, or a process's first, was made by another; without ``maker`` (0) it ended."""
+
+    def take_session_event(self, event: SessionEvent, connection: Connection | None) -> None:
+        """Of a TLS session, on ``connection`` if the kernel knows it."""
+
+    def forget_process(self, pid: int) -> None:
+        """It ended, or runs another program now."""
 
 
 @dataclass(slots=True)
@@ -201,8 +208,11 @@ class Tracker:
             self._follow(event)
         elif isinstance(event, Held):
             self._take_held(event)
-        else:
+        elif isinstance(event, Task | Loss):
             self._tell(event)
+        else:
+            connection = self._connections.get(event.head.connection)
+            self._consumer.take_session_event(event, connection)
         self._now_ns = max(self._now_ns, event.head.time_ns)
 
     def _tell(self, event: Task | Loss) -> None:
@@ -274,15 +284,19 @@ class Tracker:
 
     def _follow(self, event: Process) -> None:
         """Keeps whose sockets may be older than their being targets; children inherit them."""
+        if event.change in (ProcessChange.EXEC, ProcessChange.EXIT):
+            self._consumer.forget_process(event.head.pid)
         inherits = event.change is ProcessChange.FORK and event.head.pid in self._strangers
         if inherits or event.change is ProcessChange.JOIN:
             self._strangers.add(event.child)
         elif event.change is ProcessChange.EXIT:
             self._strangers.discard(event.head.pid)
-        elif event.change is ProcessChange.THREAD:
+        if event.change in (ProcessChange.THREAD, ProcessChange.FORK):
             self._consumer.note_thread(event.child, event.head.tid, event.head.time_ns)
         elif event.change is ProcessChange.THREAD_EXIT:
             self._consumer.note_thread(event.head.tid, 0, event.head.time_ns)
+        elif event.change is ProcessChange.EXIT:
+            self._consumer.note_thread(event.head.pid, 0, event.head.time_ns)
 
     def _note_port(self, port: int) -> None:
         if port not in self.listening:

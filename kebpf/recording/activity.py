@@ -60,7 +60,8 @@ class Inbound:
     ``recorded`` is ``None`` for one that was still open when it had to be judged; ``problem``
     says why it cannot become a test case.  ``answers`` are the calls held to be its own,
     ``doubtful`` those that may be.  ``task`` is the asyncio task that began to answer it, or 0.
-    ``is_followed``: a later request on its connection was answered.
+    ``is_followed``: a later request on its connection was answered.  ``echoes`` and what
+    follows are what redaction needs to know of it, also when it is resolved.
     """
 
     start_ns: int
@@ -82,6 +83,9 @@ class Inbound:
     shown: dict[str, list[str]] | None = None  # by text, where the response holds it
     task: int = 0
     is_followed: bool = False
+    echoes: set[str] = field(default_factory=set)  # its secrets that are common words
+    credentials: list[str] = field(default_factory=list)  # by which it was let in
+    is_unproved: bool = False  # a password of its was checked against a hash not known how
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""

@@ -7,20 +7,24 @@ import os
 import signal
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from kebpf.capture.backends import Backends
+from kebpf.capture.backends import Backends, End
 from kebpf.capture.eventlog import EventLogWriter
 from kebpf.capture.spool import Spool
+from kebpf.kernel.sandbox import close_the_door, drop_privileges
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.proof import KernelCount
 from kebpf.recording.channel import (
+    AskDatabase,
     Begin,
     Channel,
     ChannelClosedError,
+    Database,
     Drain,
     Failed,
     Finish,
@@ -30,7 +34,11 @@ from kebpf.recording.channel import (
     Prepared,
     Report,
 )
+from kebpf.recording.dedup.leaving import Sifting
 from kebpf.recording.errors import TestSetError
+from kebpf.recording.facts import CUT_OFF
+from kebpf.recording.loading import load_everything
+from kebpf.recording.marks import Marks
 from kebpf.recording.pacing import Pace
 from kebpf.recording.pipeline import Pipeline
 from kebpf.recording.writer import TestSetWriter
@@ -55,12 +63,12 @@ class EventLogError(Exception):
         self.error = error
 
 
-def run_assembler(channel: Channel, spool: Spool) -> None:
+def run_assembler(channel: Channel, spool: Spool, is_confined: bool = False) -> None:
     """Does what the channel says until the test set is written or the reader is gone.
 
     Whatever ends it early is told to the reader, and nothing is left behind.
     """
-    assembler = Assembler(channel, spool)
+    assembler = Assembler(channel, spool, is_confined)
     try:
         _run(assembler, channel)
     except OrphanedError:  # it may come while another end is dealt with, but once only
@@ -69,14 +77,15 @@ def run_assembler(channel: Channel, spool: Spool) -> None:
 
 def _run(assembler: Assembler, channel: Channel) -> None:
     try:
-        assembler.run()
-    except ChannelClosedError:
-        assembler.abort()
+        try:
+            assembler.run()
+        except ChannelClosedError:
+            assembler.finish_alone()
     except OrphanedError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of a process: told to the other
         assembler.abort()
-        _tell(channel, _describe(error))
+        _tell(channel, assembler.describe(error))
 
 
 def live_in_background() -> None:
@@ -94,14 +103,20 @@ def _raise_orphaned(number: int, frame: FrameType | None) -> None:
     raise OrphanedError
 
 
-def _describe(error: Exception) -> Failed:
+def _describe(error: Exception, is_redacting: bool) -> Failed:
+    """An error that was not foreseen may say what was recorded; where it came does not."""
     if isinstance(error, TestSetError):
         return Failed("test set", str(error))
     if isinstance(error, EventLogError):
         reason = error.error
         return Failed("event log", reason.strerror or str(reason), reason.errno or 0)
+    kind = type(error).__name__
+    if is_redacting:
+        return Failed(
+            kind, "", traceback="".join([*traceback.format_tb(error.__traceback__), kind])
+        )
     told = "".join(traceback.format_exception(error))
-    return Failed(type(error).__name__, " ".join(str(error).split()), traceback=told)
+    return Failed(kind, " ".join(str(error).split()), traceback=told)
 
 
 def _tell(channel: Channel, failed: Failed) -> None:
@@ -114,35 +129,76 @@ def _tell(channel: Channel, failed: Failed) -> None:
 class Assembler:
     """One recording's files, and the pipeline that fills them."""
 
-    def __init__(self, channel: Channel, spool: Spool) -> None:
+    def __init__(self, channel: Channel, spool: Spool, is_confined: bool = False) -> None:
         self._channel = channel
         self._spool = spool
+        self._is_confined = is_confined
+        self._waiting: deque[Message] = deque()  # came while an answer was waited for
         self._name = ""
+        self._sifting = Sifting()
         self._log: EventLogWriter | None = None
         self._writer: TestSetWriter | None = None
         self._pipeline: Pipeline | None = None
         self._next_told = 0.0
+        self._is_redacting = True
+        self._lost = Report()
+        self._is_finished = False
+        self._marks: Marks | None = None
 
     def run(self) -> None:
         """Raises what ends it early; see `run_assembler`."""
         load_protocols()  # now, while the probes are compiled
         due, pace = 0.0, Pace()
         while True:
-            message = self._channel.receive(max(0.0, due - time.monotonic()))
+            message = self._next(max(0.0, due - time.monotonic()))
             if message is not None and not self._obey(message):
                 return
             if time.monotonic() < due:
                 continue
             is_busy = self._pipeline is not None and self._take(self._pipeline)
+            self._mark()
             rest = pace.rest(self._spool.backlog_size / self._spool.quota)
             due = time.monotonic() + max(rest, 0.0 if is_busy else _IDLE_SECONDS)
 
+    def describe(self, error: Exception) -> Failed:
+        """What the other process is told."""
+        return _describe(error, self._is_redacting)
+
     def abort(self) -> None:
-        """Removes what was written; does nothing once the test set is in its place."""
+        """Removes what was written, but for what is to outlive any end.
+
+        Does nothing once the test set is in its place.
+        """
         if self._writer is not None:
-            self._writer.abort()
+            self._writer.leave()
         if self._log is not None:
             self._log.abort()
+
+    def _next(self, seconds: float) -> Message | None:
+        return self._waiting.popleft() if self._waiting else self._channel.receive(seconds)
+
+    def _ask_database(self, client: End, server: End) -> str | None:
+        """From the recorder, which may look at the servers on this host."""
+        try:
+            self._channel.send(AskDatabase(client, server))
+            while not isinstance(message := self._channel.receive(None), Database):
+                if message is not None:
+                    self._waiting.append(message)
+        except ChannelClosedError:  # it is told again where it does no harm
+            return None
+        return message.name
+
+    def finish_alone(self) -> None:
+        """The recorder is gone: makes a set of what it captured if that is to outlive it."""
+        pipeline, marks = self._pipeline, self._marks
+        if self._is_finished or pipeline is None or marks is None:
+            self.abort()
+            return
+        while self._take(pipeline):
+            self._mark()
+        pipeline.said[CUT_OFF] = {"time_ns": time.time_ns()}
+        lost = self._lost
+        pipeline.finish(None, marks.seconds, lost.lost_events, 0, lost.unfollowed_size)
 
     def _obey(self, message: Message) -> bool:
         """Whether to go on."""
@@ -151,6 +207,7 @@ class Assembler:
         elif isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Report):
+            self._lost = message
             self._channel.send(self._begun.progress())
         elif isinstance(message, Drain):
             while self._take(self._begun):
@@ -174,8 +231,11 @@ class Assembler:
             with _guarding_log():
                 self._log = EventLogWriter(Path(message.events), owner)
             unfinished.append(message.events)
-        self._name = message.name
-        self._writer = TestSetWriter(Path(message.folder), owner)
+        self._name, self._sifting = message.name, message.sifting()
+        self._writer = TestSetWriter(Path(message.folder), owner, message.durable)
+        if message.durable:
+            self._marks = Marks()
+            signal.signal(_ORPHANED, signal.SIG_IGN)  # the channel's end says it in time
         unfinished += map(str, self._writer.unfinished)
         self._channel.send(Prepared(unfinished))
 
@@ -186,8 +246,24 @@ class Assembler:
         if self._log is not None:
             with _guarding_log():
                 self._log.begin(head)
-        find_database = Backends().find_database
-        self._pipeline = Pipeline(self._writer, self._name, head, find_database)
+        find_database = self._ask_database if self._is_confined else Backends().find_database
+        redactor = message.make_redactor()
+        self._is_redacting = redactor is not None
+        self._pipeline = Pipeline(
+            self._writer, self._name, head, find_database, sifting=self._sifting, redactor=redactor
+        )
+        self._mark()  # before there is a case
+
+    def _mark(self) -> None:
+        """Now and then: what a recovery is to know, and what a power cut is to spare."""
+        if self._marks is None or self._pipeline is None or self._writer is None:
+            return
+        written = self._writer.case_count, self._writer.mock_count
+        if self._marks.is_due((self._pipeline.events, *written)):
+            seconds, lost = self._marks.seconds, self._lost
+            self._pipeline.mark(seconds, lost.lost_events, lost.unfollowed_size)
+        if self._marks.is_sync_due():
+            self._writer.sync()
 
     def _take(self, pipeline: Pipeline) -> bool:
         """Parses some of the backlog; whether there is more."""
@@ -222,6 +298,7 @@ class Assembler:
             message.unfollowed_size,
             self._tell_progress,
         )
+        self._is_finished = True
         self._channel.send(Finished(pipeline.progress().as_fields()))
 
     def _tell_progress(self) -> None:
@@ -229,7 +306,11 @@ class Assembler:
         now = time.monotonic()
         if now >= self._next_told:
             self._next_told = now + _TELL_SECONDS
-            self._channel.send(self._begun.progress())
+            try:
+                self._channel.send(self._begun.progress())
+            except ChannelClosedError:
+                if self._marks is None:
+                    raise
 
 
 @contextmanager
@@ -241,12 +322,17 @@ def _guarding_log() -> Iterator[None]:
         raise EventLogError(error) from error
 
 
-def enter_process(channel: Channel, spool: Spool) -> None:
-    """The whole life of the child; never returns."""
+def enter_process(channel: Channel, spool: Spool, ids: tuple[int, int] | None) -> None:
+    """The whole life of the child, as another user with ``ids``; never returns."""
     status = 1
     try:
+        if ids is not None:
+            load_everything()
+            drop_privileges(*ids, keep=(channel.descriptor, spool.descriptor))
         live_in_background()
-        run_assembler(channel, spool)
+        if ids is not None:
+            close_the_door()
+        run_assembler(channel, spool, ids is not None)
         status = 0
     finally:
         os._exit(status)  # the parent's own clean-up is the parent's

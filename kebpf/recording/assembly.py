@@ -13,16 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from kebpf.capture.backends import Backends
 from kebpf.capture.spool import DEFAULT_QUOTA, Spool
+from kebpf.kernel.sandbox import Sandbox
 from kebpf.recording.channel import (
+    AskDatabase,
     Channel,
     ChannelClosedError,
+    Database,
     Failed,
     Message,
     Prepare,
     Prepared,
 )
-from kebpf.recording.errors import TestSetError
+from kebpf.recording.errors import TestSetError, explain_writing
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -54,11 +58,16 @@ class Assembly:
     """The assembler's process and the spool it reads.
 
     To be made while this process has one thread only: the other one is its copy, which shares
-    the memory of all that is loaded by then.
+    the memory of all that is loaded by then.  With a ``sandbox`` it is confined before it reads
+    a byte of what was captured; the set belongs to the sandbox's user then.  Raises
+    `KernelError` where there is no such user.
     """
 
-    def __init__(self, quota: int = DEFAULT_QUOTA) -> None:
+    def __init__(self, quota: int = DEFAULT_QUOTA, sandbox: Sandbox | None = None) -> None:
+        self._ids = None if sandbox is None else sandbox.find_ids()
         self.spool = Spool(quota)
+        self._backends = Backends()
+        self._own: Prepare | None = None  # what was asked for
         self._unfinished: list[str] = []
         self._is_asked = False
         ours, theirs = socket.socketpair()
@@ -66,7 +75,7 @@ class Assembly:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _become_assembler(theirs, self.spool)
+            _become_assembler(theirs, self.spool, self._ids)
         theirs.close()
         self._channel = Channel(ours)
         self._ended = os.pidfd_open(self.pid)
@@ -74,12 +83,24 @@ class Assembly:
 
     def prepare(self, message: Prepare) -> None:
         """Asks for the files; `await_files` says whether they could be made."""
-        self._is_asked = True
+        self._is_asked, self._own = True, message
+        if self._ids is not None:
+            message.owner = None  # it may give files to nobody, and makes its own
+            _make_parents(Path(message.folder).absolute(), *self._ids)
         self.send(message)
 
     def await_files(self) -> None:
         """Returns when the files are there.  Raises as `receive`."""
-        self._unfinished = self.expect(Prepared).unfinished
+        named = self.expect(Prepared).unfinished
+        self._unfinished = [name for name in named if self._is_ours(name)]
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a file can be one that it was asked to make: nothing else is removed for it."""
+        if self._own is None:
+            return False
+        folder, path = Path(self._own.folder).absolute(), Path(name)
+        is_temporary = path.parent == folder.parent and path.name.startswith(f".{folder.name}.")
+        return is_temporary or path in folder.parents or name == self._own.events
 
     def send(self, message: Message) -> None:
         """Raises as `receive`."""
@@ -93,13 +114,22 @@ class Assembly:
 
         Raises ``TestSetError``, `EventLogFullError` and `AssemblerError`.
         """
-        try:
-            message = self._channel.receive(seconds)
-        except ChannelClosedError:
-            self._explain_end()
-        if isinstance(message, Failed):
-            _raise_failure(message)
-        return message
+        while True:
+            try:
+                message = self._channel.receive(seconds)
+            except ChannelClosedError:
+                self._explain_end()
+            if isinstance(message, Failed):
+                _raise_failure(message)
+            if not isinstance(message, AskDatabase):
+                return message
+            self._answer(message)
+
+    def _answer(self, asked: AskDatabase) -> None:
+        """What only this process may look at."""
+        (client, client_port), (server, server_port) = asked.client, asked.server
+        ends = (str(client), int(client_port)), (str(server), int(server_port))
+        self.send(Database(self._backends.find_database(*ends)))
 
     def expect(self, kind: type[MessageT]) -> MessageT:
         """Waits for a message of one kind; others that were asked for before are dropped."""
@@ -167,7 +197,23 @@ class Assembly:
         raise AssemblerError(f"the process that writes the test set was ended by {how}")
 
 
-def _become_assembler(channel: socket.socket, spool: Spool) -> NoReturn:
+def _make_parents(folder: Path, uid: int, gid: int) -> None:
+    """The folders above the set's own that are not there, for a user who could not make them.
+
+    Raises ``TestSetError``.
+    """
+    try:
+        for parent in reversed(folder.parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o700)
+                os.chown(parent, uid, gid)
+    except OSError as error:
+        raise explain_writing(error, f"the test set {folder} cannot be written") from error
+
+
+def _become_assembler(
+    channel: socket.socket, spool: Spool, ids: tuple[int, int] | None
+) -> NoReturn:
     """In the child: what only it needs is loaded only here; signals are for the parent."""
     try:
         for number in _FOR_PARENT:
@@ -175,7 +221,7 @@ def _become_assembler(channel: socket.socket, spool: Spool) -> NoReturn:
         os.setsid()  # a group of its own to the scheduler: see `_set_niceness`
         from kebpf.recording.assembler import enter_process
 
-        enter_process(Channel(channel), spool)
+        enter_process(Channel(channel), spool, ids)
     finally:
         os._exit(1)
 

@@ -1,10 +1,11 @@
 """Calls made behind a response: what a hook, a thread or a queue does once the client was answered.
 
 A thread that serves one request at a time and makes a call between its response and the next
-request it reads works for the one it answered.  A thread that it makes meanwhile, and that ends
-soon, works for that request as well; one that stays may be anybody's.  Of other threads only the
-pattern tells: an operation that comes close behind the responses of a route, once behind most of
-them, in about the same time, and never alone, is done for them.  A poll comes at any time.
+request it reads works for the one it answered.  A thread or a process that it makes meanwhile,
+and that ends soon, works for that request as well; one that stays may be anybody's.  Of other
+threads only the pattern tells: an operation that comes close behind the responses of a route, once
+behind most of them, in about the same time, and never alone, is done for them.  A poll comes at
+any time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Behind:
         self._operations: Memory[Hashable, _Operation] = Memory(MEMORY_CAP)
 
     def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
-        """A thread was made by another one; without ``maker`` (0) it ended."""
+        """A thread, or a process's first, was made by another; without ``maker`` (0) it ended."""
         made = self._made.get(tid)
         if maker:
             self._made.put(tid, _Thread(maker, time_ns))
@@ -160,7 +161,7 @@ class Behind:
             for request in reversed(self._reading.get(tid) or ()):
                 if request.start_ns <= at:
                     is_near = max(call.start_ns, at) <= request.end_ns + LATE_NS
-                    return request if is_near else None
+                    return request if is_near and request.pid not in self._loops else None
         return None
 
     def _is_serving(self, call: Outbound) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.activity import (
@@ -24,11 +24,15 @@ from kebpf.recording.activity import (
 from kebpf.recording.attribution import Attributor
 from kebpf.recording.behind import LATE_NS
 from kebpf.recording.casemaker import HTTP, CaseMaker, PreparedCase, belongs_to_left_out
+from kebpf.recording.dedup.leaving import Rules, Sifting
+from kebpf.recording.dedup.unique import UniqueCases
 from kebpf.recording.doubts import CALLS_LOST, REQUESTS_UNKNOWN, Doubts
+from kebpf.recording.facts import Facts, make_manifest
 from kebpf.recording.measure import measure_document
-from kebpf.recording.model import Losses, Manifest, RecordedExchange, Role
+from kebpf.recording.model import Manifest, RecordedExchange, Role
 from kebpf.recording.naming import NameGiver
 from kebpf.recording.provenance import Provenance
+from kebpf.recording.redaction.redactor import Redactor
 from kebpf.recording.stats import RecordingStats
 from kebpf.recording.store import TestSetWriter
 from kebpf.recording.timeline import Timeline
@@ -43,8 +47,11 @@ HELD_CAP = 48 << 20  # bytes of exchanges held before requests open for long are
 
 TOO_LONG = "it ran so long that the calls made meanwhile could not be told apart"
 BEGAN_BEFORE = "it began before the recording"
+MOST_DOUBTFUL = 1_000  # requests beyond twice the cases that are kept
+MOST_HELD_DOUBTFUL = 20_000
 MOST_CONNECTIONS = 10_000  # of which it is known what was served last
 STILL_OPEN = "it was not finished when the recording ended"
+CUT_OFF = "the recording ended before "
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,10 @@ class RecordingBuilder:
         grace_ns: int = GRACE_NS,
         held_cap: int = HELD_CAP,
         learning_ns: int = LEARNING_NS,
+        redactor: Redactor | None = None,
+        sifting: Sifting | None = None,
     ) -> None:
+        sifting = sifting or Sifting()
         self._writer = writer
         self._name = name
         self._grace_ns = grace_ns
@@ -79,13 +89,18 @@ class RecordingBuilder:
         self._newest_ns = 0
         self._attributor = Attributor(find_protocol)
         self._timeline = Timeline(self._attributor.behind)
-        self._maker = CaseMaker(find_protocol, Provenance(), NameGiver(writer.has_case))
+        self._rules = Rules(sifting.leave_out)
+        self._unique = UniqueCases(writer, find_protocol) if sifting.unique else None
+        names = NameGiver(writer.has_case, have_gaps=sifting.unique)
+        self._maker = CaseMaker(find_protocol, Provenance(), names, redactor)
         self._given_up: dict[int, Inbound] = {}  # by connection
         self._doubts = Doubts()
         self._unseen: dict[int, Inbound] = {}  # by connection
         self._latest: Memory[int, Inbound] = Memory(MOST_CONNECTIONS)  # answered, by connection
         self._decided: deque[Outbound] = deque()
         self._unwritten: deque[PreparedCase] = deque()
+        self._doubtful: list[Inbound] = []  # written, and perhaps to be set apart
+        self._cut_off: list[Inbound] = []
         self._ports: list[int] = []
         self.stats = RecordingStats()
 
@@ -150,20 +165,8 @@ class RecordingBuilder:
     def finish(
         self,
         *,
-        created_ns: int = 0,
-        kebpf_version: str = "",
-        kernel: str = "",
-        command: Sequence[str] = (),
-        executable: str = "",
-        ports: Sequence[int] = (),
-        target: str = "",
-        filters: Sequence[str] = (),
-        events: int = 0,
-        captured_bytes: int = 0,
-        seconds: float = 0.0,
-        losses: Losses | None = None,
-        extra: dict[str, Any] | None = None,
         tell: Callable[[], None] = lambda: None,
+        **facts: Unpack[Facts],
     ) -> Manifest:
         """Settles the rest and commits the test set; nothing can be added afterwards.
 
@@ -171,31 +174,43 @@ class RecordingBuilder:
         """
         for _ in self._given_up:
             self.stats.count_left_out(STILL_OPEN)
+        for request in self._cut_off:  # what it called last was added after it
+            request.end_ns = max(request.end_ns, self._newest_ns)
         for step_ns in range(self._grace_ns, 0, -FINISH_STEP_NS):  # not all of it at once
             self._settle(self._newest_ns - step_ns)
             tell()
         self._settle(FOREVER_NS - 1)
-        losses = losses or Losses()
-        for reason, count in self.stats.left_out.items():
-            losses.left_out[reason] = losses.left_out.get(reason, 0) + count
-        manifest = Manifest(
-            name=self._name,
-            created_ns=created_ns,
-            kebpf_version=kebpf_version,
-            kernel=kernel,
-            command=list(command),
-            executable=executable,
-            ports=list(dict.fromkeys([*ports, *self._ports])),
-            target=target,
-            filters=list(filters),
-            events=events,
-            captured_bytes=captured_bytes,
-            seconds=seconds,
-            losses=losses,
-            extra=extra or {},
-        )
+        unique = self._finish_unique()
+        self._set_apart(self._doubtful)  # when the mocks of what is not kept are gone
+        manifest = self._describe(facts)
+        manifest.extra = manifest.extra | unique
         self._writer.commit(manifest)
         return manifest
+
+    def mark(self, **facts: Unpack[Facts]) -> None:
+        """Says what `finish` would be told now, for the case that the recording is cut off."""
+        self._writer.mark(self._describe(facts))
+
+    def _describe(self, facts: Facts) -> Manifest:
+        left_out = self._maker.without_secrets(self.stats.left_out)
+        return make_manifest(self._name, facts, self._ports, left_out)
+
+    def _finish_unique(self) -> dict[str, Any]:
+        """What the manifest says of it, if only unique cases were kept."""
+        if self._unique is None:
+            return {}
+        facts = self._unique.finish()
+        self._tell_unique(self._unique)
+        return {"unique": facts}
+
+    def _set_apart(self, requests: Sequence[Inbound]) -> None:
+        """Those whose cases redaction keeps from passing, by all that was seen until now."""
+        for request in requests:
+            reason = self._maker.find_doubt(request)
+            name = request.name or ""
+            if reason is not None and self._writer.has_case(name):
+                self._writer.set_apart(name, reason)
+                self.stats.count_apart(reason)
 
     @property
     def held_size(self) -> int:
@@ -223,7 +238,7 @@ class RecordingBuilder:
             tid=exchange.request_start.tid,
             pid=recorded.pid,
             recorded=recorded if exchange.request else None,  # its values are not known
-            problem=_problem_of_inbound(recorded),
+            problem=self._find_problem(recorded),
             size=size,
             task=0 if exchange.response_start is None else exchange.response_start.task,
         )
@@ -232,9 +247,14 @@ class RecordingBuilder:
             if previous is not None:
                 previous.is_followed = True
             self._latest.put(recorded.connection, inbound)
+        if exchange.problem is not None and exchange.problem.startswith(CUT_OFF):
+            self._cut_off.append(inbound)
         self._attributor.tasks.learn_request(inbound)
         self._maker.learn_request(inbound)
         self._timeline.add_request(inbound)
+
+    def _find_problem(self, recorded: RecordedExchange) -> str | None:
+        return _problem_of_inbound(recorded) or self._rules.find_reason(recorded.exchange.request)
 
     def _add_unseen(self, recorded: RecordedExchange) -> None:
         """A request of which only the answer is seen: calls until then may be its own."""
@@ -323,9 +343,33 @@ class RecordingBuilder:
             self._write_mock(call)
             call.before = None  # or it would hold all those before it
         while self._unwritten and self._unwritten[0].is_ready:
-            prepared = self._unwritten.popleft()
-            self._writer.add_written(prepared.case.name, prepared.write())
+            self._write_case(self._unwritten.popleft())
+
+    def _write_case(self, prepared: PreparedCase) -> None:
+        text = prepared.write()
+        if self._unique is None:
+            self._writer.add_written(prepared.case.name, text)
             self.stats.test_cases += 1
+        else:
+            self._unique.add_case(prepared.case, text)
+            self._tell_unique(self._unique)
+        if self._maker.find_doubt(prepared.request) is not None:  # so far
+            self._doubtful.append(prepared.request)
+            self._forget_doubtful()
+
+    def _forget_doubtful(self) -> None:
+        """Of cases that are no longer kept it matters no more; of very many, not to the end."""
+        unique = self._unique
+        if unique is not None and len(self._doubtful) > 2 * unique.test_cases + MOST_DOUBTFUL:
+            self._doubtful = [one for one in self._doubtful if unique.holds(one.name or "")]
+        if len(self._doubtful) > MOST_HELD_DOUBTFUL:  # what would clear them would have come
+            half = MOST_HELD_DOUBTFUL // 2
+            self._set_apart(self._doubtful[:half])
+            del self._doubtful[:half]
+
+    def _tell_unique(self, unique: UniqueCases) -> None:
+        self.stats.test_cases, self.stats.mocks = unique.test_cases, unique.mocks
+        self.stats.unique = unique.shapes
 
     def _write_mock(self, call: Outbound) -> None:
         problem = call.recorded.exchange.problem
@@ -337,6 +381,9 @@ class RecordingBuilder:
             mock = self._maker.make_mock(call)
             mock.is_by_reader = self._attributor.threads.is_by_reader(call)
             mock.tasks = self._attributor.tasks.find_line(call)
+            if self._unique is not None:
+                self._unique.add_mock(mock)
+                return
             self._writer.add_mock(mock)
             self.stats.mocks += 1
 

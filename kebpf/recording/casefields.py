@@ -41,12 +41,14 @@ class _WrongFieldError(Exception):
 _TOP = {
     "name": "str", "protocol": "str", "endpoint": "str", "request": "map", "response": "map",
     "generated": "map", "strength": "map", "calls": "list", "order": "int", "timing": "map",
-    "verified": "list", "set_apart": "str", "kept_open": "bool",
+    "verified": "list", "set_apart": "str", "kept_open": "bool", "tls": "map",
+    "seen": "int", "shape": "str",
 }  # fmt: skip
 _NEEDED = ("name", "protocol", "endpoint", "request", "response", "order", "timing")
-_EMPTY_IS_NONE = ("generated", "calls", "verified", "set_apart", "strength")
+_EMPTY_IS_NONE = ("generated", "calls", "verified", "set_apart", "strength", "tls")
 _STRENGTH = {"exact": "int", "by_class": "int", "not_compared": "int"}
 _TIMING = {"start_ns": "int", "end_ns": "int"}
+_TLS = {"sni": "str", "alpn": "str", "version": "str"}
 _BODY = {
     "json": "", "text": "str", "base64": "str", "raw": "str", "style": "str", "size": "int",
     "encoding": "str",
@@ -79,6 +81,7 @@ def _check_case(tree: Mapping[str, Any]) -> None:
     _check_map((), tree, _TOP, _NEEDED, _EMPTY_IS_NONE)
     _check_map(("strength",), tree.get("strength") or {}, _STRENGTH)
     _check_map(("timing",), tree["timing"], _TIMING, tuple(_TIMING))
+    _check_map(("tls",), tree.get("tls") or {}, _TLS)
     for key in ("request", "response"):
         if tree["protocol"] == "http":
             _check_map((key,), tree[key], _HTTP[key], _HTTP_NEEDED[key])

@@ -9,7 +9,8 @@ from typing import Any
 from kebpf.protocols.base import Document
 from kebpf.recording.body import body_of_form, form_of_body
 from kebpf.recording.casefields import check_fields
-from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
+from kebpf.recording.mockfile import fields_of_tls
+from kebpf.recording.model import Endpoint, Strength, TestCase, Timing, Tls
 from kebpf.recording.yamlemit import emit_yaml
 from kebpf.recording.yamltext import BodyForm, YamlError, dump_yaml, load_yaml
 
@@ -25,7 +26,10 @@ def write_case(case: TestCase) -> str:
 
 def fingerprint_case(case: TestCase) -> str:
     """The same for cases that ask for the same and assert the same."""
+    parts: tuple[object, ...]
     parts = (case.name, case.request, case.response, case.generated, case.calls)
+    if case.tls is not None:
+        parts = (*parts, case.tls)
     return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
 
 
@@ -65,7 +69,17 @@ def write_tail(case: TestCase) -> str:
         tree["verified"] = case.verified
     if case.set_apart is not None:
         tree["set_apart"] = case.set_apart
-    return _write(tree)
+    return _write(tree) + write_share(case.seen, case.shape)
+
+
+def write_share(seen: int, shape: str) -> str:
+    """The very last lines of a file: how many requests of which shape the case stands for."""
+    return _write({"seen": seen, "shape": shape}) if seen else ""
+
+
+def write_reason(reason: str) -> str:
+    """The line, behind all others, that says why a case is not run."""
+    return _write({"set_apart": reason})
 
 
 def read_case(text: str | bytes) -> TestCase:
@@ -127,6 +141,7 @@ def _middle_of_case(case: TestCase) -> dict[str, Any]:
     return {
         "protocol": case.protocol,
         "endpoint": str(case.endpoint),
+        **({} if case.tls is None else {"tls": fields_of_tls(case.tls)}),
         "request": _tree_of_document(case.request),
         "response": _tree_of_document(case.response),
         "generated": case.generated,
@@ -154,7 +169,17 @@ def _case_of_tree(tree: dict[str, Any]) -> TestCase:
         verified=[dict(entry) for entry in tree.get("verified") or []],
         set_apart=None if tree.get("set_apart") is None else str(tree["set_apart"]),
         is_kept_open=tree.get("kept_open") is True,
+        tls=_tls_of_tree(tree),
+        seen=int(tree.get("seen") or 0),
+        shape=str(tree.get("shape") or ""),
     )
+
+
+def _tls_of_tree(tree: dict[str, Any]) -> Tls | None:
+    if "tls" not in tree:
+        return None
+    fields = {} if tree["tls"] is None else _need_mapping(tree, "tls")
+    return Tls(**{str(key): str(value) for key, value in fields.items()})
 
 
 def _need_mapping(tree: dict[str, Any], key: str) -> dict[str, Any]:

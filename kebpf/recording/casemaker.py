@@ -9,13 +9,24 @@ from typing import Any
 from kebpf.recording.activity import Inbound, Outbound, ProtocolFinder, Viewer
 from kebpf.recording.casefile import write_head, write_middle, write_tail
 from kebpf.recording.intake import Intake
-from kebpf.recording.model import Mock, TestCase, Tier, Timing
+from kebpf.recording.model import Mock, RecordedExchange, TestCase, Tier, Timing
 from kebpf.recording.naming import NameGiver, name_request, name_route_of
 from kebpf.recording.provenance import CaseProvenance, Provenance
+from kebpf.recording.redaction.redactor import Redactor
+from kebpf.recording.redaction.templates import adapt_templates
 from kebpf.recording.times import UNHURRIED_NS, Window
 from kebpf.recording.values import list_texts
 
 HTTP = "http"
+LEAST_REFUSAL = 400  # the status of a response that let nobody in
+UNPROVED = (
+    "it sends a password that the program checks against a hash, and redaction could not make "
+    "that anew"
+)
+UNKNOWN_CREDENTIAL = (
+    "it was let in by a credential that was redacted and that the program seems to check by "
+    "itself, so it would be refused"
+)
 LEAST_TEXT = 8  # characters of a text that the program sent and that may teach something
 MOST_TEXT = 1024
 
@@ -44,8 +55,14 @@ class CaseMaker:
     """Turns what was decided into test cases and mocks, names and provenance included."""
 
     def __init__(
-        self, find_protocol: ProtocolFinder, provenance: Provenance, names: NameGiver
+        self,
+        find_protocol: ProtocolFinder,
+        provenance: Provenance,
+        names: NameGiver,
+        redactor: Redactor | None = None,
     ) -> None:
+        self._find_protocol = find_protocol
+        self._redactor = redactor
         self._viewer = Viewer(find_protocol)
         self._provenance = provenance
         self._names = names
@@ -96,18 +113,20 @@ class CaseMaker:
         Raises ``ValueError`` when it cannot be stored.
         """
         assert request.recorded is not None and request.recorded.exchange.response is not None
-        exchange = request.recorded.exchange
+        provenance = self._settle(request)
+        recorded, generated = self._redact_request(request, provenance.response)
+        exchange = recorded.exchange
         case = TestCase(
             name=name_request(exchange.request),
             protocol=exchange.protocol,
             request=exchange.request,
-            response=request.recorded.exchange.response,
+            response=exchange.response or {},
             endpoint=request.recorded.local,
             timing=Timing(request.start_ns, request.end_ns),
             order=self._order + 1,
+            tls=request.recorded.tls,
         )
-        provenance = self._settle(request)
-        case.generated, case.strength = provenance.response, provenance.strength
+        case.generated, case.strength = generated, provenance.strength
         middle = write_middle(case)  # raises before a name or a number is given away
         self._order += 1
         request.name = case.name = self._names.give(case.name)
@@ -118,7 +137,8 @@ class CaseMaker:
         """The mock of a call whose requests are resolved."""
         self._mock_number += 1
         call.name = f"mock-{self._mock_number:06}"
-        exchange = call.recorded.exchange
+        recorded, generated = self._redact_call(call)
+        exchange = recorded.exchange
         tier = tier_of(call)
         kept = [request.name for request in call.candidates if request.name is not None]
         return Mock(
@@ -133,8 +153,9 @@ class CaseMaker:
             case=None if call.case is None else call.case.name,
             candidates=kept if tier is not Tier.SESSION and call.case is None else [],
             evidence=call.evidence,
-            generated=self._generated_of(call),
+            generated=generated,
             calls=exchange.calls,
+            tls=call.recorded.tls,
         )
 
     def _generated_of(self, call: Outbound) -> dict[str, str]:
@@ -148,6 +169,73 @@ class CaseMaker:
                 views.identity, views.response_intake, window, made=made
             )
         return call.generated
+
+    def without_secrets(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """What is said of exchanges elsewhere."""
+        redacted: dict[str, Any] = tree
+        if self._redactor is not None:
+            redacted = self._redactor.redact_tree(tree)
+        return redacted
+
+    def _redact_request(
+        self, request: Inbound, generated: dict[str, str]
+    ) -> tuple[RecordedExchange, dict[str, str]]:
+        """What of a request and its response may be written, and the templates for it."""
+        assert request.recorded is not None
+        redactor = self._redactor
+        if redactor is None:
+            return request.recorded, generated
+        calls = [call.recorded for call in request.answers]
+        self._note_checks(redactor, request, calls)
+        request.echoes = redactor.list_common([request.recorded, *calls])
+        redacted = redactor.redact(request.recorded, request.echoes)
+        before, after = request.recorded.exchange, redacted.recorded.exchange
+        if after.response is before.response:
+            return redacted.recorded, generated
+        for call in calls:  # what came in with their answers is not the program's own
+            redactor.redact(call, request.echoes)
+        shown = self._find_protocol(before.protocol).view(after.response or {})
+        seen = self._viewer.see(request).response
+        adapted = adapt_templates(redactor, generated, seen, shown, redacted.sent)
+        return redacted.recorded, adapted
+
+    def _note_checks(
+        self, redactor: Redactor, request: Inbound, calls: list[RecordedExchange]
+    ) -> None:
+        """Notes what the program may have checked by itself, so that what is written would fail."""
+        assert request.recorded is not None
+        is_open = redactor.prove(request.recorded, calls)
+        response = request.recorded.exchange.response or {}
+        if response.get("status", 0) >= LEAST_REFUSAL:
+            return  # it will be refused again
+        request.is_unproved = is_open
+        request.credentials = redactor.list_credentials(request.recorded)
+
+    def find_doubt(self, request: Inbound) -> str | None:
+        """Why the case of a request would fail at replay, as far as all of the recording tells."""
+        redactor = self._redactor
+        if redactor is None:
+            return None
+        if request.is_unproved:
+            return UNPROVED
+        is_known = all(map(redactor.is_known_elsewhere, request.credentials))
+        return None if is_known else UNKNOWN_CREDENTIAL
+
+    def _redact_call(self, call: Outbound) -> tuple[RecordedExchange, dict[str, str]]:
+        """What of a call may be written, and the templates for its identity."""
+        generated, redactor = self._generated_of(call), self._redactor
+        if redactor is None:
+            return call.recorded, generated
+        echoes = set().union(*(one.echoes for one in call.candidates))
+        redacted = redactor.redact(call.recorded, echoes)
+        before, after = call.recorded.exchange, redacted.recorded.exchange
+        if after.request is before.request or call.is_session:
+            return redacted.recorded, generated
+        identity = self._find_protocol(before.protocol).identity(after.request)
+        known = self._viewer.see(call).identity
+        return redacted.recorded, adapt_templates(
+            redactor, generated, known, identity, redacted.sent
+        )
 
     def _settle(self, request: Inbound) -> CaseProvenance:
         """Settles the values of a case and of its calls, in the order of their making.

@@ -6,11 +6,16 @@ import json
 import select
 import socket
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from kebpf.capture.eventlog import LogHead
+from kebpf.recording.dedup.leaving import LeaveOut, Sifting
 from kebpf.recording.progress import Progress
 
+if TYPE_CHECKING:
+    from kebpf.recording.redaction.redactor import Redactor
+
+MOST_MESSAGE_SIZE = 64 << 20  # bytes
 _READ_SIZE = 1 << 16
 
 
@@ -19,13 +24,20 @@ class Prepare:
     """Asks for the files to be made.
 
     ``owner`` is the (uid, gid) they are to belong to, ``events`` the path of the event log, if
-    one is wanted.
+    one is wanted.  ``unique`` and ``leave_out``, rules by field, are as in `Sifting`.
+    ``durable``: what is complete outlives any end of the processes.
     """
 
     folder: str
     name: str
     owner: tuple[int, int] | None = None
     events: str | None = None
+    durable: bool = False
+    unique: bool = False
+    leave_out: list[dict[str, str]] = field(default_factory=list)
+
+    def sifting(self) -> Sifting:
+        return Sifting(self.unique, [LeaveOut(**rule) for rule in self.leave_out])
 
 
 @dataclass(slots=True)
@@ -37,17 +49,34 @@ class Prepared:
 
 @dataclass(slots=True)
 class Begin:
-    """The first events may be in the spool; ``head`` has the fields of `LogHead`."""
+    """The first events may be in the spool; ``head`` has the fields of `LogHead`.
+
+    ``redaction`` are the rules of redaction and its key, which is nowhere else; ``None``: nothing
+    is redacted.
+    """
 
     head: dict[str, Any]
+    redaction: dict[str, Any] | None = None
 
     def log_head(self) -> LogHead:
         return LogHead(**self.head)
 
+    def make_redactor(self) -> Redactor | None:
+        """Loads what it needs: only the assembler does."""
+        if self.redaction is None:
+            return None
+        from kebpf.recording.redaction.redactor import Redactor
+        from kebpf.recording.redaction.rules import Rules
+
+        return Redactor(Rules(**self.redaction["rules"]), bytes.fromhex(self.redaction["key"]))
+
 
 @dataclass(slots=True)
 class Report:
-    """Asks for one `Progress`."""
+    """Asks for one `Progress`; says what only the recorder knows, as `Finish` does."""
+
+    lost_events: int = 0
+    unfollowed_size: int = 0
 
 
 @dataclass(slots=True)
@@ -78,6 +107,21 @@ class Finished:
 
 
 @dataclass(slots=True)
+class AskDatabase:
+    """The assembler, which may not look, asks what a connection is for; ends are host and port."""
+
+    client: tuple[str, int]
+    server: tuple[str, int]
+
+
+@dataclass(slots=True)
+class Database:
+    """The answer, ``None`` if no server on this host says it."""
+
+    name: str | None
+
+
+@dataclass(slots=True)
 class Failed:
     """The assembler has ended and left nothing.
 
@@ -91,16 +135,25 @@ class Failed:
     traceback: str = ""
 
 
-Message = Prepare | Prepared | Begin | Report | Drain | Finish | Finished | Failed | Progress
+Message = (
+    Prepare
+    | Prepared
+    | Begin
+    | Report
+    | Drain
+    | Finish
+    | Finished
+    | AskDatabase
+    | Database
+    | Failed
+    | Progress
+)
 
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (Prepare, Prepared, Begin, Report, Drain, Finish, Finished, Failed, Progress)
-}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 class ChannelClosedError(Exception):
-    """The other side is gone."""
+    """The other side is gone, or what it says is no message: then it is not itself any more."""
 
 
 class Channel:
@@ -109,6 +162,11 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._unread = bytearray()
+
+    @property
+    def descriptor(self) -> int:
+        """Of the socket."""
+        return self._end.fileno()
 
     def send(self, message: Message) -> None:
         """Waits until all of it is on its way."""
@@ -126,8 +184,11 @@ class Channel:
             self._read()
         line, _, rest = self._unread.partition(b"\n")
         self._unread = rest
-        kind, fields = json.loads(line)
-        return _KINDS[kind](**fields)
+        try:
+            kind, fields = json.loads(line)
+            return _KINDS[kind](**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ChannelClosedError from error
 
     def close(self) -> None:
         self._end.close()
@@ -142,6 +203,6 @@ class Channel:
             data = self._end.recv(_READ_SIZE)
         except OSError as error:
             raise ChannelClosedError from error
-        if not data:
+        if not data or len(self._unread) > MOST_MESSAGE_SIZE:
             raise ChannelClosedError
         self._unread += data

@@ -35,7 +35,7 @@ def flush_folder(folder: Path) -> None:
     Where flushing the file system fails, perhaps over a file of someone else's, each file is
     flushed by itself to know.
     """
-    if not (_has_many_files(folder) and _flush_file_system(folder)):
+    if not (_has_many_files(folder) and flush_file_system(folder)):
         for parent, _folders, names in os.walk(folder):
             for name in names:
                 flush_file(Path(parent, name))
@@ -47,8 +47,11 @@ def _has_many_files(folder: Path) -> bool:
     return len(list(islice(files, MOST_SINGLE_FILES))) == MOST_SINGLE_FILES
 
 
-def _flush_file_system(folder: Path) -> bool:
-    """syncfs(2); it has told of failed writes since Linux 5.8, and no older one has the ring."""
+def flush_file_system(folder: Path) -> bool:
+    """The whole one that a folder is in; whether that worked.
+
+    syncfs(2) has told of failed writes since Linux 5.8, and no older kernel has the ring.
+    """
     if _syncfs is None:
         return False
     descriptor = os.open(folder, os.O_RDONLY)

@@ -38,10 +38,11 @@ def read_manifest(text: str | bytes) -> Manifest:
         raise ValueError(f"version: a whole number from 1 is expected, not {version!r}")
     if version > FORMAT_VERSION:
         raise NewerVersionError(str(version))
-    return _manifest_of_tree(tree)
+    return manifest_of_tree(tree)
 
 
-def _manifest_of_tree(tree: dict[str, Any]) -> Manifest:
+def manifest_of_tree(tree: dict[str, Any]) -> Manifest:
+    """A manifest of its fields by name; others are left out.  Raises ``ValueError``."""
     known = {field.name for field in fields(Manifest)}
     values: dict[str, Any] = _defaults() | {key: tree[key] for key in tree if key in known}
     losses = values["losses"]

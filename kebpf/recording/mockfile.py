@@ -11,6 +11,7 @@ import io
 import os
 import weakref
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 import msgpack
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Endpoint, Evidence, Mock, Tier, Timing
+from kebpf.recording.model import Endpoint, Evidence, Mock, Tier, Timing, Tls
 
 MAX_MOCK_SIZE = (1 << 32) - 1
 _MARK = 0xCE  # of an unsigned 32-bit integer
@@ -193,7 +194,13 @@ def _fields_of_mock(mock: Mock) -> dict[str, Any]:
         "calls": mock.calls,
         **({"is_by_reader": True} if mock.is_by_reader else {}),
         **({"tasks": mock.tasks} if mock.tasks else {}),
+        **({} if mock.tls is None else {"tls": fields_of_tls(mock.tls)}),
     }
+
+
+def fields_of_tls(tls: Tls) -> dict[str, str]:
+    """What is known of it."""
+    return {name: value for name, value in asdict(tls).items() if value}
 
 
 _parse_endpoint = lru_cache(1024)(Endpoint.parse)
@@ -217,4 +224,5 @@ def _mock_of_fields(fields: dict[str, Any]) -> Mock:
         calls=fields["calls"],
         is_by_reader=fields.get("is_by_reader", False),
         tasks=fields.get("tasks", []),
+        tls=Tls(**fields["tls"]) if "tls" in fields else None,
     )

@@ -56,11 +56,24 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How a connection was encrypted: what its handshake chose, each empty where none was seen.
+
+    ``sni`` is the host's name that the client asked for (RFC 6066, 3), ``alpn`` the protocol that
+    the server chose (RFC 7301), ``version`` such as ``TLSv1.3``.
+    """
+
+    sni: str = ""
+    alpn: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedExchange:
     """An exchange with the connection it was seen on: what recording takes from the capture.
 
     ``local`` is the target's end, ``remote`` the other.  ``connection`` numbers the connections
-    of one recording from 1.
+    of one recording from 1.  ``tls`` is there if the exchange was encrypted on its way.
     """
 
     exchange: Exchange
@@ -69,6 +82,7 @@ class RecordedExchange:
     local: Endpoint
     remote: Endpoint
     pid: int = 0
+    tls: Tls | None = None
 
 
 class Tier(enum.Enum):
@@ -111,7 +125,7 @@ class Mock:
     ``tasks`` are when, in Unix nanoseconds, the asyncio task was made that sent it, as the last,
     and each above it that was made on the case's account; none if that is not known.
     ``is_by_reader``: the thread that read the case's request sent it, and the process is not one
-    whose work changes threads.
+    whose work changes threads.  ``tls`` is there if it was encrypted on its way.
     """
 
     name: str
@@ -129,6 +143,7 @@ class Mock:
     calls: int = 1
     is_by_reader: bool = False
     tasks: list[int] = field(default_factory=list)
+    tls: Tls | None = None
 
 
 @dataclass(slots=True)
@@ -148,6 +163,8 @@ class TestCase:
     in the order they were made; ``order`` is its place in the recording, from 1.  ``verified``
     says which classes verification found, and how; ``set_apart`` why the case is not run.
     ``is_kept_open``: another request came on the same connection afterwards and was answered.
+    ``tls`` is there if the request came encrypted.  ``seen`` requests of its ``shape`` there were,
+    where only some of them are kept.
     """
 
     __test__ = False
@@ -165,6 +182,9 @@ class TestCase:
     verified: list[dict[str, Any]] = field(default_factory=list)
     set_apart: str | None = None
     is_kept_open: bool = False
+    tls: Tls | None = None
+    seen: int = 0
+    shape: str = ""
 
 
 @dataclass(slots=True)

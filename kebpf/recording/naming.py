@@ -73,12 +73,18 @@ class NameGiver:
     """Tells repeats of a name apart: the second is ``…-2``.
 
     ``is_taken`` says whether a name was given already; it is asked only about names that fell
-    out of the capped count.
+    out of the capped count; where names ``have_gaps``, as some are taken back, about each.
     """
 
-    def __init__(self, is_taken: Callable[[str], bool], cap: int = COUNTED_NAMES_CAP) -> None:
+    def __init__(
+        self,
+        is_taken: Callable[[str], bool],
+        cap: int = COUNTED_NAMES_CAP,
+        have_gaps: bool = False,
+    ) -> None:
         self._is_taken = is_taken
         self._cap = cap
+        self._have_gaps = have_gaps
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     def give(self, base: str) -> str:
@@ -86,6 +92,8 @@ class NameGiver:
         count = self._counts.pop(base, None)
         if count is None:
             count = self._find_last(base)
+        while self._have_gaps and self._is_taken(_numbered(base, count + 1)):
+            count += 1
         self._counts[base] = count + 1
         if len(self._counts) > self._cap:
             self._counts.popitem(last=False)

@@ -15,7 +15,8 @@ from kebpf.recording.mockfile import RECORD_START, pack_document, unpack_documen
 MOST_RESPONSES = 512  # that are kept decoded
 MOST_SIZE = 2048  # bytes of one of them
 
-_SMALL_MAPS = range(0x80, 0x90)  # a record is one, its fields always in the same order
+_SMALL_MAPS = range(0x80, 0x90)  # a record is one, its fields always in the same order,
+_MAP = 0xDE  # or a larger one: two more bytes are its size
 _FIRST = b"\xa4name"
 _BEFORE_REQUEST = (b"\xa8protocol", b"\xabdestination")
 _AFTER_RESPONSE = b"\xa6timing\x92"
@@ -69,9 +70,13 @@ class ResponseFinder:
 
 def _find_request(record: bytes) -> int | None:
     """Where the name of the request's field is."""
-    if not record.startswith(_FIRST, RECORD_START + 1) or record[RECORD_START] not in _SMALL_MAPS:
+    kind = record[RECORD_START]
+    if kind not in _SMALL_MAPS and kind != _MAP:
         return None
-    at = _skip_text(record, RECORD_START + 1 + len(_FIRST))
+    start = RECORD_START + (3 if kind == _MAP else 1)
+    if not record.startswith(_FIRST, start):
+        return None
+    at = _skip_text(record, start + len(_FIRST))
     for name in _BEFORE_REQUEST:
         if at is None or not record.startswith(name, at):
             return None

@@ -11,11 +11,15 @@ from kebpf.capture.eventlog import EventLog, LogHead
 from kebpf.reassembly.proof import KernelCount
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import RecordingBuilder
+from kebpf.recording.dedup.leaving import Sifting
+from kebpf.recording.facts import Facts
 from kebpf.recording.model import Losses, Manifest, RecordedExchange
 from kebpf.recording.progress import Progress
+from kebpf.recording.redaction.redactor import Redactor
 from kebpf.recording.unlearned import UnlearnedStatements
 from kebpf.recording.unplaced import UnplacedCalls
-from kebpf.recording.watcher import FindDatabase, Watcher
+from kebpf.recording.watched import FindDatabase
+from kebpf.recording.watcher import HTTP2, Watcher
 from kebpf.recording.writer import TestSetWriter
 
 #: How often, in event time, things are settled: a backlog may hold many seconds of events.
@@ -26,7 +30,8 @@ class Pipeline:
     """Events in, a test set out; needs no kernel, so a log can be run through it as well.
 
     The times of events become times of day by ``head.clock_offset_ns``.  ``find_database`` is asked
-    what a connection is for that was open before.
+    what a connection is for that was open before.  ``sifting`` says which requests are kept.
+    Nothing is written but what ``redactor`` makes of it.
     """
 
     def __init__(
@@ -35,10 +40,15 @@ class Pipeline:
         name: str,
         head: LogHead,
         find_database: FindDatabase | None = None,
+        *,
+        sifting: Sifting | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._head = head
-        self._builder = RecordingBuilder(writer, name)
+        self._redactor = redactor
+        self._builder = RecordingBuilder(writer, name, sifting=sifting, redactor=redactor)
         self._watcher = Watcher(self._add, head.clock_offset_ns, self._builder, find_database)
+        self._watcher.unread.is_off = not head.with_tls
         self.tracker = Tracker(self._watcher, head.listening, head.sockets)
         self._protocols: dict[str, str] = {}
         self._unlearned = UnlearnedStatements()
@@ -46,6 +56,7 @@ class Pipeline:
         self._newest_ns = 0
         self._settled_ns = 0
         self.events = 0
+        self.said: dict[str, Any] = {}  # what else the manifest is to say
 
     def feed(self, run: bytes) -> None:
         """Takes a run of ring records.  Raises `kebpf.capture.events.EventError`."""
@@ -76,6 +87,7 @@ class Pipeline:
             requests=stats.requests,
             test_cases=stats.test_cases,
             mocks=stats.mocks,
+            unique=stats.unique,
             events=self.events,
             connections=totals.connections,
             captured_size=totals.captured_size,
@@ -86,12 +98,14 @@ class Pipeline:
             unbalanced=dict(self.tracker.proof.reasons),
             unbalanced_names=list(self.tracker.proof.named),
             unparsed=dict(self._watcher.unparsed),
-            left_out=dict(stats.left_out),
+            left_out=self._without_secrets(dict(stats.left_out)),
             destinations=dict(stats.destinations),
             protocols=self._protocols,
             served=self._watcher.count_served(),
-            unlearned=self._unlearned.as_fields(),
+            set_apart=dict(stats.set_apart),
+            unlearned=self._without_secrets(self._unlearned.as_fields()),
             unplaced=self._unplaced.as_fields(),
+            redacted={} if self._redactor is None else self._redactor.count_replaced(),
             missing_payload=[(*key, size) for key, size in self._watcher.missing_payload.items()],
         )
 
@@ -110,6 +124,14 @@ class Pipeline:
         called now and then.
         """
         self.tracker.finish(counts, lost_bytes)
+        facts = self._facts(seconds, lost_events, unfollowed_size)
+        return self._builder.finish(tell=tell, **facts)
+
+    def mark(self, seconds: float, lost_events: int, unfollowed_size: int) -> None:
+        """Says what `finish` would be told now, for the case that the recording is cut off."""
+        self._builder.mark(**self._facts(seconds, lost_events, unfollowed_size))
+
+    def _facts(self, seconds: float, lost_events: int, unfollowed_size: int) -> Facts:
         totals = self.tracker.totals()
         losses = Losses(
             lost_events=lost_events,
@@ -119,11 +141,11 @@ class Pipeline:
             given_up_bytes=totals.given_up_size,
             unbalanced_connections=sum(self.tracker.proof.reasons.values()),
         )
-        return self._builder.finish(
+        return Facts(
             created_ns=time.time_ns(),
             kebpf_version=kebpf.__version__,
             kernel=self._head.kernel,
-            command=self._head.command,
+            command=self._show_command(),
             executable=self._head.executable,
             target=self._head.target,
             filters=self._head.filters,
@@ -133,8 +155,11 @@ class Pipeline:
             seconds=seconds,
             losses=losses,
             extra=self._extra(),
-            tell=tell,
         )
+
+    def _show_command(self) -> list[str]:
+        command = self._head.command
+        return command if self._redactor is None else self._redactor.redact_command(command)
 
     def _extra(self) -> dict[str, Any]:
         """What else the manifest says."""
@@ -148,26 +173,40 @@ class Pipeline:
             "prepared_before": unlearned,
             "database_unknown": self._unplaced.as_fields(),
             "unparsed": dict(self._watcher.unparsed),
+            "redacted": {} if self._redactor is None else self._redactor.count_replaced(),
             "not_captured": [
                 {"pid": pid, "process": name, "bytes": size, "why": cause}
                 for (pid, name, cause), size in self._watcher.missing_payload.items()
             ],
         }
-        return {key: value for key, value in said.items() if value}
+        said = {key: value for key, value in said.items() if value}
+        return self._without_secrets(said) | self.said
+
+    def _without_secrets(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """What is said of the recording: names of statements and the like may hold anything."""
+        redactor = self._redactor
+        redacted: dict[str, Any] = tree if redactor is None else redactor.redact_tree(tree)
+        return redacted
 
     def _add(self, recorded: RecordedExchange) -> None:
-        self._protocols.setdefault(str(recorded.remote), recorded.exchange.protocol)
+        is_h2 = recorded.tls is not None and recorded.tls.alpn == "h2"
+        protocol = HTTP2 if is_h2 else recorded.exchange.protocol
+        self._protocols.setdefault(str(recorded.remote), protocol)
         self._unlearned.note(recorded)
         self._unplaced.note(recorded)
+        if self._redactor is not None:
+            self._redactor.learn(recorded)
         self._builder.add(recorded)
 
 
-def rebuild(log: EventLog, writer: TestSetWriter, name: str) -> Manifest:
+def rebuild(
+    log: EventLog, writer: TestSetWriter, name: str, sifting: Sifting | None = None
+) -> Manifest:
     """Makes a test set from an event log, without a kernel.
 
     Raises `kebpf.capture.events.EventError` and ``TestSetError``.
     """
-    pipeline = Pipeline(writer, name, log.head)
+    pipeline = Pipeline(writer, name, log.head, sifting=sifting)
     for run in log.runs():
         pipeline.feed(run)
         pipeline.settle()

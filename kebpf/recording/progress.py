@@ -21,6 +21,7 @@ class Progress:
     requests: int = 0
     test_cases: int = 0
     mocks: int = 0
+    unique: int | None = None  # shapes of requests, where only unique ones are kept
     events: int = 0
     task_processes: int = 0  # whose asyncio tasks were followed
     connections: int = 0
@@ -30,6 +31,7 @@ class Progress:
     lost_events: int = 0
     given_up: int = 0  # connections
     given_up_size: int = 0
+    capped: int = 0  # of the connections given up: those that were so to keep to a rate
     proven: int = 0  # connections
     unbalanced: dict[str, int] = field(default_factory=dict)
     unbalanced_names: list[str] = field(default_factory=list)
@@ -42,6 +44,8 @@ class Progress:
     served: dict[str, tuple[int, int]] = field(default_factory=dict)
     unlearned: dict[str, dict[str, Any]] = field(default_factory=dict)
     unplaced: dict[str, dict[str, int]] = field(default_factory=dict)
+    set_apart: dict[str, int] = field(default_factory=dict)  # cases by reason
+    redacted: dict[str, int] = field(default_factory=dict)  # different values by kind
     seconds: float = 0.0
     ending_seconds: float = 0.0  # since the capture ended
     backlog_size: int = 0  # not yet read then

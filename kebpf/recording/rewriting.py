@@ -11,13 +11,13 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from kebpf.recording.casefile import write_case
-from kebpf.recording.errors import TestSetError
+from kebpf.recording.errors import TestSetError, explain_writing
 from kebpf.recording.flushing import flush_file, flush_folder
 from kebpf.recording.manifestfile import write_manifest
 from kebpf.recording.mockfile import iter_offsets, pack_mock, read_mock
@@ -29,7 +29,6 @@ from kebpf.recording.writer import (
     FOLDER_MODE,
     MANIFEST_NAME,
     MOCKS_NAME,
-    explain_writing,
 )
 
 _AT_FDCWD = -100
@@ -60,15 +59,29 @@ class Changes(Protocol):
         """A mock as it is to be, the same object if it stays, ``None`` if it goes."""
 
 
-def rewrite_set(test_set: TestSet, revised: Changes) -> None:
-    """Writes what was changed; unchanged files stay the same files.  Raises ``TestSetError``."""
+def rewrite_set(
+    test_set: TestSet, revised: Changes, gone: Collection[str] = (), into: Path | None = None
+) -> None:
+    """Writes what was changed; unchanged files stay the same files.  Raises ``TestSetError``.
+
+    The cases that are ``gone`` are left out.  With ``into``, where nothing is yet, the set itself
+    stays as it is.
+    """
     folder = test_set.folder.resolve()
+    target = folder if into is None else into.absolute()
     doing = f"the test set {folder} cannot be changed"
-    with _guard(doing), _sibling(folder) as new:
-        _Copy(folder, new).write(test_set, revised)
+    if into is not None:
+        doing = f"the test set {target} cannot be written"
+        if os.path.lexists(target):
+            raise TestSetError(f"{target} already exists; choose another name or remove it first")
+    with _guard(doing), _sibling(target) as new:
+        _Copy(folder, new).write(test_set, revised, gone)
         flush_folder(new)
-        _exchange(new, folder)
-        flush_file(folder.parent)
+        if into is None:
+            _exchange(new, folder)
+        else:
+            new.rename(target)
+        flush_file(target.parent)
 
 
 class _Copy:
@@ -80,18 +93,21 @@ class _Copy:
         facts = old.stat()
         self._owner = (facts.st_uid, facts.st_gid) if os.geteuid() == 0 else None
 
-    def write(self, test_set: TestSet, revised: Changes) -> None:
+    def write(self, test_set: TestSet, revised: Changes, left_out: Collection[str]) -> None:
         """Everything of the old folder, with the changes."""
         self._own(self._new)
         texts = {}
         if revised.manifest != test_set.manifest:
             texts[Path(MANIFEST_NAME)] = write_manifest(revised.manifest)
         gone = set()
-        for path, case in test_set.files():
+        for path, case in test_set.iter_files():
             relative = path.relative_to(test_set.folder)
-            now = revised.case(case.name)
+            if case.name in left_out:
+                gone.add(relative)
+                continue
             if case.name not in revised.changed:
                 continue
+            now = revised.case(case.name)
             gone.add(relative)
             if now.set_apart is not None:
                 relative = Path(APART_NAME, relative.name)

@@ -20,6 +20,7 @@ from kebpf.recording.writer import APART_NAME, MANIFEST_NAME, MOCKS_NAME, TESTS_
 from kebpf.recording.yamltext import YamlError
 
 _CALLS = re.compile(rb"^calls:(.*?)^\w", re.MULTILINE | re.DOTALL)
+_ORDER = re.compile(rb"^order: *(\d+)", re.MULTILINE)
 _NAME = re.compile(rb"[^\s,\[\]-][^\s,\[\]]*")
 
 __all__ = ["TestSet", "TestSetError", "TestSetWriter"]
@@ -62,19 +63,40 @@ class TestSet:
 
     def files(self) -> list[tuple[Path, TestCase]]:
         """The same with their files, those that were set apart too.  Raises ``TestSetError``."""
-        cases: dict[str, tuple[Path, TestCase]] = {}
+        return sorted(self.iter_files(), key=lambda pair: (pair[1].order, pair[1].name))
+
+    def iter_files(self) -> Iterator[tuple[Path, TestCase]]:
+        """The same one by one, in the order of their paths."""
+        names: set[str] = set()
         for path in [*self._case_paths(), *self._case_paths(APART_NAME)]:
             with _reading(path):
                 case = read_edited_case(path.read_bytes())
-            if case.name in cases:
+            if case.name in names:
                 raise TestSetError(
                     f"{path}: another file of the set has the name {case.name!r} too; "
                     "give one of them another name"
                 )
             is_apart = path.parent.name == APART_NAME
             case.set_apart = (case.set_apart or "for a reason not said") if is_apart else None
-            cases[case.name] = path, case
-        return sorted(cases.values(), key=lambda pair: (pair[1].order, pair[1].name))
+            names.add(case.name)
+            yield path, case
+
+    def list_in_order(self) -> list[Path]:
+        """The files of the cases that are run, in the order of the recording.
+
+        Raises ``TestSetError``.
+        """
+        return sorted(self._case_paths(), key=self._read_order)
+
+    def read_file(self, path: Path) -> TestCase:
+        """The case in one of them.  Raises ``TestSetError``."""
+        with _reading(path):
+            return read_edited_case(path.read_bytes())
+
+    def _read_order(self, path: Path) -> tuple[int, str]:
+        with _reading(path):
+            found = _ORDER.findall(path.read_bytes())
+        return int(found[-1]) if found else 0, path.name
 
     def iter_mocks(self) -> Iterator[tuple[int, Mock]]:
         """Every mock with its offset, in the order of the file.  Raises ``TestSetError``."""

@@ -4,7 +4,8 @@ A template is a text in which each generated value is ``{class}`` and literal br
 Class names: ``uuid4`` (any version digit), ``ulid``, ``ksuid``, ``objectid``, ``snowflake``,
 ``hex:32``, ``HEX:32``, ``lower:10`` and ``UPPER:10`` (letters of one case and digits),
 ``token:43`` (letters and digits), ``base64url:43``, ``base64:44``,
-``escaped64:43`` (URL-encoded), ``crypt:53``, ``bytes:16``, the tokens of
+``escaped64:43`` (URL-encoded), ``crypt:53``, ``bytes:16``, ``secret:8`` (redacted, and not of
+what came in), the tokens of
 `kebpf.recording.wrapping` (``jwt`` and its kin) with what is generated in them, and
 ``time:FORMAT`` with an optional ``@+3600`` (seconds it lies beside the window).
 Two prefixes say how a time-carrying value is checked: ``seen:`` was made earlier, so only its
@@ -37,7 +38,8 @@ _CHARSETS = {
     "hex": "[0-9a-f]", "HEX": "[0-9A-F]", "lower": "[0-9a-z]", "UPPER": "[0-9A-Z]",
     "token": "[A-Za-z0-9_+/-]",
     "base64url": "[A-Za-z0-9_-]", "base64": "[A-Za-z0-9+/=]",
-    "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]", "crypt": "[./A-Za-z0-9]",
+    "escaped64": "(?:[A-Za-z0-9_-]|%2[BF])", "bytes": r"[\s\S]", "secret": r"[\s\S]",
+    "crypt": "[./A-Za-z0-9]",
 }  # fmt: skip
 _NARROW_FIRST = ("hex", "HEX", "lower", "UPPER", "base64url")
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
-from kebpf.recording.model import Endpoint, Mock, Tier
+from kebpf.recording.model import Endpoint, Mock, Tier, Tls
 from kebpf.replay.binding import Bindings
 from kebpf.replay.call import Call, is_read_operation, is_same, make_call
 from kebpf.replay.equality import answer_of
@@ -59,12 +59,16 @@ class Book(Protocol):
 class DestinationAnswers:
     """An `Answerer` for one connection to a destination."""
 
-    def __init__(self, book: Book, endpoint: Endpoint, protocol: str) -> None:
+    def __init__(
+        self, book: Book, endpoint: Endpoint, protocol: str, tls: Tls | None = None
+    ) -> None:
         self._book = book
         self._endpoint = endpoint
         self._protocol = protocol
         self._trail = Trail()
         self._kept = book.kept_at(endpoint, protocol)
+        self._tls = tls
+        self._is_noted = False  # how it is encrypted: a connection without a call says nothing
 
     def find_request(self, source: Hashable) -> Document | None:
         """The request that was kept for ``source``."""
@@ -77,6 +81,8 @@ class DestinationAnswers:
     def answer(self, request: Document) -> Document | Miss:
         """The recorded response to a call; what is not as recorded becomes a finding."""
         call = self._make_call(request)
+        if not self._is_noted:
+            self._note_encryption()
         item = self._book.find(call)
         self._book.note_call(call, item)
         if item is None:
@@ -108,6 +114,8 @@ class DestinationAnswers:
         ended = self._trail.follow(request)
         if ended is not None:
             self._book.note_ending(self._protocol, self._endpoint, ended)
+        if not self._is_noted:
+            self._note_encryption()
         self._book.opened.note(self._endpoint, self._protocol, request)
         item = self._book.session_mock(call)
         self._book.note_answer()
@@ -115,6 +123,10 @@ class DestinationAnswers:
             return None
         self._book.mark_used(item)
         return self._book.respond(item)
+
+    def _note_encryption(self) -> None:
+        self._is_noted = True
+        self._book.opened.note_encryption(self._endpoint, self._protocol, self._tls)
 
     def _describe(self, request: Document) -> Document | None:
         """Columns and parameter types of a statement that was recorded in any form."""

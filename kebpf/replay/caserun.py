@@ -248,6 +248,7 @@ def _write_curl(scene: Scene, case: TestCase) -> str:
     if case.protocol != HTTP1.name or address is None:
         return ""
     request = scene.bindings.to_actual(case.request)
+    scheme = "http" if case.tls is None else "https"
     if not address.is_local:
-        return curl_line(request, f"http://{address}")
-    return curl_line(request, "http://localhost", address.host)
+        return curl_line(request, f"{scheme}://{address}")
+    return curl_line(request, f"{scheme}://localhost", address.host)

@@ -67,8 +67,8 @@ class Connection:
             raise error
 
     def write(self, data: bytes) -> None:
-        """Sends it all, as the application takes it."""
-        self._unsent = memoryview(data)
+        """Sends it all, behind what is not sent yet, as the application takes it."""
+        self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
         self._send()
         if self._unsent and self._socket is not None:
             self._loop.add_writer(self._socket.fileno(), self._send)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from kebpf.protocols.base import (
+    Answerer,
+    AuthenticatingSession,
     CandidSession,
     Detection,
     Document,
+    EncryptableSession,
+    GivingWaySession,
     ProtocolSpec,
     ServerSession,
     TellingSession,
     WaitingSession,
 )
+from kebpf.recording.model import Tls
 from kebpf.replay.routing import OPAQUE, Route
 from kebpf.replay.stages import Answering
 
@@ -23,18 +29,30 @@ class Conversation:
     """One connection: detects the protocol if the recording leaves it open, then serves it.
 
     What no protocol takes is answered as opaque bytes, so that even a call to a place that was
-    never recorded is known to the matcher as a miss.
+    never recorded is known to the matcher as a miss.  ``tls`` says that it is within TLS, and
+    ``has_tls`` that it may come to be.  ``login`` is what clients log in with, if that is known.
     """
 
     def __init__(
-        self, route: Route, matcher: Answering, protocols: Mapping[str, ProtocolSpec]
+        self,
+        route: Route,
+        matcher: Answering,
+        protocols: Mapping[str, ProtocolSpec],
+        tls: Tls | None = None,
+        has_tls: bool = False,
+        login: Any = None,
     ) -> None:
         self.route = route
+        self.tls = tls
+        self._has_tls = has_tls
+        self._login = login
+        self._has_begun = False
         self.protocol: str | None = None
         self.is_closed = False
         self._matcher = matcher
         self._protocols = protocols
         self._session: ServerSession | None = None
+        self._giving_way: GivingWaySession | None = None
         self._telling: TellingSession | None = None
         self._candid: CandidSession | None = None
         self._waiting: WaitingSession | None = None
@@ -57,10 +75,17 @@ class Conversation:
 
         Only bytes of an unknown protocol are greeted with: the others speak when spoken to.
         """
-        return self._serve(b"") if self.protocol == OPAQUE else b""
+        is_greeted = self.protocol == OPAQUE and self.route.greets(self.tls is not None)
+        return self._serve(b"") if is_greeted else b""
+
+    @property
+    def may_encrypt(self) -> bool:
+        """Whether the client may begin TLS with what it sends next."""
+        return self._has_tls and (not self._has_begun or self.protocol == OPAQUE)
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the application sent; gives what to send back."""
+        self._has_begun = True
         if self._session is None:
             self._head += data
             if not self._detect():
@@ -129,7 +154,14 @@ class Conversation:
         assert session is not None
         answer = session.receive_data(data)
         self.is_closed = session.is_closed
+        if self._giving_way is not None and self._giving_way.gives_way:
+            self._begin_anew()
         return answer
+
+    def _begin_anew(self) -> None:
+        """What comes next is not the session's any more."""
+        self._session = self._giving_way = self._telling = self._candid = self._waiting = None
+        self.protocol, self._has_begun = None, False
 
     def _detect(self) -> bool:
         waiting = False
@@ -150,14 +182,39 @@ class Conversation:
         return [name for name in names if name != OPAQUE]
 
     def _choose(self, name: str) -> None:
-        destination = self.route.destination
-        facts = self.route.opaque if name == OPAQUE else self._matcher.facts_for(destination)
-        answerer = self._matcher.for_destination(destination, name)
+        destination, is_opaque = self.route.destination, name == OPAQUE
+        facts: Sequence[Document]
+        if is_opaque:
+            facts = self.route.list_opaque(self.tls is not None)
+        else:
+            facts = self._matcher.facts_for(destination)
+        answerer = self._matcher.for_destination(destination, name, self.tls)
+        if is_opaque and not self.route.greets(self.tls is not None):
+            answerer = _Unprompted(answerer)
         self.protocol = name
         self._session = self._protocols[name].make_server(answerer, facts)
+        if isinstance(self._session, EncryptableSession):
+            self._session.offers_tls = self._has_tls and self.route.offers_tls
+        if self._login is not None and isinstance(self._session, AuthenticatingSession):
+            self._session.login = self._login
+        if isinstance(self._session, GivingWaySession):
+            self._giving_way = self._session
         if isinstance(self._session, TellingSession):
             self._telling = self._session
         if isinstance(self._session, WaitingSession):
             self._waiting = self._session
         if isinstance(self._session, CandidSession):
             self._candid = self._session
+
+
+class _Unprompted:
+    """An `Answerer` that has no greeting: the one recorded is for connections of another kind."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
+        self.answer = answerer.answer
+        self.peek = answerer.peek
+
+    def session(self, request: Document) -> Document | None:
+        """The recorded response to a session call but that to none."""
+        return None if request.get("data") == b"" else self._answerer.session(request)

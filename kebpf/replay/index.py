@@ -27,6 +27,7 @@ from kebpf.replay.call import (
     make_operation_key,
     make_structure_key,
 )
+from kebpf.replay.encrypted import Encryptions
 from kebpf.replay.givenup import GivenUp
 from kebpf.replay.noise import Noise
 from kebpf.replay.opened import Openings
@@ -247,6 +248,7 @@ class MockIndex:
         self.left_out = array("I")  # those of them that a left-out request may have made
         self.session = Group()
         self.openings = Openings()
+        self.encryptions = Encryptions()
         self.facts: dict[Endpoint, list[int]] = defaultdict(list)
         # Of each session exchange the first, by which connection; all that one was pushed is kept.
         self._fact_connections: dict[Key, tuple[int, int]] = {}
@@ -264,6 +266,7 @@ class MockIndex:
         ordinal = len(self._offsets)
         self._offsets.append(offset)
         self.given_up.note(mock)
+        self.encryptions.learn(mock)
         identity = self._identify(mock)
         self._note_database(mock, identity)
         mock, leaves = self._take_apart(mock, identity)

@@ -18,7 +18,7 @@ from itertools import islice
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
 from kebpf.protocols.registry import get_protocol
-from kebpf.recording.model import Endpoint, Mock, TestCase, Tier
+from kebpf.recording.model import Endpoint, Mock, TestCase, Tier, Tls
 from kebpf.recording.times import SECOND_NS, Window
 from kebpf.replay.answers import DestinationAnswers, are_equal
 from kebpf.replay.assignment import Assignments
@@ -85,7 +85,7 @@ class Matcher:
         self._kept: dict[tuple[Endpoint, str], KeptRequests] = defaultdict(KeptRequests)
         self._outside = Outside(self.index, bindings, self._is_unused)
         self._caches = Caches(self.index, routes or {})
-        self.opened = OpenedNow(index.openings)
+        self.opened = OpenedNow(index.openings, index.encryptions)
         self._current = CaseCalls(None, _open_window(0))
         self._used = bytearray(len(self.index))
         self._has_begun = False
@@ -243,12 +243,12 @@ class Matcher:
         return max(counts, key=lambda name: counts[name]) if counts else None
 
     def for_destination(
-        self, endpoint: Endpoint, protocol: str | None = None
+        self, endpoint: Endpoint, protocol: str | None = None, tls: Tls | None = None
     ) -> DestinationAnswers:
-        """The answers for a server session of a destination."""
+        """The answers for a server session of a destination, on one connection."""
         place = self._find_resolver(endpoint)
         name = protocol or self.protocol_of(place) or "opaque"
-        return DestinationAnswers(self, place, name)
+        return DestinationAnswers(self, place, name, tls)
 
     def kept_at(self, endpoint: Endpoint, protocol: str) -> KeptRequests:
         """The requests that the connections to a destination have in common."""

@@ -12,6 +12,7 @@ from kebpf.replay.mockscope import Scopes
 from kebpf.replay.mockset import MissedCall
 from kebpf.replay.processes import Group
 from kebpf.replay.responder import Responder
+from kebpf.replay.runtls import RunAuthority, RunTls
 from kebpf.replay.setrun import Environment
 
 ALONE = (
@@ -27,6 +28,7 @@ class Lane:
     group: Group
     responder: Responder
     scopes: Scopes
+    tls: RunTls
 
     async def settle(self, timeout_s: float = 0.0) -> None:
         """Waits until what was sent by now is answered, and with a timeout until clients are gone.
@@ -52,9 +54,14 @@ class Lane:
 
 @contextlib.asynccontextmanager
 async def open_lane(
-    environment: Environment, scopes: Scopes, protocols: Mapping[str, ProtocolSpec]
+    environment: Environment,
+    scopes: Scopes,
+    protocols: Mapping[str, ProtocolSpec],
+    authority: RunAuthority,
 ) -> AsyncIterator[Lane]:
     """A lane for as long as the block lasts; who is still in it then is ended.
+
+    All lanes of a run have the same ``authority``, which its processes trust.
 
     Raises `kebpf.kernel.errors.KernelError` and ``OSError``.
     """
@@ -62,7 +69,9 @@ async def open_lane(
         steering = environment.make_steering()
         stack.callback(steering.close)
         group = stack.enter_context(environment.make_group())
-        responder = Responder(steering, scopes, scopes.routes, protocols)
+        tls = RunTls(authority, scopes.routes)
+        responder = Responder(steering, scopes, scopes.routes, protocols, encryption=tls.encryption)
         stack.push_async_callback(responder.close)
+        responder.refusals.group = group
         steering.attach(group, await responder.start())
-        yield Lane(group, responder, scopes)
+        yield Lane(group, responder, scopes, tls)

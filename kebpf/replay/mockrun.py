@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from kebpf.replay.mockscope import MockLibrary, Scope, Scopes, Totals
 from kebpf.replay.mockset import MissedCall
 from kebpf.replay.noise import NoiseUse
 from kebpf.replay.responder import SETTLE_S
+from kebpf.replay.runtls import RunAuthority
 from kebpf.replay.setrun import Environment
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Recorded
@@ -67,6 +69,7 @@ class MockRun:
 
     ``opens_sets`` opens the sets that a test asks for by name.  With ``is_default`` nobody named
     ``sets``: they do not answer for a test runner whose tests say which mocks they want.
+    ``trusted`` are files of authorities that the command is known to trust.
     """
 
     def __init__(
@@ -75,10 +78,13 @@ class MockRun:
         environment: Environment,
         open_sets: Callable[[Sequence[str]], Sequence[Recorded]] = lambda _: (),
         is_default: bool = False,
+        trusted: Sequence[Path] = (),
     ) -> None:
         self._sets = sets
         self._environment = environment
         self._is_default = is_default
+        self._trusted = trusted
+        self._authority = RunAuthority()
         self._protocols = environment.protocols()
         self._library = MockLibrary(open_sets, self._protocols, environment.noise)
         self._totals = Totals()
@@ -136,7 +142,7 @@ class MockRun:
         make_base = partial(self._library.make_scope_of, self._sets, now_ns)
         scopes = Scopes(make_base, self._totals)
         try:
-            async with open_lane(self._environment, scopes, self._protocols) as lane:
+            async with self._open_lane(scopes) as lane:
                 _ = scopes.current  # a command that never calls has mocks to use as well
                 yield lane
         finally:
@@ -149,10 +155,13 @@ class MockRun:
         named = partial(self._library.make_scope_of, self._sets, now_ns)
         scopes = Scopes(self._make_empty if self._is_default else named, self._totals)
         try:
-            async with open_lane(self._environment, scopes, self._protocols) as lane:
+            async with self._open_lane(scopes) as lane:
                 yield lane
         finally:
             scopes.close()
+
+    def _open_lane(self, scopes: Scopes) -> AbstractAsyncContextManager[Lane]:
+        return open_lane(self._environment, scopes, self._protocols, self._authority)
 
     def _make_empty(self) -> Scope:
         return self._library.make_scope(())
@@ -164,13 +173,18 @@ class MockRun:
         invoker: Invoker,
         lane: Lane,
     ) -> Application:
+        plan = lane.tls.plan_trust(command, invoker.environment, self._trusted)
+        lane.responder.refusals.is_trusted = plan is not None
+        lane.responder.login = lane.tls.find_login(command, invoker.environment)
+        files: dict[Path, Path | bytes] = {**lane.responder.files}
         launch = Launch(
             command,
             invoker,
             lane.group,
             captures_output=False,
             dies_with_us=True,
-            files=lane.responder.files,
+            files=files | (plan.files if plan else {}),
+            variables=plan.environment if plan else {},
         )
         application = await launch_application(launch)
         stack.push_async_callback(application.stop, GRACE_S)

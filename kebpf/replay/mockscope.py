@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kebpf.protocols.base import Document, Miss, ProtocolSpec
-from kebpf.recording.model import Endpoint
+from kebpf.recording.model import Endpoint, Tls
 from kebpf.replay.answers import DestinationAnswers
 from kebpf.replay.index import MockIndex
 from kebpf.replay.mockset import FreeMocks, MissedCall, MockMatcher, is_named
@@ -190,9 +190,11 @@ class Scopes:
         while self._stack:
             self.pop()
 
-    def for_destination(self, destination: Endpoint, protocol: str | None) -> ScopedAnswers:
+    def for_destination(
+        self, destination: Endpoint, protocol: str | None, tls: Tls | None = None
+    ) -> ScopedAnswers:
         """Answers the calls on one connection, in whichever scope they are made."""
-        return ScopedAnswers(self, destination, protocol)
+        return ScopedAnswers(self, destination, protocol, tls)
 
     def facts_for(self, destination: Endpoint) -> list[Document]:
         """The recorded session exchanges of a destination, where the current scope has any."""
@@ -211,6 +213,20 @@ class ScopedRoutes(Routes):
         """The route for what the application asked for."""
         return self._scopes.current.routes.find(transport, host, port)
 
+    def find_names(self, host: str) -> list[str]:
+        """What a numeric address is called."""
+        return self._scopes.current.routes.find_names(host)
+
+    @property
+    def protocols(self) -> set[str]:
+        """Those spoken at any of them."""
+        return self._scopes.current.routes.protocols
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any destination was called over TLS."""
+        return self._scopes.current.routes.has_tls
+
     @property
     def local(self) -> list[Route]:
         """Those to Unix sockets, which are in their places before the program starts."""
@@ -220,10 +236,13 @@ class ScopedRoutes(Routes):
 class ScopedAnswers:
     """An `Answerer` for one connection that may live longer than a scope."""
 
-    def __init__(self, scopes: Scopes, place: Endpoint, protocol: str | None) -> None:
+    def __init__(
+        self, scopes: Scopes, place: Endpoint, protocol: str | None, tls: Tls | None = None
+    ) -> None:
         self._scopes = scopes
         self._place = place
         self._protocol = protocol
+        self._tls = tls
         self._scope: Scope | None = None
         self._answers: DestinationAnswers | None = None
 
@@ -232,7 +251,7 @@ class ScopedAnswers:
         if self._answers is None or scope is not self._scope:
             place = scope.place_of(self._place)
             self._scope = scope
-            self._answers = scope.matcher.for_destination(place, self._protocol)
+            self._answers = scope.matcher.for_destination(place, self._protocol, self._tls)
         return self._answers
 
     def answer(self, request: Document) -> Document | Miss:

@@ -124,6 +124,7 @@ class FreeMocks:
             evidence=mock.evidence,
             generated=mock.generated,
             calls=mock.calls,
+            tls=mock.tls,
         )
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Endpoint, Mock
+from kebpf.recording.model import Endpoint, Mock, Tls
+from kebpf.replay.encrypted import Encryptions
 from kebpf.replay.events import CallFinding, Mismatch, MissKind
 
 MOST_VALUES = 8  # of one setting; of one with more than one nothing is said anyway
@@ -110,13 +111,20 @@ def _compare(known: _Known, opening: Opening, place: Endpoint, protocol: str) ->
 class OpenedNow:
     """What a run's connections were opened with that is another than when recorded."""
 
-    def __init__(self, recorded: Openings) -> None:
+    def __init__(self, recorded: Openings, encryptions: Encryptions) -> None:
         self._recorded = recorded
+        self._encryptions = encryptions
         self._findings: dict[tuple[str, str], CallFinding] = {}
 
     def note(self, place: Endpoint, protocol: str, request: Document) -> None:
         """A connection is opened; equal differences are one finding."""
-        finding = self._recorded.judge(place, protocol, request)
+        self._note(self._recorded.judge(place, protocol, request))
+
+    def note_encryption(self, place: Endpoint, protocol: str, tls: Tls | None) -> None:
+        """The same of how it is encrypted."""
+        self._note(self._encryptions.judge(place, protocol, tls))
+
+    def _note(self, finding: CallFinding | None) -> None:
         if finding is None:
             return
         key = finding.destination, finding.call

@@ -19,6 +19,7 @@ from kebpf.protocols.registry import get_protocol
 from kebpf.recording.model import TestCase
 from kebpf.replay.binding import Bindings
 from kebpf.replay.connection import Address, Connection
+from kebpf.replay.encryptedconnection import EncryptedConnection, HandshakeError
 
 DEFAULT_TIMEOUT_S = 30.0
 _KEPT = "; when it was recorded, another request followed on it"
@@ -66,7 +67,8 @@ class Replayer:
             data = spec.write_request(bindings.hand_over(case.request))
         except ProtocolError as error:
             raise ReplayError(f"the recorded request cannot be written: {error}") from error
-        self._connection = connection = Connection()
+        connection = Connection() if case.tls is None else EncryptedConnection(case.tls)
+        self._connection = connection
         watch = _Watch(spec.make_pairer())
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._timeout_s, connection.fail, _TimeUpError())
@@ -95,8 +97,9 @@ class Replayer:
             return None
         try:
             data = self._connection.peek()
-        except OSError as error:
-            reason = f" ({error.strerror})" if error.strerror else ""
+        except (OSError, HandshakeError) as error:
+            text = error.strerror if isinstance(error, OSError) else error
+            reason = f" ({text})" if text else ""
             return f"the application reset the connection behind its response{reason}{_KEPT}"
         if data is None:
             return None
@@ -118,6 +121,11 @@ class Replayer:
     async def _connect(self, connection: Connection) -> None:
         try:
             await connection.connect(self._address)
+        except HandshakeError as error:
+            raise ReplayError(
+                f"the request was recorded over TLS, and {self._address} speaks none that could "
+                f"be agreed on: {error}"
+            ) from error
         except ConnectionRefusedError:
             raise ReplayError(
                 f"the application no longer accepts connections on {self._address}"
@@ -131,7 +139,7 @@ class Replayer:
         while True:
             try:
                 data = await connection.read()
-            except OSError as error:
+            except (OSError, HandshakeError) as error:
                 raise ReplayError(self._describe_break(watch, "reset", error)) from error
             exchange = watch.received(data) if data else watch.ended()
             if exchange is not None:
@@ -146,9 +154,10 @@ class Replayer:
             raise ReplayError("the application closed the connection without a response")
         return exchange
 
-    def _describe_break(self, watch: _Watch, how: str, error: OSError | None) -> str:
+    def _describe_break(self, watch: _Watch, how: str, error: Exception | None) -> str:
         after = f"after {watch.received_size} bytes of" if watch.received_size else "without"
-        reason = f" ({error.strerror})" if error is not None and error.strerror else ""
+        text = error.strerror if isinstance(error, OSError) else error
+        reason = f" ({text})" if text else ""
         return f"the application {how} the connection {after} a response{reason}"
 
     def _describe_timeout(self, watch: _Watch) -> str:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from kebpf.kernel.interception import HOOK_PORT
 from kebpf.protocols.base import ProtocolSpec
+from kebpf.protocols.postgres.scram import Login
 from kebpf.protocols.registry import load_protocols
 from kebpf.replay.conversation import Conversation
 from kebpf.replay.doors import Doors
 from kebpf.replay.limits import raise_open_files
 from kebpf.replay.localsockets import LocalSockets
+from kebpf.replay.refusals import Refusals
 from kebpf.replay.routing import OPAQUE, Route, Routes
 from kebpf.replay.stages import Answering, Discerning, Redirect, ResponderPorts
+from kebpf.replay.streams import Datagrams, Stream
+from kebpf.replay.tlsend import Encryption, TlsEnd, TlsError
 
 SILENCE_S = 1.0  # a client that says nothing for so long to a place never recorded waits for us
 SETTLE_S = 5.0
 SETTLE_STEP_S = 0.005
 SETTLE_ROUNDS = 64  # of the loop, each of which takes one datagram and all new connections
 BACKLOG = 4096  # the kernel's own limit is usually the same
-FIRST_PIECE = 1024  # bytes of what came at once are answered before more of it is looked at
-LARGE_ANSWER = 64 * 1024  # bytes, by default what is kept for a client that does not read
 MOST_NEWS = 32 << 20  # bytes kept for one that does not read its messages (Redis's own limit)
 DATAGRAM_PROTOCOLS = ("dns", OPAQUE)
 LOOPBACK4, LOOPBACK6 = "127.0.0.1", "::1"
@@ -58,6 +58,7 @@ class Responder:
         routes: Routes,
         protocols: Mapping[str, ProtocolSpec] | None = None,
         silence_s: float = SILENCE_S,
+        encryption: Encryption | None = None,
     ) -> None:
         self.silence_s = silence_s
         self.problem_count = 0
@@ -70,9 +71,12 @@ class Responder:
         self._problems: list[ConnectionProblem] = []
         self._servers: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
-        self._streams: dict[asyncio.Transport, Conversation | None] = {}
-        self.waiting: dict[_Stream, None] = {}  # whose clients wait for an answer
-        self._local = LocalSockets(partial(_Stream, self), partial(_Datagrams, self))
+        self.refusals = Refusals()
+        self.login = Login()
+        self._encryption = encryption
+        self._streams: dict[asyncio.Transport, Stream] = {}
+        self.waiting: dict[Stream, None] = {}  # whose clients wait for an answer
+        self._local = LocalSockets(partial(Stream, self), partial(Datagrams, self))
 
     @property
     def files(self) -> dict[Path, Path]:
@@ -96,10 +100,10 @@ class Responder:
 
     async def _listen(self, host: str) -> tuple[int, int]:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Stream(self), host, 0, backlog=BACKLOG)
+        server = await loop.create_server(lambda: Stream(self), host, 0, backlog=BACKLOG)
         self._servers.append(server)
         datagrams, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self), local_addr=(host, 0)
+            lambda: Datagrams(self), local_addr=(host, 0)
         )
         self._datagrams.append(datagrams)
         return server.sockets[0].getsockname()[1], datagrams.get_extra_info("sockname")[1]
@@ -109,8 +113,8 @@ class Responder:
         loop = asyncio.get_running_loop()
         destinations = self._routes.list_destinations()
         for door in doors.listen(destinations):
-            self._servers.append(await loop.create_server(lambda: _Stream(self), sock=door))
-        self._datagrams += doors.open_datagrams(lambda: _Datagrams(self), destinations)
+            self._servers.append(await loop.create_server(lambda: Stream(self), sock=door))
+        self._datagrams += doors.open_datagrams(lambda: Datagrams(self), destinations)
         return ResponderPorts(HOOK_PORT, HOOK_PORT)
 
     async def close(self) -> None:
@@ -164,8 +168,39 @@ class Responder:
             if meant is None:
                 raise LookupError("it was not redirected here, so its destination is not known")
             route = self._routes.find(transport, *meant)
-            return Conversation(route, self._matcher, protocols)
+            return self._converse(route, protocols)
         return None
+
+    def _converse(self, route: Route, protocols: Mapping[str, ProtocolSpec]) -> Conversation:
+        has_tls = self._encryption is not None
+        return Conversation(route, self._matcher, protocols, has_tls=has_tls, login=self.login)
+
+    def open_tls(
+        self, conversation: Conversation, peer: tuple[str, int] | None, own: tuple[str, int]
+    ) -> TlsEnd | None:
+        """This end of TLS for a client that begins it, if it can be had here."""
+        if self._encryption is None:
+            return None
+        route = conversation.route
+        end = self._encryption.open(route.destination.host, route.tls)
+        if peer is not None:
+            self.refusals.begin(str(route.destination), end, peer, own)
+        return end
+
+    def end_tls(self, conversation: Conversation, end: TlsEnd) -> None:
+        """An encrypted connection is over."""
+        self.refusals.end(str(conversation.route.destination), end)
+
+    def enter_tls(self, conversation: Conversation, end: TlsEnd) -> Conversation:
+        """The conversation within, once the handshake is done."""
+        login = replace(self.login, certificate=end.certificate_hash)
+        return Conversation(
+            conversation.route, self._matcher, self._protocols, tls=end.facts, login=login
+        )
+
+    def note_refusal(self, conversation: Conversation, end: TlsEnd, error: TlsError) -> None:
+        """A client and this end could not agree."""
+        self._keep(self.refusals.explain(end, error), conversation, None)
 
     def _is_foreign(
         self, transport: str, peer: tuple[str, int], own: tuple[str, int] | None
@@ -179,7 +214,7 @@ class Responder:
     def open_local(self, route: Route) -> Conversation | None:
         """The conversation for a client of a Unix socket, which leads to one place only."""
         with self.boundary(None):
-            return Conversation(route, self._matcher, self._protocols)
+            return self._converse(route, self._protocols)
         return None
 
     def serve(
@@ -222,9 +257,9 @@ class Responder:
         if self.on_problem is not None:
             self.on_problem()
 
-    def track(self, transport: asyncio.Transport, conversation: Conversation | None) -> None:
+    def track(self, transport: asyncio.Transport, stream: Stream) -> None:
         """A connection was opened."""
-        self._streams[transport] = conversation
+        self._streams[transport] = stream
 
     def forget(self, transport: asyncio.Transport) -> None:
         """A connection was closed."""
@@ -233,198 +268,23 @@ class Responder:
     def spread_news(self, teller: Conversation) -> None:
         """Sends what one client published to those that wait for it at the same destination."""
         for news in teller.take_news():
-            for transport, conversation in list(self._streams.items()):
+            for transport, stream in list(self._streams.items()):
+                conversation = stream.conversation
                 if conversation is None or conversation is teller or transport.is_closing():
                     continue
                 heard = self.serve(conversation, conversation.hear, teller, news)
                 if heard:
-                    self._send_news(transport, conversation, heard)
+                    self._send_news(transport, stream, heard)
 
-    def resume_waiting(self, but: _Stream) -> None:
+    def resume_waiting(self, but: Stream) -> None:
         """Something was answered: others may have waited for that."""
         for stream in [one for one in self.waiting if one is not but]:
             stream.resume()
 
-    def _send_news(
-        self, transport: asyncio.Transport, conversation: Conversation, data: bytes
-    ) -> None:
+    def _send_news(self, transport: asyncio.Transport, stream: Stream, data: bytes) -> None:
         if transport.get_write_buffer_size() + len(data) > MOST_NEWS:
-            self._note(BufferError("it does not read what it listens to"), conversation, None)
+            error = BufferError("it does not read what it listens to")
+            self._note(error, stream.conversation, None)
             transport.abort()
             return
-        transport.write(data)
-
-
-class _Stream(asyncio.Protocol):
-    """One connection; while its answers back up, nothing more is read from it.
-
-    With ``route`` it came to a Unix socket, else it was redirected.
-    """
-
-    def __init__(self, responder: Responder, route: Route | None = None) -> None:
-        self._responder = responder
-        self._route = route
-        self._transport: asyncio.Transport | None = None
-        self._conversation: Conversation | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._unread = b""  # of what came: the client does not read its answers
-        self._patience: asyncio.TimerHandle | None = None  # of a client that waits
-        self._is_waiting = False
-        self._is_full = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._conversation = self._open(transport)
-        self._responder.track(transport, self._conversation)
-        if self._conversation is None:
-            transport.abort()
-            return
-        self._answer(self._conversation, self._conversation.open)
-        if not self._conversation.is_expected:
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(self._responder.silence_s, self._give_up)
-
-    def _open(self, transport: asyncio.Transport) -> Conversation | None:
-        if self._route is not None:
-            return self._responder.open_local(self._route)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = transport.get_extra_info("peername")[:2]
-        own = transport.get_extra_info("sockname")[:2]
-        return self._responder.open_conversation("tcp", peer, own)
-
-    def data_received(self, data: bytes) -> None:
-        conversation = self._conversation
-        if conversation is None:
-            return
-        if len(data) <= FIRST_PIECE or conversation.is_opaque:
-            self._answer(conversation, conversation.receive_data, data)
-        else:
-            self._take(conversation, data)
-        if self._silence is not None and conversation.protocol is not None:
-            self._cancel_silence()
-
-    def _take(self, conversation: Conversation, data: bytes) -> None:
-        """Answers what came piece by piece, as far as the client reads the answers."""
-        size, at = FIRST_PIECE, 0
-        while at < len(data) and not self._is_full:
-            piece = data[at : at + size]
-            at += size
-            answer = self._answer(conversation, conversation.receive_data, piece)
-            size = FIRST_PIECE if answer > LARGE_ANSWER else 2 * size
-        self._unread = data[at:]
-
-    def eof_received(self) -> bool:
-        conversation = self._conversation
-        if conversation is not None:
-            self._answer(conversation, conversation.receive_eof)
-        return False
-
-    def _give_up(self) -> None:
-        conversation = self._conversation
-        if conversation is not None:
-            self._answer(conversation, conversation.give_up)
-
-    def _answer(
-        self, conversation: Conversation, call: Callable[..., bytes], *arguments: object
-    ) -> int:
-        """Sends what ``call`` answers; how many bytes that were."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return 0
-        answer = self._responder.serve(conversation, call, *arguments)
-        if answer is None:
-            transport.abort()
-            return 0
-        if answer:
-            transport.write(answer)
-        if conversation.is_closed:
-            transport.close()
-        self._responder.spread_news(conversation)
-        self._keep_waiting(conversation, has_answered=bool(answer))
-        if answer:
-            self._responder.resume_waiting(self)
-        return len(answer)
-
-    def _keep_waiting(self, conversation: Conversation, has_answered: bool) -> None:
-        """Its client waits for an answer, for so long at most (0: for ever), or no longer."""
-        seconds = conversation.waits_s
-        if has_answered or seconds is None:
-            self._cancel_waiting()
-        if seconds is None or self._is_waiting:
-            return
-        self._is_waiting = True
-        self._responder.waiting[self] = None
-        if seconds:
-            self._patience = asyncio.get_running_loop().call_later(seconds, self._expire)
-
-    def resume(self) -> None:
-        """Gives the client the answer it waits for, if that is due by now."""
-        if self._conversation is not None:
-            self._answer(self._conversation, self._conversation.resume)
-
-    def _expire(self) -> None:
-        if self._conversation is not None:
-            self._answer(self._conversation, self._conversation.expire)
-
-    def _cancel_waiting(self) -> None:
-        self._is_waiting = False
-        self._responder.waiting.pop(self, None)
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _cancel_silence(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-
-    def pause_writing(self) -> None:
-        self._is_full = True
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._is_full = False
-        if self._conversation is not None and self._unread:
-            self._take(self._conversation, self._unread)
-        if self._is_full or self._transport is None or self._transport.is_closing():
-            return
-        self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_silence()
-        self._cancel_waiting()
-        if self._transport is not None:
-            self._responder.forget(self._transport)
-        self._transport = None
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """A datagram socket: each datagram is a conversation of its own."""
-
-    def __init__(self, responder: Responder, route: Route | None = None) -> None:
-        self._responder = responder
-        self._route = route
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio's own one is not a subclass of DatagramTransport, so it cannot be asked
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int] | str | None) -> None:
-        if self._route is not None:
-            conversation = self._responder.open_local(self._route)
-        else:
-            assert isinstance(addr, tuple)
-            conversation = self._responder.open_conversation("udp", addr[:2])
-        if conversation is None or self._transport is None:
-            return
-        for call in (lambda: conversation.receive_data(data), conversation.receive_eof):
-            answer = self._responder.serve(conversation, call)
-            if answer is None:
-                return
-            if answer and addr:  # a Unix socket without a name is not to be answered
-                self._transport.sendto(answer, addr)
-            if conversation.is_closed:
-                return
+        stream.write(data)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kebpf.protocols.base import Document
-from kebpf.recording.model import Endpoint, Mock
+from kebpf.recording.model import Endpoint, Mock, Tls
+from kebpf.replay.hostnames import HostNames
 
 DNS_PORT = 53
 OPAQUE = "opaque"
@@ -18,12 +19,31 @@ class Route:
     """A destination as the recording calls it; no ``protocols`` where it was never recorded.
 
     ``opaque`` are its recorded exchanges in no known protocol, by which alone a server can tell
-    where a request of theirs ends.
+    where a request of theirs ends.  ``tls`` are what its encrypted connections were like.
     """
 
     destination: Endpoint
     protocols: tuple[str, ...] = ()
     opaque: Sequence[Document] = ()
+    tls: tuple[Tls, ...] = ()
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether a client that asks for TLS gets it: as recorded, and where that is not known."""
+        return bool(self.tls) or not self.protocols
+
+    def greets(self, is_encrypted: bool) -> bool:
+        """Whether a greeting in no known protocol came so."""
+        greetings = (fact for fact in self.opaque if _is_greeting(fact))
+        return any(fact["is_encrypted"] == is_encrypted for fact in greetings)
+
+    def list_opaque(self, is_encrypted: bool) -> Sequence[Document]:
+        """The exchanges in no known protocol that came so; if none did, what the others asked."""
+        if not self.tls:
+            alike = [] if is_encrypted else self.opaque
+        else:
+            alike = [fact for fact in self.opaque if fact["is_encrypted"] == is_encrypted]
+        return alike or [fact for fact in self.opaque if not _is_greeting(fact)]
 
 
 class Routes:
@@ -32,19 +52,39 @@ class Routes:
     def __init__(self, mocks: Iterable[Mock] = ()) -> None:
         self._routes: dict[Endpoint, Route] = {}
         self._opaque: dict[Endpoint, list[Document]] = {}
+        self._known: set[tuple[Endpoint, str, Tls | None]] = set()
+        self._names = HostNames()
         for mock in mocks:
             self.add(mock)
 
     def add(self, mock: Mock) -> None:
         """Takes in where one more mock leads."""
         endpoint = mock.destination
-        route = self._routes.get(endpoint)
+        self._names.learn(mock)
         if mock.protocol == OPAQUE:
             self._opaque.setdefault(endpoint, []).append(_make_fact(mock))
-        elif route is not None and mock.protocol in route.protocols:
+        key = endpoint, mock.protocol, mock.tls
+        if key in self._known:
             return
-        names = dict.fromkeys((*(route.protocols if route else ()), mock.protocol))
-        self._routes[endpoint] = Route(endpoint, tuple(names), self._opaque.get(endpoint, ()))
+        self._known.add(key)
+        route = self._routes.get(endpoint, Route(endpoint))
+        names = dict.fromkeys((*route.protocols, mock.protocol))
+        tls = route.tls if mock.tls is None else tuple(dict.fromkeys((*route.tls, mock.tls)))
+        self._routes[endpoint] = Route(endpoint, tuple(names), self._opaque.get(endpoint, ()), tls)
+
+    @property
+    def protocols(self) -> set[str]:
+        """Those spoken at any of them."""
+        return {name for route in self._routes.values() for name in route.protocols}
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether any destination was called over TLS."""
+        return any(route.tls for route in self._routes.values())
+
+    def find_names(self, host: str) -> list[str]:
+        """What a numeric address is called."""
+        return self._names.find(host)
 
     def list_destinations(self) -> list[Endpoint]:
         """All that were recorded."""
@@ -78,8 +118,12 @@ class Routes:
 
 def _make_fact(mock: Mock) -> Document:
     """Responses are not kept but for a greeting's: they may be large and are the matcher's."""
-    is_greeting = mock.request["data"] == b""
-    return {"request": mock.request, "response": mock.response if is_greeting else None}
+    fact = {"request": mock.request, "response": None, "is_encrypted": mock.tls is not None}
+    return fact | ({"response": mock.response} if _is_greeting(fact) else {})
+
+
+def _is_greeting(fact: Document) -> bool:
+    return bool(fact["request"]["data"] == b"")
 
 
 def normalise_host(host: str) -> str:

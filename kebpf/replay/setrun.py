@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kebpf.kernel.errors import KernelError
 from kebpf.protocols.base import ProtocolSpec
@@ -46,12 +47,16 @@ from kebpf.replay.recordedclock import RecordedClock, make_recorded_clock
 from kebpf.replay.replayer import DEFAULT_TIMEOUT_S as DEFAULT_REQUEST_S
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
+from kebpf.replay.runtls import RunAuthority, RunTls
 from kebpf.replay.selection import SelectedSet, write_repeat_command
 from kebpf.replay.sharing import SharedCall
 from kebpf.replay.spawn import Launch
 from kebpf.replay.stages import Comparing, Refusal, Steering
 from kebpf.replay.tally import Part
 from kebpf.replay.timeline import Timeline
+
+if TYPE_CHECKING:  # a run without TLS loads nothing of it
+    from kebpf.replay.trust import TrustPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class RunOptions:
     the run after the first case that does not pass; ``is_part`` says that other cases of the same
     sets run elsewhere at the same time; ``is_detailed`` has the cases' requests and the times of
     their calls told; with ``is_clock_recorded`` the application starts at the time at which the
-    first case was recorded; ``delay_s`` is waited in addition once the application listens;
+    first case was recorded; ``trusted`` are files of authorities that the application is known to
+    trust; ``delay_s`` is waited in addition once the application listens;
     ``on_line`` gets the application's output line by line, ``on_note``
     sentences a person should read.
     """
@@ -83,6 +89,7 @@ class RunOptions:
     grace_s: float = DEFAULT_GRACE_S
     log_file: Path | None = None
     is_clock_recorded: bool = False
+    trusted: Sequence[Path] = ()
     on_line: Callable[[str], None] | None = None
     on_note: Callable[[str], None] = field(default=lambda _: None)
 
@@ -118,6 +125,7 @@ class SetRun:
         self._responder: Responder | None = None
         self._clock: RecordedClock | None = None
         self._steering: Steering | None = None
+        self._tls: RunTls | None = None
         self.selected = selected
         self._options = options
         self._environment = environment
@@ -165,8 +173,13 @@ class SetRun:
         self._steering = steering = self._environment.make_steering()
         stack.callback(steering.close)
         group = stack.enter_context(self._environment.make_group())
-        self._responder = responder = Responder(steering, matcher, routes, protocols)
+        authority = RunAuthority([] if self._clock is None else [self._clock.now_ns()])
+        self._tls = tls = RunTls(authority, routes)
+        self._responder = responder = Responder(
+            steering, matcher, routes, protocols, encryption=tls.encryption
+        )
         stack.push_async_callback(responder.close)
+        responder.refusals.group = group
         steering.attach(group, await responder.start())
         called = asyncio.Event()
         matcher.on_call = called.set
@@ -194,7 +207,8 @@ class SetRun:
         return time.time_ns() if self._clock is None else self._clock.now_ns()
 
     async def _launch(self, stack: AsyncExitStack, group: Group) -> Application:
-        options = self._options
+        options, plan = self._options, self._plan_trust()
+        files: dict[Path, Path | bytes] = {**(self._responder.files if self._responder else {})}
         launch = Launch(
             options.command,
             options.invoker,
@@ -203,11 +217,23 @@ class SetRun:
             on_line=options.on_line,
             dies_with_us=True,
             clock=self._clock,
-            files=self._responder.files if self._responder else {},
+            files=files | (plan.files if plan else {}),
+            variables=plan.environment if plan else {},
         )
         application = await launch_application(launch)
         stack.push_async_callback(self._stop, application)
         return application
+
+    def _plan_trust(self) -> TrustPlan | None:
+        options, manifest = self._options, self.selected.recorded.manifest
+        if self._tls is None or self._responder is None:
+            return None
+        known = [one for one in (manifest.executable, *manifest.command[:1]) if one]
+        environment = options.invoker.environment
+        plan = self._tls.plan_trust(options.command, environment, options.trusted, known)
+        self._responder.refusals.is_trusted = plan is not None
+        self._responder.login = self._tls.find_login(options.command, environment)
+        return plan
 
     async def _stop(self, application: Application) -> None:
         survivors = await application.stop(self._options.grace_s)
@@ -304,6 +330,8 @@ class SetRun:
         if self._responder is not None:
             self._keep_problems(self._responder)
             self._tell_foreign(self._responder.foreign_count)
+            for sentence in self._responder.refusals.list_silent():
+                self._options.on_note(sentence)
         if self._steering is not None:
             self.findings += map(describe_refusal, self._steering.take_refusals())
 

@@ -44,7 +44,8 @@ class Launch:
     end the application's main process when this one dies, however it dies: wanted for a test,
     never for a recording.  ``before_exec`` is awaited with the process's number while it stands
     just before its exec (for probes to be attached).  With ``clock`` it lives in another time;
-    ``files`` are what it finds in place of the files (sockets as a rule) at these paths.
+    ``files`` are what it finds in place of the files (or sockets) at these paths, or their
+    contents; ``variables`` are added to its environment.
     """
 
     command: str | Sequence[str]
@@ -57,12 +58,13 @@ class Launch:
     dies_with_us: bool = False
     before_exec: Callable[[int], Awaitable[None]] | None = None
     clock: Clock | None = None
-    files: Mapping[Path, Path] = field(default_factory=dict)
+    files: Mapping[Path, Path | bytes] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         """The application's."""
-        own = self.invoker.environment
+        own = {**self.invoker.environment, **self.variables}
         return own if self.clock is None else self.clock.extend(own)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from kebpf.protocols.base import Answerer, Document
-from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase
+from kebpf.recording.model import Endpoint, Manifest, Mock, Strength, TestCase, Tls
 from kebpf.recording.times import Window
 from kebpf.replay.binding import Bindings
 from kebpf.replay.events import CallFinding, Ledger, Mismatch
@@ -97,8 +97,10 @@ class Clock(Protocol):
 class Answering(Protocol):
     """Finds the answers for whatever is called."""
 
-    def for_destination(self, destination: Endpoint, protocol: str | None, /) -> Answerer:
-        """Answers the calls to one destination in one protocol."""
+    def for_destination(
+        self, destination: Endpoint, protocol: str | None, tls: Tls | None = None, /
+    ) -> Answerer:
+        """Answers the calls on a connection, encrypted or not, to one destination."""
 
     def facts_for(self, destination: Endpoint, /) -> list[Document]:
         """The recorded session exchanges of a destination."""

@@ -14,6 +14,14 @@ from kebpf.report.lines import count
 from kebpf.report.values import cut, escape_controls
 
 COMMAND_WIDTH = 60
+_KINDS = {
+    "e-mail address": ("e-mail address", "e-mail addresses"),
+    "password": ("password",),
+    "token": ("token",),
+    "key": ("key",),
+    "card": ("card",),
+    "other": ("other",),
+}
 MOST_REASONS = 8  # of one kind in a summary
 
 # what makes reasons differ that are the same to a reader
@@ -35,13 +43,16 @@ class RecordingStatus:
     ``given_up`` and ``proven`` are connections: most of whose bytes were thrown away, and whose
     bytes all add up; ``unbalanced`` counts by reason those whose do not, ``unparsed`` those that
     could not be followed to their end.  ``left_out`` gives the number of exchanges kept out for
-    each reason, ``filtered`` the number of connections that each option left out; ``notes`` are
-    further sentences, ``details`` what they are made of, for the JSON object.
+    each reason, ``set_apart`` that of the cases not to be run, ``redacted`` how many different
+    values of each kind were replaced, ``filtered`` the number of connections that each option left
+    out; ``notes`` are further sentences, ``details`` what they are made of, for the JSON object.
+    ``unique`` shapes of requests there were, where only exemplars of them are kept.
     """
 
     requests: int = 0
     test_cases: int = 0
     mocks: int = 0
+    unique: int | None = None
     events: int = 0
     captured_bytes: int = 0
     lost_events: int = 0
@@ -54,6 +65,8 @@ class RecordingStatus:
     unparsed: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     filtered: dict[str, int] = field(default_factory=dict)
+    set_apart: dict[str, int] = field(default_factory=dict)
+    redacted: dict[str, int] = field(default_factory=dict)
     destinations: dict[str, DestinationStatus] = field(default_factory=dict)
     seconds: float = 0.0
     ending_seconds: float = 0.0  # since the capture ended
@@ -94,7 +107,7 @@ def describe_progress(status: RecordingStatus) -> str:
     if status.ending_seconds:
         return f"{status.ending_seconds:.0f} s after its end: {describe_writing(status)}"
     parts = [
-        f"{status.seconds:.0f} s: {count(status.requests, 'request')}",
+        f"{status.seconds:.0f} s: {describe_requests(status)}",
         count(status.test_cases, "test case"),
         count(status.mocks, "mock"),
         count(status.captured_bytes, "byte"),
@@ -102,6 +115,12 @@ def describe_progress(status: RecordingStatus) -> str:
     if status.lost_events or status.lost_bytes:
         parts.append(f"{describe_loss(status)} lost")
     return ", ".join(parts)
+
+
+def describe_requests(status: RecordingStatus) -> str:
+    """``12,431 requests``, and ``→ 87 unique`` where only these are kept."""
+    unique = "" if status.unique is None else f" → {status.unique:,} unique"
+    return f"{count(status.requests, 'request')}{unique}"
 
 
 def describe_writing(status: RecordingStatus) -> str:
@@ -127,12 +146,21 @@ def summarise(status: RecordingStatus, path: Path) -> list[str]:
         f"{count(number, 'connection')} left out by {option}"
         for option, number in status.filtered.items()
     ]
+    if status.redacted:
+        lines.append(describe_redaction(status.redacted))
     if not status.requests and status.mocks:
         lines.append(f"to run a command on these mocks: kebpf mock {path} -- COMMAND")
     lines += _describe_losses(status)
     lines += _describe_reasons("not parsed", "connection", status.unparsed)
     lines += _describe_reasons("left out", "exchange", status.left_out)
+    lines += _describe_reasons("set apart", "case", status.set_apart)
     return lines + [f"note: {escape_controls(note)}" for note in status.notes]
+
+
+def describe_redaction(redacted: Mapping[str, int]) -> str:
+    """``12 values redacted (9 tokens, 3 passwords)``."""
+    parts = [count(number, *_KINDS.get(kind, (kind, kind))) for kind, number in redacted.items()]
+    return f"{count(sum(redacted.values()), 'value')} redacted ({', '.join(parts)})"
 
 
 def _describe_losses(status: RecordingStatus) -> list[str]:
@@ -185,10 +213,10 @@ def _describe_yield(status: RecordingStatus) -> str:
         return f"no requests were served; {count(status.mocks, 'call')} recorded as mocks"
     if not status.requests and status.connections:
         return "no test cases and no mocks"
-    return (
-        f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')} from "
-        f"{count(status.requests, 'request')}"
-    )
+    kept = f"{count(status.test_cases, 'test case')}, {count(status.mocks, 'mock')}"
+    if status.unique is not None:
+        return f"{describe_requests(status)}: {kept}"
+    return f"{kept} from {describe_requests(status)}"
 
 
 def show_share(status: RecordingStatus) -> str:
@@ -222,7 +250,10 @@ def summary_object(status: RecordingStatus, path: Path) -> dict[str, Any]:
         "path": str(path),
         "requests": status.requests,
         "left_out": dict(status.left_out),
+        "set_apart": dict(status.set_apart),
+        "redacted": dict(status.redacted),
         "left_out_connections": dict(status.filtered),
+        **({} if status.unique is None else {"unique": status.unique}),
         "unparsed": dict(status.unparsed),
         "unbalanced": dict(status.unbalanced),
         "destinations": dict(status.destinations),

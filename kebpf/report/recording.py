@@ -148,11 +148,16 @@ def _draw_status(status: RecordingStatus) -> Table:
     return table
 
 
+def _show_requests(status: RecordingStatus) -> str:
+    unique = "" if status.unique is None else f" → {status.unique:,} unique"
+    return f"{status.requests:,}{unique}"
+
+
 def _status_rows(status: RecordingStatus) -> list[tuple[str, str, str]]:
     lost = status.lost_events or status.lost_bytes
     rows = [
         ("elapsed", f"{status.seconds:.0f} s", ""),
-        ("requests", f"{status.requests:,}", ""),
+        ("requests", _show_requests(status), ""),
         ("test cases", f"{status.test_cases:,}", "bold"),
         ("mocks", f"{status.mocks:,}", "bold"),
         ("captured", f"{count(status.captured_bytes, 'byte')}", ""),

@@ -23,6 +23,7 @@ from kebpf.capture.events import (
     decode_run,
 )
 from kebpf.capture.probes import Probes
+from kebpf.capture.tlsevents import SessionEvent
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.proof import END_UNKNOWN, KernelCount
 from kebpf.reassembly.stream import Piece
@@ -95,6 +96,12 @@ class Collector:
     def lose_events(self, connection: Connection | None, since_ns: int, time_ns: int) -> None:
         number = None if connection is None else connection.number
         self.lost.append((number, since_ns, time_ns))
+
+    def take_session_event(self, event: SessionEvent, connection: Connection | None) -> None:
+        pass
+
+    def forget_process(self, pid: int) -> None:
+        pass
 
     def note_thread(self, tid: int, maker: int, time_ns: int) -> None:
         self.threads.append((tid, maker))

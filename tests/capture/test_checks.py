@@ -163,6 +163,26 @@ def test_whether_tasks_can_be_followed(tmp_path: Path) -> None:
     assert (found.status, found.found[:8]) == (checks.Status.OK, "followed")
 
 
+def test_whether_tls_can_be_read(tmp_path: Path) -> None:
+    none = checks.check_tls(make_host(tmp_path / "none"))
+    some = checks.check_tls(make_host(tmp_path / "some", files={checks.UPROBE_TYPE: "8\n"}))
+    assert (none.status, none.found[:8]) == (checks.Status.WARNING, "not read")
+    assert none.remedy == "use a kernel built with CONFIG_UPROBE_EVENTS"
+    assert (some.status, some.found[:5]) == (checks.Status.OK, "read ")
+
+
+def test_which_java_programs_run(tmp_path: Path) -> None:
+    names = {"proc/7/comm": "java\n", "proc/8/comm": "javac\n", "proc/30/comm": "java\n"}
+    none = checks.check_java(make_host(tmp_path / "none"))
+    some = checks.check_java(make_host(tmp_path / "some", files=names))
+    many = {f"proc/{pid}/comm": "java\n" for pid in range(10, 20)}
+    crowd = checks.check_java(make_host(tmp_path / "crowd", files=many))
+    assert none.found.startswith("no Java program runs now")
+    assert some.found == "processes 7, 30: read only with `kebpf record --java-agent`"
+    assert crowd.found.startswith("processes 10, 11, 12, 13, 14 …: read only with ")
+    assert {one.status for one in (none, some, crowd)} == {checks.Status.OK}
+
+
 def test_how_units_are_found(tmp_path: Path) -> None:
     host = make_host(tmp_path)
     assert checks.check_units(host).found.startswith("systemd does not run: ")

@@ -112,8 +112,15 @@ def test_what_is_no_log_is_said_to_be_none(tmp_path: Path, line: bytes) -> None:
 
 def test_another_version(tmp_path: Path) -> None:
     (tmp_path / "log").write_text(json.dumps({"version": 99}) + "\n")
-    with pytest.raises(EventError, match="an event log of version 99, not 3"):
+    with pytest.raises(EventError, match="an event log of version 99, not 4"):
         EventLog(tmp_path / "log")
+
+
+def test_the_last_version_is_read(tmp_path: Path) -> None:
+    """It has fewer kinds of events, and its head does not say all."""
+    head = {"clock_offset_ns": 7, "pids": [1], "version": 3}
+    (tmp_path / "log").write_text(json.dumps(head) + "\n")
+    assert EventLog(tmp_path / "log").head.with_tls
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

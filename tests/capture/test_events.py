@@ -16,7 +16,6 @@ from kebpf.capture import events
 from kebpf.capture.events import (
     CLOSE_TAIL,
     GIVEN_UP_TAIL,
-    HEAD,
     HELD_TAIL,
     LOSS_TAIL,
     MOST_RECORD_SIZE,
@@ -30,7 +29,6 @@ from kebpf.capture.events import (
     End,
     EventError,
     GapReason,
-    Head,
     Kind,
     Listen,
     Lost,
@@ -46,6 +44,8 @@ from kebpf.capture.events import (
     split_records,
     whole_size,
 )
+from kebpf.capture.head import HEAD, Head
+from kebpf.capture.tlsevents import MARK_TAIL, PLAIN_TAIL, SESSION_TAIL, TLS_CODE_TAIL, Library
 from tests.capture.records import Socket, make_record
 
 BPF = Path(__file__).parents[2] / "bpf"
@@ -70,6 +70,14 @@ LAYOUTS = {
     "kebpf_loss": (LOSS_TAIL, HEAD.size, "since_ns"),
     "kebpf_held": (HELD_TAIL, HEAD.size, "inode port is_last"),
     "kebpf_task": (TASK_TAIL, HEAD.size, "task parent"),
+    "kebpf_plain": (
+        PLAIN_TAIL,
+        HEAD.size,
+        "session session_generation offset size call_size call_offset reason task",
+    ),
+    "kebpf_mark": (MARK_TAIL, HEAD.size, "session session_generation size bytes"),
+    "kebpf_session": (SESSION_TAIL, HEAD.size, "session session_generation moved[0] moved[1]"),
+    "kebpf_tls_code": (TLS_CODE_TAIL, HEAD.size, "library is_read name"),
 }
 ENUMS: dict[str, dict[str, int]] = {
     "KEBPF_": {
@@ -78,6 +86,7 @@ ENUMS: dict[str, dict[str, int]] = {
         **{member.name: member.value for member in Transport},
         **{member.name: member.value for member in ProcessChange},
         **{member.name: member.value for member in Operation},
+        **{member.name: member.value for member in Library},
     },
     "KEBPF_GAP_": {member.name: member.value for member in GapReason},
     "KEBPF_ROLE_": {member.name: member.value for member in SocketRole},
@@ -162,7 +171,7 @@ def test_formats_are_those_of_the_compiler(layout: dict[str, object], name: str)
 
 def test_numbers_are_those_of_the_compiler(layout: dict[str, object]) -> None:
     assert {name: layout[name] for name in CONSTANTS} == CONSTANTS
-    assert layout["KEBPF_CHUNK"] == MOST_RECORD_SIZE - HEAD.size - PIECE_TAIL.size
+    assert layout["KEBPF_CHUNK"] == MOST_RECORD_SIZE - HEAD.size - PLAIN_TAIL.size
 
 
 def decode_one(record: bytes) -> events.Event:

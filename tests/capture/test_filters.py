@@ -164,3 +164,33 @@ def test_filters_are_said_as_they_were_given() -> None:
         "--exclude-port 6379",
         "--inbound-only",
     ]
+
+
+WITH_ITSELF = """
+import socket
+input()
+own, other, peer = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
+for one in (own, peer):
+    one.bind(("127.0.0.1", 0))
+own.connect(own.getsockname())
+other.connect(peer.getsockname())
+own.send(b"report")
+other.send(b"call")
+"""
+
+
+@pytest.mark.parametrize("door", list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.mark.parametrize(
+    "filters", [Filters(ports=(1,)), Filters(is_inbound_only=True)], ids=["port", "inbound"]
+)
+def test_what_a_socket_tells_itself_is_never_left_out(door: Door, filters: Filters) -> None:
+    """The agent in a Java program reports so, of connections that are kept."""
+    command = [sys.executable, "-I", "-c", WITH_ITSELF]
+    with ExitStack() as stack:
+        probes = Probes(door, filters=filters)
+        stack.callback(probes.close)
+        probes.attach()
+        held = stack.enter_context(tap_command(probes, command))
+        held.start()
+        capture = held.finish()
+    assert [seen.egress for seen in capture.connections] == [b"report"]

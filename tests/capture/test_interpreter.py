@@ -6,13 +6,8 @@ import sys
 
 import pytest
 
-from kebpf.capture.interpreter import (
-    Memory,
-    find_running,
-    find_task_code,
-    find_version,
-    read_mappings,
-)
+from kebpf.capture.interpreter import find_running, find_task_code, find_version
+from kebpf.capture.memory import Memory, read_mappings
 from tests.capture.interpreters import INTERPRETERS, running
 
 # tp_init stands at 296 in PyTypeObject (Include/cpython/object.h)
@@ -102,16 +97,3 @@ def test_a_program_without_asyncio_has_none() -> None:
 )
 def test_versions_by_name(path: str, version: int) -> None:
     assert find_version(path) == version
-
-
-def test_memory_that_is_not_there_is_empty() -> None:
-    with running(sys.executable, NONE_OF_IT) as program:
-        assert program.output.readline()
-        memory = Memory(program.pid)
-        try:
-            assert memory.read(0, 8) == b""
-            assert memory.read_word(1 << 63) == 0
-            assert list(memory.read_words(0, 64)) == []
-            assert memory.read_type_name(8) == b""
-        finally:
-            memory.close()

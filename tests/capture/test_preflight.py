@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kebpf.capture.checks import Check, Part, Status
+from kebpf.capture.checks import UPROBE_TYPE, Check, Part, Status
 from kebpf.capture.preflight import Preflight
 from kebpf.capture.probes import Door
 from kebpf.capture.rootless import Trial
@@ -47,7 +47,8 @@ def old_types(types: bytes) -> bytes:
 class TestWithTypes:
     def test_a_host_that_has_everything(self, tmp_path: Path, types: bytes) -> None:
         trials = FakeTrials()
-        preflight, found = run(tmp_path, trials, types + b"\0btf_trace_sock_send_length\0")
+        found_types = types + b"\0btf_trace_sock_send_length\0"
+        preflight, found = run(tmp_path, trials, found_types, files={UPROBE_TYPE: "8\n"})
         assert preflight.door is Door.A
         assert {check.status for check in found.values()} == {Status.OK}
         assert trials.done == ["bcc", "door a", "door b", "redirect", "kept", "ipv6", "network"]
@@ -70,6 +71,8 @@ class TestWithTypes:
             "kept programs",
             "cgroup v2",
             "asyncio tasks",
+            "TLS",
+            "Java's TLS",
             "units",
             "containers",
             "IPv6 loopback",

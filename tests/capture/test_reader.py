@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kebpf.capture.events import ProcessChange, decode_run
+from kebpf.capture.capping import Rate, RateCap
+from kebpf.capture.events import Data, GivenUp, ProcessChange, SocketRole, decode_run
 from kebpf.capture.reader import Reader
 from kebpf.capture.spool import LEAST_QUOTA, Spool
 from tests.capture.records import Socket
@@ -160,3 +161,22 @@ def test_waits_grow_while_nothing_comes(spool: Spool) -> None:
     assert ring.waits[0] < ring.waits[-1]
     assert ring.waits == sorted(ring.waits)
     assert ring.waits[-1] == pytest.approx(0.02)
+
+
+def test_more_than_a_cap_allows_is_not_taken(spool: Spool) -> None:
+    """Whole connections, whose sums come at the end."""
+    ring, one, other = FakeRing(), Socket(address=1), Socket(address=2)
+    cap = RateCap(Rate(bytes=100))
+    reader = Reader(ring, spool, cap)
+    ring.runs.append(one.open(SocketRole.SERVER, ("10.0.0.1", 80)) + one.receive(b"x" * 1000))
+    ring.runs.append(one.receive(b"y" * 70) + other.open() + other.send(b"z"))
+    reader.start()
+    ring.await_drained()
+    end(reader)
+    events = list(decode_run(b"".join(read_all(spool))))
+    assert [(one.head.socket, one.data) for one in events if isinstance(one, Data)] == [
+        (1, b"x" * 1000),
+        (2, b"z"),
+    ]
+    sums = [one.dropped for one in events if isinstance(one, GivenUp)]
+    assert (sums, reader.capped) == ([(0, 0), (70, 0)], 1)

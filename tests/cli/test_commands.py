@@ -8,7 +8,9 @@ import pytest
 
 from kebpf.cli import main as cli
 from kebpf.cli.options import Door, RecordOptions, TestOptions
+from kebpf.recording.dedup.leaving import DEFAULTS, LeaveOut
 from kebpf.recording.errors import TestSetError
+from kebpf.recording.redaction.rules import Rules
 from kebpf.replay.noise import NoiseRule
 from tests.cli.builders import Calls, make_calls
 
@@ -20,7 +22,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
 
 def test_record_by_pid(calls: Calls) -> None:
     words = "record --pid 7 --pid 8 --pid 7 -o out --name n --duration 2.5 --json"
-    assert cli.main([*words.split(), "--keep-events", "f", "--door", "b", "--ring-size", "4"]) == 0
+    hidden = ["--door", "b", "--ring-size", "4"]
+    assert cli.main([*words.split(), "--keep-events", "f", "--no-redact", *hidden]) == 0
     assert calls.asked == [
         (
             RecordOptions(
@@ -32,9 +35,20 @@ def test_record_by_pid(calls: Calls) -> None:
                 keep_events=Path("f"),
                 door=Door.B,
                 ring_size=4,
+                redact=None,
             ),
         )
     ]
+
+
+def test_record_what_is_unique(calls: Calls, tmp_path: Path) -> None:
+    assert cli.main(["record", "--pid", "7", "--unique"]) == 0
+    (tmp_path / "kebpf.yml").write_text("unique: true\nleave_out: [/internal/*]\n")
+    assert cli.main(["record", "--pid", "7"]) == 0
+    by_option, by_file = (one[0] for one in calls.asked)
+    assert by_option == RecordOptions(pids=[7], is_unique=True, leave_out=list(DEFAULTS))
+    rules = [LeaveOut(path="/internal/*")]
+    assert by_file == RecordOptions(pids=[7], is_unique=True, leave_out=rules)
 
 
 def test_record_by_what_runs_it(calls: Calls) -> None:
@@ -45,6 +59,25 @@ def test_record_by_what_runs_it(calls: Calls) -> None:
         RecordOptions(unit="shop"),
         RecordOptions(container="5e5e"),
     ]
+
+
+def test_record_with_what_redaction_is_to_find(calls: Calls) -> None:
+    Path("kebpf.yml").write_text("redact:\n  names: internal_id\n  keep: [csrf]\n")
+    assert cli.main(["record", "--pid", "7"]) == 0
+    assert cli.main(["record", "--pid", "7", "--no-redact"]) == 0
+    Path("kebpf.yml").write_text("redact: false\n")
+    assert cli.main(["record", "--pid", "7"]) == 0
+    assert cli.main(["record", "--pid", "7", "--redact"]) == 0
+    rules = Rules(names=["internal_id"], keep=["csrf"])
+    assert [one[0].redact for one in calls.asked] == [rules, None, None, Rules()]
+
+
+def test_what_was_sent_is_not_kept_as_it_was_while_it_is_redacted(
+    calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["record", "--pid", "7", "--redact", "--keep-events", "f"]) == 2
+    assert "secrets included" in capsys.readouterr().err
+    assert calls.asked == []
 
 
 def test_record_with_filters(calls: Calls) -> None:

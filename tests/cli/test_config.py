@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from kebpf.cli.config import Config, load_config, parse_config
 from kebpf.cli.errors import CommandUsageError, ExitStatus
+from kebpf.recording.dedup.leaving import DEFAULTS, LeaveOut
+from kebpf.recording.redaction.rules import Rules
 from kebpf.replay.noise import NoiseRule
 
+REDACT = "true, false, or lists of texts under names, patterns and keep"
 PORTS = "a port or a list of ports, each from 1 to 65535"
 FULL = """\
 command: python -m uvicorn shop:app
@@ -35,6 +38,9 @@ port: 8000
 exclude-port: [9090, 4317]
 inbound-only: true
 backlog: 256
+redact:
+  names: [internal_id, x-partner]
+  patterns: 'ACME-[0-9]{6}'
 """
 
 
@@ -60,11 +66,19 @@ def test_every_key_is_read() -> None:
         exclude_port=[9090, 4317],
         inbound_only=True,
         backlog=256,
+        redact=Rules(["internal_id", "x-partner"], ["ACME-[0-9]{6}"]),
     )
 
 
 def test_a_command_may_be_a_list() -> None:
     assert parse_config("command: [python, '-m', shop]").command == ["python", "-m", "shop"]
+
+
+def test_what_the_application_trusts_is_a_path_or_several() -> None:
+    assert parse_config("trust: certs/ca.pem").trust == [Path("certs/ca.pem")]
+    assert parse_config("trust: [a.pem, /b]").trust == [Path("a.pem"), Path("/b")]
+    with pytest.raises(CommandUsageError, match="trust must be a path or a list of paths"):
+        parse_config("trust: [1]")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
@@ -97,6 +111,36 @@ noise:
     ]
 
 
+def test_rules_of_what_is_left_out() -> None:
+    text = """\
+leave_out:
+  - /internal/*
+  - GET /status
+  - {user-agent: "probe/*"}
+"""
+    rules = [
+        LeaveOut(path="/internal/*"),
+        LeaveOut(path="/status", method="GET"),
+        LeaveOut(user_agent="probe/*"),
+    ]
+    assert parse_config(text).list_left_out(False) == rules
+    assert parse_config(text).list_left_out(True) == rules
+
+
+def test_the_usual_rules_hold_where_only_what_is_unique_stays() -> None:
+    assert parse_config("").list_left_out(False) == []
+    assert parse_config("").list_left_out(True) == list(DEFAULTS)
+    assert parse_config("leave_out: []").list_left_out(True) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["/health", "[7]", "[{}]", "[{agent: x}]", "[health]", "['GET health']", "[{path: 7}]"]
+)
+def test_what_is_no_rule_of_what_is_left_out(value: str) -> None:
+    with pytest.raises(CommandUsageError, match="line 1: leave_out must be a list of paths"):
+        parse_config(f"leave_out: {value}")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -105,7 +149,8 @@ noise:
             "kebpf.yml, line 3: tiemout is not a known key (known: command, output, name, user, "
             "timeout, delay, shuffle, alone, clock, isolated, jobs, rootless, duration, noise, "
             "cgroup, "
-            "unit, container, port, exclude-port, inbound-only, backlog)",
+            "unit, container, port, exclude-port, inbound-only, backlog, trust, redact, unique, "
+            "leave_out)",
         ),
         ("timeout: soon", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
         ("timeout: 0", "kebpf.yml, line 1: timeout must be a number of seconds above 0"),
@@ -136,6 +181,18 @@ noise:
         ("exclude-port: []", f"kebpf.yml, line 1: exclude-port must be {PORTS}"),
         ("inbound-only: 1", "kebpf.yml, line 1: inbound-only must be true or false"),
         ("backlog: 3", "kebpf.yml, line 1: backlog must be a whole number of MiB from 4 to 65536"),
+        ("redact: 7", f"kebpf.yml, line 1: redact must be {REDACT}"),
+        ("redact: {names: [7]}", f"kebpf.yml, line 1: redact must be {REDACT}"),
+        ("redact: {rules: [a]}", f"kebpf.yml, line 1: redact must be {REDACT}"),
+        (
+            "redact: {patterns: ['(a']}",
+            f"kebpf.yml, line 1: redact must be {REDACT}; a pattern is wrong: missing ), "
+            "unterminated subpattern at position 0",
+        ),
+        (
+            "redact: {patterns: 'a*'}",
+            f"kebpf.yml, line 1: redact must be {REDACT}; a pattern must not match nothing",
+        ),
         ("unit: [shop]", "kebpf.yml, line 1: unit must be a text"),
         ("name: a\nname: b", "kebpf.yml, line 2: name is given twice"),
         ("- a\n- b", "kebpf.yml, line 1: keys and values are expected"),

@@ -43,6 +43,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="recording needs root"),
 ]
 
+KEEP = ("--no-redact", "--keep-events")
 KTHREADD = "2"
 SUMMARY_KEYS = {
     "test_cases",
@@ -202,7 +203,7 @@ class TestOutput:
             out = disk if what == "test set" else tmp_path / "out"
             words = ["-o", str(out), "--name", "full", "--pid", str(service.pid)]
             if what == "event log":
-                words += ["--keep-events", str(disk / "events")]
+                words += [*KEEP, str(disk / "events")]
             with recorder(*words) as recording:
                 for _ in range(3):
                     service.fetch("bytes/200000")
@@ -220,7 +221,7 @@ class TestOutput:
         self, service: Service, tmp_path: Path
     ) -> None:
         log = tmp_path / "events"
-        words = ("-o", str(tmp_path), "--pid", str(service.pid), "--keep-events", str(log))
+        words = ("-o", str(tmp_path), "--pid", str(service.pid), *KEEP, str(log))
         with recorder(*words) as recording:
             service.fetch("word/secret")
             assert end(recording) == 0
@@ -237,7 +238,7 @@ class TestOutput:
     ) -> None:
         out = tmp_path / "new" / "recordings"
         log = tmp_path / "events"
-        words = ("-o", str(out), "--pid", str(service.pid), "--keep-events", str(log))
+        words = ("-o", str(out), "--pid", str(service.pid), *KEEP, str(log))
         sudo = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
         with recorder(*words, environment=sudo) as recording:
             service.fetch("word/mine")

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kebpf.cli.show import WIDTH, show
 from kebpf.protocols.base import Exchange, Mark, Sender
 from kebpf.protocols.registry import get_protocol
 from kebpf.recording.builder import RecordingBuilder
-from kebpf.recording.model import Endpoint, Losses, RecordedExchange, Role
+from kebpf.recording.model import Endpoint, Losses, RecordedExchange, Role, Tls
 from kebpf.recording.revision import RevisedSet
 from kebpf.recording.rewriting import rewrite_set
 from kebpf.recording.store import TestSet, TestSetError, TestSetWriter
@@ -53,12 +54,14 @@ def redis(request: bytes, response: bytes, start: int, end: int) -> RecordedExch
     return RecordedExchange(exchange, Role.CLIENT, 2, PEER, REDIS, 1)
 
 
-def make_set(folder: Path, key: bytes = b"cart", **said: Any) -> Path:
+def make_set(folder: Path, key: bytes = b"cart", tls: Tls | None = None, **said: Any) -> Path:
     builder = RecordingBuilder(TestSetWriter(folder, None), folder.name)
     get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key)
     builder.add(redis(b"*1\r\n$6\r\nDBSIZE\r\n", b":0\r\n", 1 * SECOND, 2 * SECOND))
-    builder.add(redis(get, b"$2\r\n\xff\xfe\r\n", 11 * SECOND, 12 * SECOND))
-    builder.add(http("/orders", b'{"n":1}', b'{"ok":true}', 10 * SECOND, 20 * SECOND))
+    call = redis(get, b"$2\r\n\xff\xfe\r\n", 11 * SECOND, 12 * SECOND)
+    request = http("/orders", b'{"n":1}', b'{"ok":true}', 10 * SECOND, 20 * SECOND)
+    for recorded in (call, request):
+        builder.add(replace(recorded, tls=tls))
     builder.finish(
         created_ns=1_700_000_000 * SECOND,
         kebpf_version="0.1.0",
@@ -148,6 +151,16 @@ def test_json_has_one_object_a_line_tests_first(tmp_path: Path) -> None:
     assert case["calls"] == [call["name"]] == ["mock-000002"]
     assert (call["case"], call["tier"], start["tier"]) == (case["name"], "case", "startup")
     assert {"base64": "//4="} in _values(call["response"])
+
+
+def test_what_was_encrypted_is_marked(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "s", tls=Tls("cache.example", "", "TLSv1.2"))
+    lines = [json.loads(line) for line in show_text(folder, True).splitlines()]
+    known = {"sni": "cache.example", "alpn": "", "version": "TLSv1.2"}
+    assert [line["tls"] for line in lines] == [known, None, known]
+    text = show_text(folder)
+    assert "  POST /orders → 201 (TLS)\n" in text
+    assert " redis 127.0.0.1:6379 (TLS)  " in text
 
 
 def _values(tree: object) -> list[object]:

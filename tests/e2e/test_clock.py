@@ -56,7 +56,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     service = Process("service", command)
     try:
         service.wait_for(lambda line: line == "ready")
-        with recording(folder / "recording", "--pid", str(service.pid)):
+        with recording(folder / "recording", "--no-redact", "--pid", str(service.pid)):
             expiry = int(time.time()) + LIFE_S
             assert fetch(port, "account", make_token(expiry)) == b'{"welcome": "ann"}'
             fetch(port, "timed", "")

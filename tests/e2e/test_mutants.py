@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
-SAMPLE = 12
+SAMPLE = 8
 
 
 def test_a_sample_of_mutants_is_caught(tmp_path: Path) -> None:

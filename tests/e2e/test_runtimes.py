@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import Entry
 from tests.e2e.runtimes.declaration import Runtime, find_runtimes, install
 from tests.e2e.runtimes.harness import Program, Recording
+from tests.e2e.runtimes.reasons import JOINING, UNDER_WAY, count_without_those_under_way
 from tests.e2e.runtimes.routes import Sent
 from tests.e2e.runtimes.servers import Servers, is_transaction
 
@@ -52,33 +53,16 @@ CHANGED_BY = {
 }
 
 
+#: Left to `make runtimes` by default: what is of their kind is tested by another.
+NEAR_ANOTHER = {"python-gunicorn-threads", "python-uvloop"}
+
+
 def chosen_runtimes() -> list[Runtime]:
-    """All, or those named in KEBPF_RUNTIMES."""
+    """Those named in KEBPF_RUNTIMES, ``all`` of them; by default all but a few."""
     wanted = os.environ.get("KEBPF_RUNTIMES", "").replace(",", " ").split()
-    return [one for one in find_runtimes() if not wanted or one.name in wanted]
-
-
-UNDER_WAY = (
-    "it began before the recording",
-    "the recording ended before the (request|response) was complete",
-    "it was not finished when the recording ended",
-    "the response was cut off",
-    "the server closed the connection before the response was complete",
-    "a call (of no test case|it (may have )?made cannot be replayed): "
-    "the connection or the recording ended before its response",
-    "a call of no test case: requests were in flight when the connection was joined",
-    "a call of no test case: there was no reply before the recording of it ended",
-    # at the end, when what is received is seen a little longer than what is sent
-    "a call of no test case: a reply came that no command was seen for",
-    "a call of no test case: an answer came and the recording ended before its request was seen",
-)
-# Whoever joins a connection between a question and its answer sees the answer to something else.
-JOINING = (
-    "a call it (may have )?made cannot be replayed: "
-    "(joined in the middle of its group"
-    "|a reply is of a type its command cannot have"
-    "|the server sent a reply that no command was seen for)"
-)
+    if not wanted:
+        return [one for one in find_runtimes() if one.name not in NEAR_ANOTHER]
+    return [one for one in find_runtimes() if "all" in wanted or one.name in wanted]
 
 
 @dataclass(frozen=True)
@@ -164,15 +148,6 @@ def test_every_request_is_a_case_or_left_out_for_a_reason(recorded: Recorded) ->
     assert len(recording.cases) >= recorded.program.runtime.min_cases
     if recorded.program.runtime.recycles_after is not None:
         assert {routes_of(recording)[number] for number in recording.cases} == set(CALLS)
-
-
-def count_without_those_under_way(left_out: Mapping[str, int]) -> int:
-    """The number of requests that had begun and ended within the recording."""
-    return sum(
-        count
-        for reason, count in left_out.items()
-        if not any(re.fullmatch(known, reason) for known in UNDER_WAY)
-    )
 
 
 def test_every_request_is_a_case_from_the_start(recorded: Recorded) -> None:

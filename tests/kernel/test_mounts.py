@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 
 
 @contextmanager
-def covering(files: Mapping[Path, Path]) -> Iterator[None]:
+def covering(files: Mapping[Path, Path | bytes]) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as scratch, covered(files, Path(scratch)):
         yield
 
@@ -54,6 +54,18 @@ def test_a_file_that_is_there_is_covered(tmp_path: Path, file: Path) -> None:
     with covering({theirs: file}):
         assert run_shell(f"cat {theirs}") == "ours"
     assert (theirs.read_text(), run_shell(f"cat {theirs}")) == ("theirs", "theirs")
+
+
+@pytest.mark.usefixtures("way")
+def test_contents_need_no_file_and_a_folder_is_covered_once(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    contents = {tmp_path / f"new{number}": f"{number}\n".encode() for number in range(9)}
+    with covering({**contents, theirs: b"other\n"}):
+        shown = run_shell(f"cat {tmp_path}/new* {theirs}; stat -c %a {tmp_path}/new0")
+    assert shown == "".join(f"{number}\n" for number in range(9)) + "other\n644\n"
+    assert sorted(os.listdir(tmp_path)) == ["theirs"]  # noqa: PTH208
+    assert theirs.read_text() == "theirs"
 
 
 @pytest.mark.usefixtures("way")
@@ -128,6 +140,6 @@ def test_this_process_stays_where_it_was(
 def test_a_path_that_cannot_be_made_is_said(file: Path) -> None:
     here, namespace = Path.cwd(), Path("/proc/self/ns/mnt").readlink()
     missing = {Path("/no-such-folder-here/socket"): file}
-    with pytest.raises(KernelError, match="Unix sockets cannot be put"), covering(missing):
+    with pytest.raises(KernelError, match="cannot be put in the place"), covering(missing):
         raise AssertionError("not reached")
     assert (Path.cwd(), Path("/proc/self/ns/mnt").readlink()) == (here, namespace)

@@ -15,6 +15,7 @@ from kebpf.recording.model import (
     TestCase,
     Tier,
     Timing,
+    Tls,
 )
 
 APP = Endpoint("tcp", "127.0.0.1", 8000)
@@ -47,6 +48,7 @@ def make_exchange(
     transaction: int | None = None,
     problem: str | None = None,
     calls: int = 1,
+    tls: Tls | None = None,
 ) -> RecordedExchange:
     is_server = role is Role.SERVER
     exchange = Exchange(
@@ -69,6 +71,7 @@ def make_exchange(
         APP if is_server else PEER,
         remote or (PEER if is_server else DATABASE),
         pid,
+        tls,
     )
 
 

@@ -55,6 +55,17 @@ def test_what_a_thread_does_before_its_next_request_is_for_its_last() -> None:
     assert found(writer, "C") == ("/c", Evidence.THREAD)
 
 
+def test_a_request_that_the_end_cut_off_keeps_its_last_call() -> None:
+    """It is told before that call is, which has nothing to do with the request before it."""
+    cut = serve("/b", 30, 32, problem="the recording ended before the response was complete")
+    cut.exchange.response_start = cut.exchange.response_end = None
+    unanswered = call("COMMIT", 40, problem="the recording ended before its response")
+    unanswered.exchange.response_start = unanswered.exchange.response_end = None
+    writer = record([serve("/a", 10, 20), call("INSERT", 15), cut, unanswered])
+    assert [case.request["target"] for case in writer.cases] == ["/a"]
+    assert found(writer, "INSERT") == ("/a", Evidence.THREAD)
+
+
 def test_not_much_later() -> None:
     late = 20 + LATE_NS / MS + 1
     writer = record([serve("/a", 10, 20), serve("/b", 900, 910, SECOND), call("A", late)])
@@ -134,6 +145,34 @@ def test_a_thread_that_a_request_made_works_for_it() -> None:
     )
     for sql in ("before", "behind", "deeper"):
         assert found(writer, sql) == ("/a", Evidence.THREAD)
+
+
+def test_a_process_that_a_request_made_works_for_it() -> None:
+    """As does one that this makes, while others are in flight."""
+    writer = record(
+        [
+            serve("/a", 10, 60),
+            serve("/b", 5, 60, SECOND, connection=2),
+            call("own", 30, 300, pid=300),
+            call("deeper", 40, 301, pid=301, connection=52),
+        ],
+        [(300, FIRST, 15), (301, 300, 25), (301, 0, 50), (300, 0, 51)],
+    )
+    for sql in ("own", "deeper"):
+        assert found(writer, sql) == ("/a", Evidence.THREAD)
+
+
+def test_a_process_that_a_loop_made_is_not_told_apart_by_it() -> None:
+    """One that had two requests at once: whoever was read last need not have made it."""
+    writer = record(
+        [
+            serve("/a", 10, 60),
+            serve("/b", 12, 60, connection=2),
+            call("whose", 30, 300, pid=300),
+        ],
+        [(300, FIRST, 15), (300, 0, 50)],
+    )
+    assert writer.mock_of("whose").case is None
 
 
 def test_a_thread_that_stays_may_be_anybodys() -> None:

@@ -12,7 +12,10 @@ import pytest
 
 from kebpf.recording.activity import Inbound, Outbound
 from kebpf.recording.builder import BEGAN_BEFORE, FEW_REQUESTS, OpenRequest, RecordingBuilder
-from kebpf.recording.model import Losses, RecordedExchange, Role, Tier
+from kebpf.recording.casemaker import UNKNOWN_CREDENTIAL
+from kebpf.recording.model import Losses, RecordedExchange, Role, Tier, Tls
+from kebpf.recording.redaction.redactor import Redactor
+from kebpf.recording.redaction.rules import Rules
 from kebpf.recording.store import TestSet, TestSetWriter
 from kebpf.recording.times import SECOND_NS
 from tests.recording.builders import make_exchange, make_request, make_response
@@ -72,6 +75,66 @@ def test_a_connection_was_kept_open_if_another_request_on_it_was_answered() -> N
     )
     kept = {case.request["target"]: case.is_kept_open for case in writer.cases}
     assert kept == {"/first": True, "/alone": False, "/second": False}
+
+
+def test_cases_and_mocks_say_how_they_were_encrypted() -> None:
+    served, called = Tls("shop.example", "http/1.1", "TLSv1.3"), Tls("db.example")
+    writer, _ = record(
+        [
+            serve("/first", 10, 20, tls=served),
+            call("encrypted", 11, 12, tls=called),
+            call("plain", 13, 14, connection=51),
+        ]
+    )
+    assert [case.tls for case in writer.cases] == [served]
+    assert [mock.tls for mock in writer.mocks] == [called, None]
+
+
+def test_of_many_that_are_doubtful_few_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kebpf.recording.builder.MOST_HELD_DOUBTFUL", 2)
+    redactor = Redactor(Rules(), b"key")
+    builder = make_builder(TestSetWriter(tmp_path / "set"), redactor=redactor)
+    for number in range(7):
+        key = f"Bearer Zq3fYt8rK2mNb5VxW1LpQ7sD4hJ6gA0cEuIoTzRyk{number}"
+        request = {**make_request(f"/{number}"), "headers": [["Authorization", key]]}
+        recorded = make_exchange(10 + 20 * number, 20 + 20 * number, request=request)
+        redactor.learn(recorded)
+        builder.add(recorded)
+    builder.finish()
+    assert builder.stats.set_apart == {UNKNOWN_CREDENTIAL: 7}
+    assert len(TestSet.open(tmp_path / "set").apart()) == 7
+
+
+def test_what_the_program_checks_by_itself_is_set_apart_when_it_was_redacted(
+    tmp_path: Path,
+) -> None:
+    key = "Bearer Zq3fYt8rK2mNb5VxW1LpQ7sD4hJ6gA0cEuIoTzRyk"
+    asked = {**make_request("/asked"), "headers": [["Authorization", key + "1"]]}
+    unasked = {**make_request("/unasked"), "headers": [["Authorization", key + "2"]]}
+    refused = {**make_request("/refused"), "headers": [["Authorization", key + "3"]]}
+    redactor = Redactor(Rules(), b"key")
+    builder = make_builder(TestSetWriter(tmp_path / "set"), redactor=redactor)
+    exchanges = [
+        call("SELECT 1", 11, 12, args=[key.removeprefix("Bearer ") + "1"]),
+        make_exchange(10, 20, request=asked),
+        make_exchange(30, 40, request=unasked),
+        make_exchange(50, 60, request=refused, response=make_response(status=401)),
+    ]
+    for recorded in exchanges:
+        redactor.learn(recorded)
+        builder.add(recorded)
+    builder.finish()
+    test_set = TestSet.open(tmp_path / "set")
+    assert [case.request["target"] for case in test_set.cases()] == ["/asked", "/refused"]
+    (apart,) = test_set.apart()
+    assert apart.request["target"] == "/unasked" and apart.set_apart == UNKNOWN_CREDENTIAL
+    assert test_set.manifest.set_apart == {apart.name: UNKNOWN_CREDENTIAL}
+    assert builder.stats.test_cases == test_set.manifest.test_cases == 2
+    assert builder.stats.set_apart == {UNKNOWN_CREDENTIAL: 1}
+    written = b"".join(path.read_bytes() for path in (tmp_path / "set").rglob("*.*"))
+    assert key[7:].encode() not in written
 
 
 def test_calls_of_the_thread_that_read_the_request_are_marked() -> None:

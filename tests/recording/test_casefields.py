@@ -6,7 +6,7 @@ import pytest
 
 from kebpf.recording.casefields import FieldError
 from kebpf.recording.casefile import read_edited_case, write_case
-from kebpf.recording.model import Endpoint
+from kebpf.recording.model import Endpoint, Tls
 from kebpf.recording.yamltext import YamlError
 from tests.replay.sets import make_case
 
@@ -87,6 +87,16 @@ def test_a_mistake(old: str, new: str, line: int, sentence: str) -> None:
         read_edited_case(TEXT.replace(old, new))
     assert sentence in caught.value.problem
     assert caught.value.line == line
+
+
+def test_what_is_known_of_tls_is_text() -> None:
+    assert read_edited_case(TEXT).tls is None
+    assert read_edited_case(TEXT + "tls:\n").tls == Tls()
+    assert read_edited_case(TEXT + "tls: {sni: app.example}\n").tls == Tls("app.example")
+    with pytest.raises(FieldError, match=r"tls/snj: no such field \(is it 'sni'\?\)"):
+        read_edited_case(TEXT + "tls: {snj: app.example}\n")
+    with pytest.raises(FieldError, match=r"tls/version: a text is expected, not 1\.3: put it in"):
+        read_edited_case(TEXT + "tls: {version: 1.3}\n")
 
 
 def test_a_kept_connection_is_true_or_false() -> None:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kebpf.recording.casefile import read_case, write_case
-from kebpf.recording.model import Endpoint, Strength, TestCase, Timing
+from kebpf.recording.model import Endpoint, Strength, TestCase, Timing, Tls
 from tests.recording.builders import make_case, make_request, make_response
 
 ODD = ["yes", "no", "~", "null", "1e3", "0x1f", "010", "1:30", "2024-01-01", "=", "<<", "- a", "",
@@ -74,6 +74,7 @@ cases = st.builds(
     calls=st.lists(texts),
     generated=st.dictionaries(texts, texts),
     strength=st.builds(Strength, st.integers(), st.integers(), st.integers()),
+    tls=st.none() | st.builds(Tls, texts, texts, st.sampled_from(["", "TLSv1.3"])),
 )
 
 

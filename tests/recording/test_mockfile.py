@@ -16,6 +16,7 @@ from kebpf.recording.mockfile import (
     pack_mock,
     read_mock,
 )
+from kebpf.recording.model import Tls
 from tests.recording.builders import make_mock
 
 documents = st.dictionaries(
@@ -99,6 +100,17 @@ def test_who_sent_it_is_kept() -> None:
     found = [read_mock(io.BytesIO(pack_mock(mock))) for mock in mocks]
     assert [mock.is_by_reader for mock in found if mock is not None] == [True, False]
     assert [mock.tasks for mock in found if mock is not None] == [[1 << 61, 7], []]
+
+
+@pytest.mark.parametrize(
+    "tls", [None, Tls(), Tls(sni="db.example"), Tls("db.example", "postgresql", "TLSv1.3")]
+)
+def test_how_it_was_encrypted_is_kept(tls: Tls | None) -> None:
+    data = pack_mock(make_mock(tls=tls))
+    mock = read_mock(io.BytesIO(data))
+    assert mock is not None
+    assert mock.tls == tls
+    assert (b"\xa3tls" in data) == (tls is not None)
 
 
 def test_what_has_no_place_is_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kebpf.protocols.base import Document
 from kebpf.recording.mockfile import MockReader, pack_mock
-from kebpf.recording.model import Endpoint, Mock
+from kebpf.recording.model import Endpoint, Mock, Tls
 from kebpf.recording.peeking import MOST_RESPONSES, MOST_SIZE, ResponseFinder, pack_request
 from tests.recording.builders import make_mock
 
@@ -47,6 +47,8 @@ def test_only_the_very_request_finds_the_response(
         {"name": "x" * 200},
         {"destination": Endpoint("unix", "/" + 90 * "deep/" + "socket")},
         {"protocol": "dns", "destination": Endpoint("udp", "::1", 53)},
+        {"tls": Tls("db.example"), "is_by_reader": True},
+        {"tls": Tls("db.example"), "is_by_reader": True, "tasks": [1, 2]},  # 16 fields
     ],
 )
 def test_usual_records_are_found(changes: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kebpf.capture.eventlog import EventLog, EventLogWriter
 from kebpf.capture.events import Direction, EventError, GapReason, Transport
+from kebpf.recording.dedup.leaving import LeaveOut, Sifting
 from kebpf.recording.model import Manifest, Tier
 from kebpf.recording.pipeline import Pipeline, rebuild
 from kebpf.recording.store import TestSet, TestSetWriter
@@ -24,7 +25,8 @@ from tests.recording.shop import (
 )
 
 OUT = Direction.EGRESS
-TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
+TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
+TLS_DATA = b"\x17\x03\x03\x00\x20" + bytes(32)
 
 
 def write_log(path: Path, records: list[bytes]) -> EventLog:
@@ -41,6 +43,28 @@ def make_set(tmp_path: Path, records: list[bytes]) -> tuple[TestSet, Manifest]:
     log = write_log(tmp_path / "log", records)
     manifest = rebuild(log, TestSetWriter(tmp_path / "set"), "set")
     return TestSet.open(tmp_path / "set"), manifest
+
+
+def test_of_equal_requests_exemplars_stay_with_their_calls(tmp_path: Path) -> None:
+    shop = Shop().open()
+    for _ in range(12):
+        shop.serve()
+    log = write_log(tmp_path / "log", shop.close().records)
+    sifting = Sifting(unique=True)
+    manifest = rebuild(log, TestSetWriter(tmp_path / "set"), "set", sifting=sifting)
+    test_set = TestSet.open(tmp_path / "set")
+    assert [(case.order, case.seen) for case in test_set.cases()] == [(1, 12), (12, 12)]
+    assert (manifest.test_cases, manifest.mocks) == (2, 2)
+    assert manifest.extra["unique"] == {"requests": 12, "shapes": 1}
+    test_set.check_calls()
+
+
+def test_a_rule_leaves_out_requests_and_their_calls(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", Shop().open().serve().serve().close().records)
+    sifting = Sifting(leave_out=[LeaveOut(path="/carts/*")])
+    manifest = rebuild(log, TestSetWriter(tmp_path / "set"), "set", sifting=sifting)
+    assert (manifest.test_cases, manifest.mocks) == (0, 0)
+    assert manifest.losses.left_out == {"leave_out: /carts/*": 2}
 
 
 def names_of(test_set: TestSet) -> list[str]:
@@ -146,6 +170,7 @@ def test_encrypted_and_internal_connections(tmp_path: Path) -> None:
     shop = Shop().open().serve()
     secret = Socket(address=3)
     shop.records += [secret.open(remote=("10.0.0.3", 443)), secret.send(TLS_HELLO)]
+    shop.records.append(secret.receive(TLS_DATA))
     alarm = Socket(address=4, transport=Transport.UNIX_STREAM)
     shop.records += [alarm.open(family=1), alarm.send(b"\0")]
     test_set, manifest = make_set(tmp_path, shop.close().records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ from kebpf.capture.eventlog import EventLog
 from kebpf.capture.events import Loss
 from kebpf.capture.filters import FILTER_NAMES
 from kebpf.capture.probes import Door, Moved, Probes
+from kebpf.capture.reader import Reader
 from kebpf.capture.target import Target, resolve_target
 from kebpf.kernel.hierarchies import Group
 from kebpf.kernel.processes import ProcessFacts
+from kebpf.kernel.sandbox import Sandbox
 from kebpf.recording.assembly import AssemblerError, Assembly
 from kebpf.recording.channel import Prepare
 from kebpf.recording.doubts import CALLS_LOST
@@ -41,15 +44,22 @@ def run(
 
 
 @contextmanager
-def assembling(tmp_path: Path, name: str = "set", log: str | None = "log") -> Iterator[Assembly]:
+def assembling(
+    tmp_path: Path, name: str = "set", log: str | None = "log", sandbox: Sandbox | None = None
+) -> Iterator[Assembly]:
     """An assembler that was asked for its files."""
-    assembly = Assembly()
+    assembly = Assembly(sandbox=sandbox)
     try:
         events = None if log is None else str(tmp_path / log)
         assembly.prepare(Prepare(str(tmp_path / name), name, events=events))
         yield assembly
     finally:
         assembly.close()
+
+
+def is_reading() -> bool:
+    """Whether a reader's thread runs."""
+    return any(thread.name == "kebpf-reader" for thread in threading.enumerate())
 
 
 class FakeRing:
@@ -67,6 +77,7 @@ class FakeProbes:
     """Probes without a kernel: what is asked of them is noted."""
 
     with_tasks = False
+    with_tls = False
 
     def __init__(self, runs: list[bytes] | None = None) -> None:
         self.ring = FakeRing(runs or [])
@@ -74,11 +85,13 @@ class FakeProbes:
         self.targets: set[int] = set()
         self.moved: list[Moved] = []
         self.listening: list[int] = []
+        self.is_read: list[bool] = []
         self.filtered = 0
         self.lost_events = 0
 
     def watch(self, pids: list[int]) -> None:
         self.notes.append("watch")
+        self.is_read.append(is_reading())
         self.targets |= set(pids)
 
     def unwatch(self, pids: set[int]) -> None:
@@ -123,8 +136,10 @@ def test_all_probes_see_a_target_from_the_same_moment_on(
     target = Target(make_facts(100), [100], pids=[100])
     probes = FakeProbes([])
     with assembling(tmp_path) as assembly:
-        begin_recording(probes.as_probes, target, assembly)
+        begin_recording(probes.as_probes, target, assembly).close()
     assert probes.notes[:2] == ["attach", "watch"]
+    assert probes.is_read == [True, True], "before there is anything to read"
+    assert not is_reading()
 
 
 class TestRecording:
@@ -136,7 +151,9 @@ class TestRecording:
 
     def record(self, probes: FakeProbes, is_lasting: bool = False) -> Recording:
         self.assembly.await_files()
-        return Recording(probes.as_probes, self.assembly, HEAD, is_lasting)
+        reader = Reader(probes.as_probes.ring, self.assembly.spool)
+        reader.start()
+        return Recording(probes.as_probes, self.assembly, reader, HEAD, is_lasting)
 
     def test_it_ends_with_its_target(self, tmp_path: Path) -> None:
         records = Shop().open().serve().close().records
@@ -248,6 +265,7 @@ def test_a_target_that_ends_before_the_probes_are_in_place(tmp_path: Path) -> No
     ):
         begin_recording(probes.as_probes, target, assembly)
     assert probes.targets == set()
+    assert not is_reading()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from kebpf.replay import responder as responder_module
+from kebpf.replay import streams
 from tests.replay.sets import make_mock
 from tests.replay.test_responder import (
     REQUEST,
@@ -48,7 +49,7 @@ def test_answers_to_a_pipeline_that_nobody_reads_are_not_made() -> None:
             return held, rest.hexdigest(), len(last)
 
     held, digest, after = asyncio.run(scenario())
-    assert held <= (responder_module.FIRST_PIECE // len(REQUEST) + 2) * (SIZE + len(HEAD))
+    assert held <= (streams.FIRST_PIECE // len(REQUEST) + 2) * (SIZE + len(HEAD))
     assert (digest, after) == (hashlib.sha256((HEAD + b"x" * SIZE) * COUNT).hexdigest(), 0)
 
 

@@ -22,6 +22,7 @@ from kebpf.replay.mocklane import Lane
 from kebpf.replay.mockscope import MockLibrary, Scopes, SelectionError, Totals
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
+from kebpf.replay.runtls import RunAuthority, RunTls
 from kebpf.replay.stages import Recorded
 from tests.replay.builders import DATABASE, MemorySet, PlainSpec, make_mock
 from tests.replay.test_runner import Group
@@ -67,7 +68,7 @@ class Stand:
         folder.mkdir()
         scopes = Scopes(lambda: self.library.make_scope(()), self.totals)
         responder = Responder(NoRedirect(), scopes, Routes())
-        return Lane(Group(folder), responder, scopes)
+        return Lane(Group(folder), responder, scopes, RunTls(RunAuthority(), Routes()))
 
     @contextlib.asynccontextmanager
     async def open_lane(self) -> AsyncIterator[Lane]:

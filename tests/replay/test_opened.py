@@ -8,6 +8,7 @@ import pytest
 
 from kebpf.protocols.base import Document
 from kebpf.recording.model import Endpoint, Mock, Tier
+from kebpf.replay.encrypted import Encryptions
 from kebpf.replay.opened import OpenedNow, Openings
 from tests.recording.builders import DATABASE, make_mock
 
@@ -29,7 +30,7 @@ def judge(recorded: list[Mock], *now: Document, at: Endpoint = DATABASE) -> list
     openings = Openings()
     for mock in recorded:
         openings.learn(mock)
-    run = OpenedNow(openings)
+    run = OpenedNow(openings, Encryptions())
     for request in now:
         run.note(at, "postgres" if "kind" in request else "redis", request)
     return [

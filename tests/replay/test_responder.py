@@ -25,6 +25,7 @@ from kebpf.replay.matcher import Matcher
 from kebpf.replay.responder import Responder
 from kebpf.replay.routing import Routes
 from kebpf.replay.stages import ResponderPorts
+from kebpf.replay.tlsend import Encryption
 from tests.replay.sets import PROTOCOLS, SetInMemory, make_case, make_matcher, make_mock
 
 T = TypeVar("T")
@@ -67,11 +68,12 @@ async def serving(
     destination: tuple[str, int] | None = ("10.0.0.7", 8001),
     protocols: Mapping[str, ProtocolSpec] = PROTOCOLS,
     silence_s: float = 60.0,
+    encryption: Encryption | None = None,
 ) -> AsyncIterator[Stand]:
     matcher = make_matcher(SetInMemory(mocks=mocks))
     matcher.begin_case(None, 1)
     redirect = FixedRedirect(destination)
-    responder = Responder(redirect, matcher, Routes(mocks), protocols, silence_s)
+    responder = Responder(redirect, matcher, Routes(mocks), protocols, silence_s, encryption)
     try:
         yield Stand(responder, redirect, matcher, await responder.start())
     finally:

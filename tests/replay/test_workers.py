@@ -115,12 +115,13 @@ def test_a_full_pipe_does_not_keep_a_worker_from_ending() -> None:
 
 
 MAKER = r"""
-import os, signal, sys
+import os, signal, sys, time
 from kebpf.replay.workers import Crew
 def work(send):
     try:
         os.write(1, b"%d\n" % os.getpid())
-        signal.pause()
+        while True:
+            time.sleep(0.1)  # pause(2) would miss a signal that came just before it
     finally:
         os.write(1, b"undone\n")
 crew = Crew([work, work])

@@ -37,6 +37,15 @@ def test_what_is_recorded() -> None:
     assert describe_subject("container web", [9], 3) == "container web, 3 processes"
 
 
+def test_what_is_unique_is_said() -> None:
+    status = make_status(requests=12_431, unique=87, test_cases=203, mocks=1)
+    assert summarise(status, PATH)[0].startswith(
+        "12,431 requests → 87 unique: 203 test cases, 1 mock in "
+    )
+    assert ": 12,431 requests → 87 unique, 203 test cases" in describe_progress(status)
+    assert summary_object(status, PATH)["unique"] == 87
+
+
 def test_connections_left_out_are_said() -> None:
     lines = summarise(make_status(filtered={"--port": 3, "--inbound-only": 1}), PATH)
     assert lines[1:] == [
@@ -118,9 +127,16 @@ def test_one_lost_byte_is_not_100_per_cent() -> None:
     assert show_share(make_status(captured_bytes=0, lost_bytes=5)) == "0.00 %"
 
 
+def test_what_was_redacted_is_told_by_kind() -> None:
+    status = make_status(redacted={"e-mail address": 1200, "password": 1, "other": 3})
+    told = "1,204 values redacted (1,200 e-mail addresses, 1 password, 3 others)"
+    assert summarise(status, PATH)[1] == told
+
+
 def test_the_summary_object() -> None:
     status = make_status(
         left_out={"why": 2},
+        redacted={"token": 2},
         filtered={"--port": 3},
         unparsed={"encrypted (TLS)": 2, "too long": 1},
         unbalanced={"came twice": 1},
@@ -145,6 +161,8 @@ def test_the_summary_object() -> None:
         "path": "kebpf/shop-1",
         "requests": 31,
         "left_out": {"why": 2},
+        "set_apart": {},
+        "redacted": {"token": 2},
         "left_out_connections": {"--port": 3},
         "unparsed": {"encrypted (TLS)": 2, "too long": 1},
         "unbalanced": {"came twice": 1},

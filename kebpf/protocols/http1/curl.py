@@ -21,7 +21,8 @@ _MADE_BY_CURL = frozenset({"content-length"})
 def curl_line(request: Document, base_url: str, path: str = "") -> str:
     """A shell line that sends ``request`` to ``base_url`` (``http://host:port``) with curl.
 
-    With ``path`` it goes to that Unix socket (abstract if it begins with ``@``).
+    Over TLS (``https://…``) any certificate is accepted.  With ``path`` it goes to that Unix socket
+    (abstract if it begins with ``@``).
     Method, target, headers and body are those of the request; headers of curl's own are
     suppressed.  Only trailers are left out, which curl cannot send; the line ends with a comment
     that says so.
@@ -30,6 +31,7 @@ def curl_line(request: Document, base_url: str, path: str = "") -> str:
     words = [
         "curl",
         "-i",
+        *(["-k"] if base_url.startswith("https:") else []),
         *_make_socket(path),
         *_make_method(request, bool(data)),
         *_make_url(request, base_url),

@@ -90,7 +90,12 @@ def is_persistent(version: str, headers: Sequence[Sequence[str]]) -> bool:
 
 def is_switch(method: str, status: int) -> bool:
     """Whether a response ends HTTP on the connection (101, or a CONNECT that succeeded)."""
-    return status == 101 or (method == "CONNECT" and 200 <= status < 300)
+    return status == 101 or is_tunnel(method, status)
+
+
+def is_tunnel(method: str, status: int) -> bool:
+    """Whether a CONNECT succeeded (RFC 9110, 9.3.6)."""
+    return method == "CONNECT" and 200 <= status < 300
 
 
 def may_switch(head: Document) -> bool:

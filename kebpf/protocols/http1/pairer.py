@@ -39,6 +39,7 @@ class HttpPairer:
 
     def __init__(self, joined: bool = False) -> None:
         self.broken: str | None = None
+        self.is_tunnel = False
         self._parsers = {sender: MessageParser(sender) for sender in Sender}
         self._client = self._parsers[Sender.CLIENT]
         self._server = self._parsers[Sender.SERVER]
@@ -264,6 +265,8 @@ class HttpPairer:
     def _switch(self, turn: Turn) -> None:
         request = turn.request.head
         response = turn.response.head if turn.response else {}
+        has_more = self._client.buffer.data or self._server.buffer.data
+        self.is_tunnel = request["method"] == "CONNECT" and not has_more
         self._collect()
         self._break(name_switch(request, response))
 

@@ -26,11 +26,13 @@ class HttpServer:
     """A server session: requests in (pipelined or not), recorded responses out.
 
     A call without a recorded answer gets ``502 Bad Gateway`` with the header ``kebpf-miss: 1``
-    and the reason as its text; a malformed request gets 400 and the end of the connection.
+    and the reason as its text; a malformed request gets 400 and the end of the connection.  Behind
+    a CONNECT that succeeded whatever it is begins that the tunnel is for.
     """
 
     def __init__(self, answerer: Answerer) -> None:
         self.is_closed = False
+        self.gives_way = False
         self._answerer = answerer
         self._parser = MessageParser(Sender.CLIENT)
 
@@ -48,7 +50,7 @@ class HttpServer:
 
     def _answer_all(self) -> bytes:
         answers = bytearray()
-        while not self.is_closed:
+        while not (self.is_closed or self.gives_way):
             try:
                 event = self._parser.next_event()
             except ProtocolError as error:
@@ -71,18 +73,23 @@ class HttpServer:
 
     def _answer(self, message: Message) -> bytes:
         request = message.make_document()
-        response = self._answerer.answer(request)
+        response = self._find_response(request)
         is_last = not framing.is_persistent(request["version"], request["headers"])
         try:
             if isinstance(response, Miss):
                 written = _write_miss(request, response.reason, is_last)
             else:
                 written, ends = _Answer(request, response).write()
-                is_last = is_last or ends
+                self.gives_way = framing.is_tunnel(request["method"], response["status"])
+                is_last = (is_last or ends) and not self.gives_way
         except ProtocolError as error:
             written = _write_miss(request, f"the recorded response is unusable: {error}", is_last)
         self.is_closed = is_last
         return written
+
+    def _find_response(self, request: Document) -> Document | Miss:
+        opened = self._answerer.session(request) if request["method"] == "CONNECT" else None
+        return opened or self._answerer.answer(request)
 
 
 class _Answer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kebpf.protocols.base import Document, Exchange, Mark
+from kebpf.protocols.http1.framing import is_tunnel
 from kebpf.protocols.http1.parser import MAX_BODY_SIZE, Message
 
 NAME = "http"
@@ -42,8 +43,15 @@ class Turn:
             request_end=self.request.end,
             response_start=self.response_start,
             response_end=None if response is None else response.end,
+            is_session=self._is_opening(),
             problem=self._get_problem(),
         )
+
+    def _is_opening(self) -> bool:
+        """Whether it only opened a tunnel: who uses one that is kept is chance."""
+        if self.response is None or self.request.head.get("method") != "CONNECT":
+            return False
+        return is_tunnel("CONNECT", self.response.head.get("status", 0))
 
     def _make_response(self, response: Message) -> Document:
         document = response.make_document()

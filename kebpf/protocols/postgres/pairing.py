@@ -47,6 +47,7 @@ class PostgresPairer:
         self._opening: Opening | None = None
         self._database: str | None = None  # known if the start-up was seen, or it was told
         self._awaits_reply = False  # to an SSLRequest or GSSENCRequest
+        self.awaits_tls = False
         self._is_over = False
         self._is_lost = joined
         self._is_client_framed = not joined
@@ -164,6 +165,7 @@ class PostgresPairer:
             self._is_over = True
             return [cancel_exchange(message, frame.start, frame.end)]
         if isinstance(message, m.StartupMessage):
+            self.awaits_tls = False
             self._client.is_untyped = False
             self._opening = Opening(message, frame.start, frame.end)
             self._database = self._opening.database
@@ -183,8 +185,10 @@ class PostgresPairer:
 
     def _take_reply(self, mark: Mark) -> list[Exchange]:
         reply = self._server.take_byte()
-        if reply in (b"S", b"G"):
-            self.broken = "encrypted"
+        if reply == b"S":
+            self._awaits_reply, self.awaits_tls = False, True
+        elif reply == b"G":
+            self.broken = "encrypted (GSSAPI)"
         elif reply == b"N":
             self._awaits_reply = False
             return self._receive_client(b"", mark)

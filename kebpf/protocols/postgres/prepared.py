@@ -93,8 +93,15 @@ def remember(names: MutableMapping[str, PreparedStatement], entry: PreparedState
 
 
 def apply_parse(message: m.Parse, statements: Statements) -> PreparedStatement:
-    """What a completed Parse does."""
+    """What a completed Parse does.
+
+    Of the same SQL under the same name, as pgx and asyncpg parse it a second time, it is known
+    what the server said of it.
+    """
     entry = PreparedStatement(message.name, printable(message.sql), list(message.type_oids))
+    last = statements.get(message.name)
+    if last is not None and last.sql == entry.sql and not any(entry.type_oids):
+        entry.type_oids, entry.columns = list(last.type_oids), last.columns
     remember(statements, entry)
     return entry
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kebpf.protocols.base import Answerer, Document, ProtocolError
 from kebpf.protocols.postgres import messages as m
+from kebpf.protocols.postgres.admitting import Admission
 from kebpf.protocols.postgres.answering import Answers
 from kebpf.protocols.postgres.cancelling import Cancelling
 from kebpf.protocols.postgres.documents import make_request, printable
@@ -22,6 +23,7 @@ from kebpf.protocols.postgres.replies import (
     parameter_bytes,
     response_bytes,
 )
+from kebpf.protocols.postgres.scram import Login
 from kebpf.protocols.postgres.settings import DEFAULT_PARAMETERS, Settings
 from kebpf.protocols.postgres.statements import (
     copies_in,
@@ -52,6 +54,10 @@ class PostgresServer:
 
     def __init__(self, answerer: Answerer, facts: Sequence[Document]) -> None:
         self.is_closed = False
+        self.offers_tls = False
+        self.gives_way = False
+        self.login = Login()
+        self._admission: Admission | None = None
         self._answerer = answerer
         self._facts = facts
         self._reader = FrameReader(FRONTEND_KINDS, is_untyped=True)
@@ -61,6 +67,7 @@ class PostgresServer:
         self._cancelling = Cancelling(facts)
         self.is_skipping = False  # to the next Sync
         self._is_busy = False  # with commands, or in a transaction
+        self._is_heard = False  # it said something behind its start-up
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes what the client sent and gives what to send back (maybe nothing yet)."""
@@ -74,7 +81,8 @@ class PostgresServer:
     @property
     def _is_ready_for_flights(self) -> bool:
         """Whether whole messages can be answered one after the other, whatever they are."""
-        is_started = self._served is not None and not self._cancelling.can_hold
+        admission = self._admission
+        is_started = admission is not None and admission.is_open and not self._cancelling.can_hold
         return is_started and not self._reader.buffered_size
 
     def _receive_messages(self, messages: Sequence[m.FrontendMessage]) -> bytes:
@@ -83,7 +91,7 @@ class PostgresServer:
         out = b""
         try:
             for message in messages:
-                self._is_busy = True
+                self._is_busy = self._is_heard = True
                 out += served.dispatch(message)
                 if self.is_closed:
                     break
@@ -101,7 +109,7 @@ class PostgresServer:
         cancelling = self._cancelling
         try:
             while (
-                not self.is_closed
+                not (self.is_closed or self.gives_way)
                 and not cancelling.is_holding
                 and (frame := self._reader.next_frame())
             ):
@@ -113,6 +121,8 @@ class PostgresServer:
     def receive_eof(self) -> bytes:
         """The client closed its direction."""
         self.is_closed = True
+        if self._admission is not None and not self._is_heard:
+            self._admission.end()
         return b""
 
     def take_news(self) -> Sequence[Document]:
@@ -125,6 +135,10 @@ class PostgresServer:
 
     def take_problems(self) -> Sequence[str]:
         """What its client was refused though the recording was not asked for it."""
+        admission = self._admission
+        if admission is not None and admission.problem is not None:
+            problem, admission.problem = admission.problem, None
+            return [problem]
         if self._answers is None or not self._answers.state.problems:
             return ()
         state = self._answers.state
@@ -150,7 +164,9 @@ class PostgresServer:
     def _on_frame(self, frame: Frame) -> bytes:
         if self._served is None or self._answers is None:
             return self._on_untyped(frame)
-        self._is_busy = True
+        if self._admission is not None and not self._admission.is_open:
+            return self._on_password(frame, self._admission)
+        self._is_busy = self._is_heard = True
         answer = self._served.dispatch(parse_frontend(frame.kind, frame.payload))
         failure, self._answers.state.failure = self._answers.state.failure, None
         if failure is not None and self._cancelling.is_awaited(failure):
@@ -169,7 +185,8 @@ class PostgresServer:
             self._cancelling.ask(message)
             self.is_closed = True
             return b""
-        return b"N"
+        self.gives_way = self.offers_tls and isinstance(message, m.SSLRequest)
+        return b"S" if self.gives_way else b"N"
 
     def _start(self, message: m.StartupMessage) -> bytes:
         request = startup_request(message.parameters)
@@ -188,13 +205,12 @@ class PostgresServer:
         self._answers = Answers(self._answerer, state, self._facts)
         self._served = _Served(self._answers, ExtendedQuery(self._answers), self)
         reported = {n: v for n, v in settings.values.items() if n in parameters}
-        return (
-            _negotiate(message)
-            + write(m.Authentication(0))
-            + parameter_bytes(reported)
-            + write(self._cancelling.key)
-            + _READY["I"]
-        )
+        welcome = parameter_bytes(reported) + write(self._cancelling.key) + _READY["I"]
+        self._admission = Admission(self.login, welcome, recorded.get("authentication"))
+        return _negotiate(message) + self._admission.begin()
+
+    def _on_password(self, frame: Frame, admission: Admission) -> bytes:
+        return admission.receive(parse_frontend(frame.kind, frame.payload))
 
     def _find_fact(self, request: Document) -> Document | None:
         """The recorded start-up most like this one: same user and database, else any."""

@@ -129,6 +129,7 @@ class TestSwitch:
         ask = b"CONNECT db:5432 HTTP/1.1\r\nHost: db:5432\r\n\r\n"
         feed = Feed().send((C, ask), (S, b"HTTP/1.1 200 Established\r\n\r\n\x16\x03"))
         assert feed.pairs() == [("db:5432", b"")]
+        assert [one.is_session for one in feed.exchanges] == [True]
         assert feed.pairer.broken == "switched to a tunnel"
 
     def test_refused_connect_goes_on(self) -> None:
@@ -136,6 +137,7 @@ class TestSwitch:
         no = b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno"
         feed = Feed().send((C, ask), (S, no), (C, make_get("/2")), (S, make_ok(b"2")))
         assert feed.pairs() == [("db:5432", b"no"), ("/2", b"2")]
+        assert not any(one.is_session for one in feed.exchanges)
 
 
 class LossyFeed:

@@ -311,13 +311,6 @@ def test_what_is_asked_after_a_loss_is_told_at_once() -> None:
     assert (found.request_start.time_ns, found.problem) == (6, "bytes of it were lost")
 
 
-def test_encryption_ends_the_story() -> None:
-    pairer = POSTGRES.make_pairer()
-    assert pairer.receive_data(Sender.CLIENT, write(m.SSLRequest()), Mark(1)) == []
-    assert pairer.receive_data(Sender.SERVER, b"S", Mark(2)) == []
-    assert pairer.broken == "encrypted"
-
-
 def test_refused_encryption_goes_on() -> None:
     pieces = [(Sender.CLIENT, write(m.SSLRequest()), 1), (Sender.SERVER, b"N", 2), *STARTUP]
     (start,) = pair(pieces)

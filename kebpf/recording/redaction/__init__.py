@@ -1,0 +1,1 @@
+"""Replaces secrets before anything is written: what is one, by what, and everywhere it occurs."""

@@ -1,0 +1,1 @@
+"""Programs that speak TLS, their peers, and what those saw."""
