@@ -4,12 +4,14 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """The version, looked up when it is asked for: that takes longer than all the rest of it."""
+    """The version, looked up when it is first asked for: that takes longer than all the rest."""
     if name != "__version__":
         raise AttributeError(name)
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version("kebpf")
+        found = version("kebpf")
     except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"
+        found = "0"
+    globals()[name] = found
+    return found

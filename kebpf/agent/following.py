@@ -12,7 +12,9 @@ from kebpf.agent.version import Version, VersionReader
 from kebpf.kernel.processes import find_descendants
 
 _WHOLE_LOOK_SECONDS = 30.0
-_UNDECIDED_SECONDS = 1.0  # a shell that has not started what it is to start is itself the program
+#: A shell that has not started what it is to start is then itself the program, and a process that
+#: has no words one without: amid an exec they are not there yet.
+_UNDECIDED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class Follower:
             began_ns = seen_ns or find_beginning(leader, self._last_look_ns)
             until, first_ns = now + _UNDECIDED_SECONDS, began_ns
         program = find_program(leader)
-        if not program.counts and now < until:
+        if not (program.counts and program.words) and now < until:
             self._undecided[leader.pid] = (leader.started, until, first_ns)
             return None
         self._undecided.pop(leader.pid, None)

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from contextlib import suppress
 
+import kebpf
 from kebpf.protocols.registry import load_protocols
 
 #: What the standard library imports only when it needs it.
@@ -15,8 +16,9 @@ _LATER = ("_strptime", "unicodedata", "stringprep", "decimal", "linecache", "tok
 
 
 def load_everything() -> None:
-    """The protocols, every encoding a text may be in, and what is imported in passing."""
+    """The protocols, every encoding a text may be in, what is imported in passing, the version."""
     load_protocols()
+    _ = kebpf.__version__  # it is read from a file
     for module in pkgutil.iter_modules(encodings.__path__):
         with suppress(ImportError, LookupError):  # those of other systems
             codecs.lookup(module.name)
