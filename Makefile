@@ -57,7 +57,7 @@ forms: setup ## Replay every application in every form, compare the verdicts (FO
 	$(SUDO) $(BIN)/python -m tests.e2e.forms $(FORMS)
 
 kills: setup ## Kill recordings at random moments and see that nothing complete is lost (KILLS=100)
-	$(SUDO) env KEBPF_KILLS="$(or $(KILLS),100)" $(BIN)/python -m pytest tests/recording/test_recovery.py tests/e2e/test_cut_off.py $(PYTEST_ARGS)
+	$(SUDO) env KEBPF_KILLS="$(or $(KILLS),100)" $(BIN)/python -m pytest tests/recording/test_recovery.py tests/e2e/test_cut_off.py tests/e2e/test_agent_faults.py $(PYTEST_ARGS)
 
 fuzz: setup ## Fuzz all parsers, guided by what code they reach (FUZZ_SECONDS=600, FUZZ="target …" for some)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,13 @@ def making_unit(name: str, folder: Path) -> Iterator[Unit]:
 class Agent:
     """One that runs; systemd's side of the notifications is the test's."""
 
-    def __init__(self, folder: Path, *targets: str, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *targets: str,
+        more: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.output = folder / "sets"
         self.socket = folder / "agent.sock"
         self.config = folder / "kebpf.yml"
@@ -113,11 +119,11 @@ class Agent:
         self._receiver.bind(str(notify))
         self._receiver.settimeout(PATIENCE_SECONDS)
         self.told: list[str] = []
-        environment = {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "2000000"}
+        told = {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "2000000"}
         self.process = Process(
             "kebpf agent",
             [*find_kebpf(), "agent", "--config", self.config],
-            environment=with_sources(environment),
+            environment=with_sources({**told, **(environment or {})}),
         )
         self.await_told("READY=1")
 
@@ -185,9 +191,11 @@ class Agent:
 
 
 @contextlib.contextmanager
-def running_agent(folder: Path, *targets: str, more: str = "") -> Iterator[Agent]:
+def running_agent(
+    folder: Path, *targets: str, more: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[Agent]:
     """Ready when it is given; ended afterwards."""
-    agent = Agent(folder, *targets, more=more)
+    agent = Agent(folder, *targets, more=more, environment=environment)
     try:
         yield agent
     finally:
