@@ -66,8 +66,8 @@ class UniqueCases:
 
     @property
     def test_cases(self) -> int:
-        """How many are kept at the moment."""
-        return len(self._stream)
+        """How many are kept at the moment; not those that are held only to see if they repeat."""
+        return len(self._stream) - len(self._held)
 
     @property
     def mocks(self) -> int:

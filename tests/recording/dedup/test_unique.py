@@ -50,7 +50,9 @@ def test_cases_and_mocks_that_go_are_off_the_disk(tmp_path: Path) -> None:
         unique.add_case(case, text)
         written += len(text)
         if case.order % 100 == 0:
-            largest = max(largest, size_of(writer.unfinished[0]))
+            [unfinished] = writer.unfinished
+            largest = max(largest, size_of(unfinished))
+            assert unique.test_cases == len(list(unfinished.glob("tests/*")))
     test_set = finish(tmp_path / "set", writer, unique)
     must_stay = truth.must_stay(MOST_FAILURES_OF_SHAPE, MOST_SLOW, SLOW_SHARE)
     cases = test_set.cases()
