@@ -18,7 +18,7 @@ import pytest
 
 from kebpf.recording.store import TestSet
 from kebpf.replay.recordedclock import find_library
-from tests.e2e.agents import Agent, Unit, making_unit, running_agent
+from tests.e2e.agents import SERVICE, Agent, Unit, making_unit, running_agent
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
@@ -261,25 +261,16 @@ def test_a_clock_that_is_set_back(tmp_path: Path, shop: Unit) -> None:
         assert sorted(list_all_cases(agent)) == sorted(sent)
 
 
-STALLING = """
-import http.server, sys, time
-class Service(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = b"{version} " + self.path.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.path.startswith("/stalls"):
+# One path's answer begins and goes on a thousand seconds later.
+STALLING = SERVICE.replace(
+    "        self.wfile.write(body)\n",
+    """
+        if self.path == "/stalls":
             self.wfile.write(body[:3])
-            time.sleep(1000)
+            __import__("time").sleep(1000)
         self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Service)
-print("listening", flush=True)
-server.serve_forever()
-"""
+""",
+)
 
 
 def test_a_target_that_is_killed_amid_its_answers(tmp_path: Path, shop: Unit) -> None:
