@@ -24,7 +24,7 @@ _FIELDS_FROM = {"HSET": 2, "HMSET": 2, "HSETNX": 2, "MSET": 1, "MSETNX": 1}
 _READS_KEY = frozenset(("GET", "GETEX", "GETDEL", "GETSET"))
 _READS_FIELDS = {"HGET": 2, "HMGET": 2, "MGET": 1}
 _READS_PAIRS = frozenset(("HGETALL", "CONFIG", "HELLO", "XRANGE", "XREAD"))
-_BYTEA = re.compile(r"\\x(?:[0-9a-f]{2})+")
+_BYTEA = re.compile(r"(?P<mark>\\{1,2}x)(?P<data>(?:[0-9a-f]{2})+)")  # escaped in E''
 _SECRET_KEYS = frozenset((
     "session", "sessions", "sess", "sid", "token", "tokens", "auth", "jwt", "refresh", "access",
     "otp", "csrf", "xsrf", "apikey", "reset", "verify", "verification", "invite", "nonce",
@@ -76,7 +76,8 @@ class Calls:
             value = text[place.start + start : place.start + end].replace("''", "'")
             kind = self._assignments.judge(place.column, value)
             if kind is not None and value:
-                yield Span(place.start + start, place.start + end, value, kind)
+                span = _read_bytea(value, kind) or Span(0, end - start, value, kind)
+                yield _move(span, place.start + start)
 
     def walk_rows(self, response: Document, editor: Editor) -> Document:
         """A response; its values by the names of their columns."""
@@ -245,12 +246,17 @@ class Calls:
 
 def _read_bytea(text: str, kind: str) -> Span | None:
     """Bytes as PostgreSQL writes them: in hexadecimal behind a mark; perhaps those of a text."""
-    if _BYTEA.fullmatch(text) is None:
+    found = _BYTEA.fullmatch(text)
+    if found is None:
         return None
-    data = bytes.fromhex(text[2:])
+    data = bytes.fromhex(found["data"])
     if data.isascii() and data.decode().isprintable():
-        return Span(2, len(text), data.decode(), kind, HEX)
-    return Span(2, len(text), text[2:], kind)
+        return Span(*found.span("data"), data.decode(), kind, HEX)
+    return Span(*found.span("data"), found["data"], kind)
+
+
+def _move(span: Span, by: int) -> Span:
+    return span._replace(start=span.start + by, end=span.end + by)
 
 
 def _edit(value: Any, editor: Editor, find: Finder) -> Any:

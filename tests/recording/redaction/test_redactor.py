@@ -122,6 +122,18 @@ def test_bytea_stays_bytea() -> None:
     assert written[:29] == stored[:29] and written != stored and len(written) == len(stored)
 
 
+@pytest.mark.parametrize("quote", ["'\\x{}'::bytea", "E'\\\\x{}'"])
+def test_bytea_in_a_literal_stays_bytea(quote: str) -> None:
+    """As a client writes it that puts the values into the statement itself."""
+    stored = "$2b$04$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
+    sql = "INSERT INTO p (name, password) VALUES ('Bob', " + quote + ")"
+    request, _ = redact(make_redactor(), query(sql.format(stored.encode().hex())))
+    before, _, after = sql.partition("{}")
+    written = request["sql"].removeprefix(before).removesuffix(after)
+    made = bytes.fromhex(written).decode()
+    assert made[:29] == stored[:29] and made != stored and len(made) == len(stored)
+
+
 def test_keys_and_fields_of_redis() -> None:
     redactor = make_redactor()
     number = secrets.token_hex(16)
