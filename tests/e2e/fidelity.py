@@ -77,15 +77,20 @@ def count_evidence(entries: Sequence[Entry]) -> Counter[str]:
 
 
 def examine(
-    subject: Subject, folder: Path, runs: int = RUNS, alone: int | None = None, jobs: int = JOBS
+    subject: Subject,
+    folder: Path,
+    runs: int = RUNS,
+    alone: int | None = None,
+    jobs: int = JOBS,
+    options: Sequence[str] = (),
 ) -> Account:
     """Records and replays one application; ``alone`` is how many cases run alone (none: all).
 
-    Those have an application each, ``jobs`` of them at a time.
+    Those have an application each, ``jobs`` of them at a time.  ``options`` are of the recording.
     """
     account = Account(subject.name, subject.in_flight)
     path = folder / subject.name
-    with subject.recorded(path) as recorded:
+    with subject.recorded(path, *options) as recorded:
         entries = read_set(path)
         names = [one["name"] for one in entries if one["kind"] == "test"]
         account.cases, account.evidence = len(names), count_evidence(entries)
@@ -121,8 +126,9 @@ def spread(names: Sequence[str], most: int | None) -> list[str]:
 
 
 def read_left_out(path: Path) -> dict[str, int]:
-    """Why requests are no cases, from the manifest."""
-    return dict(TestSet.open(path).manifest.losses.left_out)
+    """Why requests are no cases, or none to be run, from the manifest."""
+    manifest = TestSet.open(path).manifest
+    return {**manifest.losses.left_out, **Counter(manifest.set_apart.values())}
 
 
 def describe(account: Account) -> str:
@@ -156,7 +162,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=JOBS, help="of these, so many side by side")
     parser.add_argument("--in-flight", type=int, help="requests at once (default: its own crowd)")
     parser.add_argument("--results", type=Path, help="a file that the lines are appended to, too")
+    parser.add_argument("--redact", action=argparse.BooleanOptionalAction, help="the secrets")
     given = parser.parse_args()
+    options = [] if given.redact is None else ["--redact" if given.redact else "--no-redact"]
     if os.geteuid() != 0:
         typer.echo("recording needs root: sudo, or make fidelity", err=True)
         return 3
@@ -170,7 +178,7 @@ def main() -> int:
                 continue
             own = Path(folder, f"of-{subject.name}")
             own.mkdir()
-            account = examine(subject, own, given.runs, given.alone, given.jobs)
+            account = examine(subject, own, given.runs, given.alone, given.jobs, options)
             tell(describe(account), given.results)
             accounts.append(account)
     return 0 if accounts and all(one.is_whole for one in accounts) else 1

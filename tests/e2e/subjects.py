@@ -70,8 +70,8 @@ class Subject(Protocol):
         """What of it is not on this machine, if anything."""
 
     @contextmanager
-    def recorded(self, path: Path) -> Iterator[Recorded]:
-        """Makes the test set ``path``."""
+    def recorded(self, path: Path, *options: str) -> Iterator[Recorded]:
+        """Makes the test set ``path``; ``options`` are those of ``kebpf record``."""
 
 
 class Shop:
@@ -84,10 +84,10 @@ class Shop:
         return None
 
     @contextmanager
-    def recorded(self, path: Path) -> Iterator[Recorded]:
+    def recorded(self, path: Path, *options: str) -> Iterator[Recorded]:
         os.environ.pop("SHOP_BUG", None)
         with Services() as services:
-            record_crowd(services, path, self.in_flight)
+            record_crowd(services, path, self.in_flight, options=options)
             services.stop_backends()
             yield shop_recorded(services, path)
 
@@ -110,13 +110,14 @@ class RuntimeSubject:
         return self._runtime.why_not()
 
     @contextmanager
-    def recorded(self, path: Path) -> Iterator[Recorded]:
+    def recorded(self, path: Path, *options: str) -> Iterator[Recorded]:
         folder = install(self._runtime)
         with Servers(path.parent, (*AUTHORS, *CROWD)) as servers:
             program = Program(self._runtime, folder, servers)
             words = program.command
             recorder = launch_recorder(
                 path,
+                *options,
                 command=[find_command(folder, words[0]), *words[1:]],
                 environment=program.environment,
                 folder=folder,
@@ -143,10 +144,10 @@ class StrangerSubject:
         return self._stranger.why_not()
 
     @contextmanager
-    def recorded(self, path: Path) -> Iterator[Recorded]:
+    def recorded(self, path: Path, *options: str) -> Iterator[Recorded]:
         with StrangerServices(self._stranger) as services:
             application = Application(self._stranger, services)
-            application.record(path)
+            application.record(path, *options)
             services.switch_off()
             command = shlex.join(application.command(application.folder))
             yield Recorded(path, command, services.environment, application.folder)

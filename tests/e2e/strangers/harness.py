@@ -130,10 +130,11 @@ class Application:
         stranger = self.stranger
         return drive(self._services.port, stranger.customer, clients=stranger.clients, first=first)
 
-    def record(self, path: Path) -> Entry:
+    def record(self, path: Path, *options: str) -> Entry:
         """From the start: kebpf starts it, customers come and go, kebpf ends it."""
         recorder = launch_recorder(
             path,
+            *options,
             command=self.command(self.folder),
             environment=self._services.environment,
             folder=self.folder,
