@@ -66,6 +66,7 @@ def _describe_case(case: TestCase) -> dict[str, Any]:
             "not_compared": strength.not_compared,
         },
         "timing": _describe_timing(case.timing),
+        **({"needs": case.needs} if case.needs else {}),
         "verified": case.verified,
         "set_apart": case.set_apart,
         **({"seen": case.seen, "shape": case.shape} if case.seen else {}),

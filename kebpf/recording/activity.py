@@ -86,6 +86,9 @@ class Inbound:
     echoes: set[str] = field(default_factory=set)  # its secrets that are common words
     credentials: list[str] = field(default_factory=list)  # by which it was let in
     is_unproved: bool = False  # a password of its was checked against a hash not known how
+    is_refused: bool = False  # it was not let in, and will not be again
+    is_orphan: bool = False  # what gave it a credential is no case
+    makers: list[Inbound] = field(default_factory=list)  # whose responses gave it a credential
 
     def covers(self, time_ns: int) -> bool:
         """Whether it was in flight at that time."""

@@ -206,7 +206,7 @@ class RecordingBuilder:
     def _set_apart(self, requests: Sequence[Inbound]) -> None:
         """Those whose cases redaction keeps from passing, by all that was seen until now."""
         for request in requests:
-            reason = self._maker.find_doubt(request)
+            reason = self._maker.find_doubt(request, self._writer.has_case)
             name = request.name or ""
             if reason is not None and self._writer.has_case(name):
                 self._writer.set_apart(name, reason)
@@ -346,6 +346,7 @@ class RecordingBuilder:
             self._write_case(self._unwritten.popleft())
 
     def _write_case(self, prepared: PreparedCase) -> None:
+        self._maker.find_needs(prepared.request)
         text = prepared.write()
         if self._unique is None:
             self._writer.add_written(prepared.case.name, text)
@@ -353,8 +354,9 @@ class RecordingBuilder:
         else:
             self._unique.add_case(prepared.case, text)
             self._tell_unique(self._unique)
-        if self._maker.find_doubt(prepared.request) is not None:  # so far
-            self._doubtful.append(prepared.request)
+        request = prepared.request
+        if request.makers or self._maker.find_doubt(request, bool) is not None:  # so far
+            self._doubtful.append(request)
             self._forget_doubtful()
 
     def _forget_doubtful(self) -> None:

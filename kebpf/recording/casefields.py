@@ -42,10 +42,10 @@ _TOP = {
     "name": "str", "protocol": "str", "endpoint": "str", "request": "map", "response": "map",
     "generated": "map", "strength": "map", "calls": "list", "order": "int", "timing": "map",
     "verified": "list", "set_apart": "str", "kept_open": "bool", "tls": "map",
-    "seen": "int", "shape": "str",
+    "seen": "int", "shape": "str", "needs": "list",
 }  # fmt: skip
 _NEEDED = ("name", "protocol", "endpoint", "request", "response", "order", "timing")
-_EMPTY_IS_NONE = ("generated", "calls", "verified", "set_apart", "strength", "tls")
+_EMPTY_IS_NONE = ("generated", "calls", "needs", "verified", "set_apart", "strength", "tls")
 _STRENGTH = {"exact": "int", "by_class": "int", "not_compared": "int"}
 _TIMING = {"start_ns": "int", "end_ns": "int"}
 _TLS = {"sni": "str", "alpn": "str", "version": "str"}

@@ -65,6 +65,8 @@ def write_tail(case: TestCase) -> str:
     }
     if case.is_kept_open:
         tree["kept_open"] = True
+    if case.needs:
+        tree["needs"] = case.needs
     if case.verified:
         tree["verified"] = case.verified
     if case.set_apart is not None:
@@ -172,6 +174,7 @@ def _case_of_tree(tree: dict[str, Any]) -> TestCase:
         tls=_tls_of_tree(tree),
         seen=int(tree.get("seen") or 0),
         shape=str(tree.get("shape") or ""),
+        needs=[str(name) for name in tree.get("needs") or []],
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from kebpf.recording.activity import Inbound, Outbound, ProtocolFinder, Viewer
+from kebpf.recording.activity import Inbound, Memory, Outbound, ProtocolFinder, Viewer
 from kebpf.recording.casefile import write_head, write_middle, write_tail
 from kebpf.recording.intake import Intake
 from kebpf.recording.model import Mock, RecordedExchange, TestCase, Tier, Timing
@@ -18,7 +18,9 @@ from kebpf.recording.times import UNHURRIED_NS, Window
 from kebpf.recording.values import list_texts
 
 HTTP = "http"
-LEAST_REFUSAL = 400  # the status of a response that let nobody in
+LEAST_REFUSAL = 400  # the status of a response that let nobody in with a password
+REFUSALS = (401, 407)  # those that let nobody in with any credential (RFC 9110, 15.5)
+MOST_GIVEN = 4_000  # credentials of which it is known who was given them first
 UNPROVED = (
     "it sends a password that the program checks against a hash, and redaction could not make "
     "that anew"
@@ -26,6 +28,10 @@ UNPROVED = (
 UNKNOWN_CREDENTIAL = (
     "it was let in by a credential that was redacted and that the program seems to check by "
     "itself, so it would be refused"
+)
+NOT_GIVEN = (
+    "it was let in by a credential that was redacted and that only a case which is not run can "
+    "give it anew"
 )
 LEAST_TEXT = 8  # characters of a text that the program sent and that may teach something
 MOST_TEXT = 1024
@@ -47,6 +53,7 @@ class PreparedCase:
     def write(self) -> str:
         """The whole file; its mocks have their names by now."""
         self.case.is_kept_open = self.request.is_followed
+        self.case.needs = [one.name for one in self.request.makers if one.name is not None]
         self.case.calls = [call.name for call in self.calls if call.name is not None]
         return write_head(self.case) + self.middle + write_tail(self.case)
 
@@ -66,6 +73,7 @@ class CaseMaker:
         self._viewer = Viewer(find_protocol)
         self._provenance = provenance
         self._names = names
+        self._given: Memory[str, Inbound] = Memory(MOST_GIVEN)  # credentials by who gave them
         self._order = 0
         self._mock_number = 0
 
@@ -189,6 +197,9 @@ class CaseMaker:
         self._note_checks(redactor, request, calls)
         request.echoes = redactor.list_common([request.recorded, *calls])
         redacted = redactor.redact(request.recorded, request.echoes)
+        for value in redacted.given:
+            if value not in self._given:
+                self._given.put(value, request)
         before, after = request.recorded.exchange, redacted.recorded.exchange
         if after.response is before.response:
             return redacted.recorded, generated
@@ -205,21 +216,46 @@ class CaseMaker:
         """Notes what the program may have checked by itself, so that what is written would fail."""
         assert request.recorded is not None
         is_open = redactor.prove(request.recorded, calls)
-        response = request.recorded.exchange.response or {}
-        if response.get("status", 0) >= LEAST_REFUSAL:
-            return  # it will be refused again
-        request.is_unproved = is_open
+        status = (request.recorded.exchange.response or {}).get("status", 0)
+        request.is_unproved = is_open and status < LEAST_REFUSAL
+        request.is_refused = status in REFUSALS
         request.credentials = redactor.list_credentials(request.recorded)
 
-    def find_doubt(self, request: Inbound) -> str | None:
-        """Why the case of a request would fail at replay, as far as all of the recording tells."""
+    def find_needs(self, request: Inbound) -> None:
+        """Notes whose responses gave a request what the program checks by itself.
+
+        Called when its calls are written, so that it is known what the program asked others for.
+        """
+        redactor = self._redactor
+        for value in request.credentials if redactor is not None else ():
+            assert redactor is not None
+            if redactor.was_asked(value) and not redactor.is_signed(value):
+                continue
+            maker = self._given.get(value)
+            if maker is None:
+                request.is_orphan |= redactor.was_made(value)
+            elif maker not in request.makers:
+                request.makers.append(maker)
+
+    def find_doubt(self, request: Inbound, is_kept: Callable[[str], bool]) -> str | None:
+        """Why the case of a request would fail at replay, as far as all of the recording tells.
+
+        ``is_kept`` says whether there is a case of that name.
+        """
         redactor = self._redactor
         if redactor is None:
             return None
         if request.is_unproved:
             return UNPROVED
         is_known = all(map(redactor.is_known_elsewhere, request.credentials))
-        return None if is_known else UNKNOWN_CREDENTIAL
+        if not (is_known or request.is_refused):
+            return UNKNOWN_CREDENTIAL
+        if request.is_orphan:
+            return NOT_GIVEN
+        for maker in request.makers:
+            if not is_kept(maker.name or "") or self.find_doubt(maker, is_kept) is not None:
+                return NOT_GIVEN
+        return None
 
     def _redact_call(self, call: Outbound) -> tuple[RecordedExchange, dict[str, str]]:
         """What of a call may be written, and the templates for its identity."""

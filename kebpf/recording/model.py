@@ -164,7 +164,8 @@ class TestCase:
     says which classes verification found, and how; ``set_apart`` why the case is not run.
     ``is_kept_open``: another request came on the same connection afterwards and was answered.
     ``tls`` is there if the request came encrypted.  ``seen`` requests of its ``shape`` there were,
-    where only some of them are kept.
+    where only some of them are kept.  ``needs`` are cases that have to run before it, in the same
+    instance: only they can give it a credential that redaction replaced and that was signed.
     """
 
     __test__ = False
@@ -185,6 +186,7 @@ class TestCase:
     tls: Tls | None = None
     seen: int = 0
     shape: str = ""
+    needs: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -146,6 +146,8 @@ def group_cases(
     values = _gather_values(cases, mocks, get_spec, makers)
     for name, one in values.items():
         groups.join([name, *(value.partition("\0")[0] for value in one.needed())])
+    for case in cases:
+        groups.join([case.name, *case.needs])
     for names in _find_undecided(mocks, get_spec):
         groups.join(names)
     found: dict[str, list[TestCase]] = defaultdict(list)

@@ -21,6 +21,7 @@ class SelectedSet:
     recorded: Recorded
     cases: list[TestCase]
     routes: Mapping[str, str] = field(default_factory=dict)  # of all recorded cases, in order
+    needed: Mapping[str, TestCase] = field(default_factory=dict)  # by others, whether to run or not
 
     @property
     def set_apart(self) -> dict[str, str]:
@@ -28,6 +29,17 @@ class SelectedSet:
         running = {case.name for case in self.cases}
         everything = self.recorded.manifest.set_apart
         return {name: why for name, why in everything.items() if name not in running}
+
+    def list_needed(self, case: TestCase) -> list[TestCase]:
+        """Those that have to run before a case, in the order of the recording."""
+        found: dict[str, TestCase] = {}
+        names = list(case.needs)
+        while names:
+            name = names.pop()
+            if name in self.needed and name not in found and name != case.name:
+                found[name] = self.needed[name]
+                names += found[name].needs
+        return sorted(found.values(), key=lambda one: one.order)
 
     @property
     def needed_ports(self) -> list[int]:
@@ -52,7 +64,20 @@ def select_cases(name: str, recorded: Recorded, patterns: Sequence[str]) -> Sele
     if patterns:
         cases += [case for case in recorded.apart() if case.name in patterns]
     cases.sort(key=lambda case: case.order)
-    return SelectedSet(name, recorded, cases, {case.name: route_of(case) for case in everyone})
+    routes = {case.name: route_of(case) for case in everyone}
+    names = {name for case in cases for name in case.needs}
+    known = [*everyone, *recorded.apart()] if names else []
+    return SelectedSet(name, recorded, cases, routes, _find_needed(known, names))
+
+
+def _find_needed(known: Sequence[TestCase], names: set[str]) -> dict[str, TestCase]:
+    """The cases called so, and those that they need in turn."""
+    cases = {case.name: case for case in known}
+    found: dict[str, TestCase] = {}
+    while names := names & cases.keys() - found.keys():
+        found |= {name: cases[name] for name in names}
+        names = {one for name in names for one in cases[name].needs}
+    return found
 
 
 def find_idle_patterns(sets: Sequence[SelectedSet], patterns: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from kebpf.replay.comparison import compare
 from kebpf.replay.events import (
     ApplicationReady,
     CallFinding,
+    CaseFinished,
     Ledger,
     MissKind,
     RunEvent,
@@ -126,6 +127,8 @@ class SetRun:
         self._clock: RecordedClock | None = None
         self._steering: Steering | None = None
         self._tls: RunTls | None = None
+        self._ran: set[str] = set()
+        self._early: dict[str, CaseFinished] = {}  # cases that another one needed before their turn
         self.selected = selected
         self._options = options
         self._environment = environment
@@ -296,11 +299,8 @@ class SetRun:
     async def _run_cases(self, scene: Scene) -> AsyncGenerator[RunEvent, None]:
         application = scene.application
         async for case in self.iter_cases():
-            if application.status is None:
-                finished = await run_case(scene, case)
-            else:
-                reason = f"not sent: the application {application.describe_exit()}"
-                finished = skip_case(scene, case, reason)
+            await self._run_needed(scene, case)
+            finished = self._early.pop(case.name, None) or await self._run_case(scene, case)
             yield finished
             if self._options.is_failing_fast and finished.verdict is not Verdict.PASSED:
                 break
@@ -309,6 +309,26 @@ class SetRun:
         else:
             error = await explain_exit(application, "before the run was over")
             yield RunFailed(str(error), error.output)
+
+    async def _run_needed(self, scene: Scene, case: TestCase) -> None:
+        """Runs what a case needs and what did not run yet; whose turn comes later is told then."""
+        chosen = {one.name for one in self.selected.cases}
+        for needed in self.selected.list_needed(case):
+            if needed.name in self._ran:
+                continue
+            finished = await self._run_case(scene, needed)
+            if needed.name in chosen:
+                self._early[needed.name] = finished
+            elif finished.verdict is not Verdict.PASSED:
+                text = f"{case.name} needs {needed.name} before it, which did not pass"
+                self._options.on_note(text)
+
+    async def _run_case(self, scene: Scene, case: TestCase) -> CaseFinished:
+        self._ran.add(case.name)
+        if scene.application.status is None:
+            return await run_case(scene, case)
+        reason = f"not sent: the application {scene.application.describe_exit()}"
+        return skip_case(scene, case, reason)
 
     async def iter_cases(self) -> AsyncIterator[TestCase]:
         """The cases in the order in which they run."""

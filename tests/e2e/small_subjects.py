@@ -49,9 +49,7 @@ class SmallSubject:
     def recorded(self, path: Path, *options: str) -> Iterator[Recorded]:
         with ExitStack() as servers:
             environment = self.prepare(servers, path.parent)
-            recorder = start_recorder(
-                path, *options, command=self.command, environment=environment
-            )
+            recorder = start_recorder(path, *options, command=self.command, environment=environment)
             try:
                 recorder.wait_for(self.is_ready)
                 self._crowd(int(environment[self.port_name]))

@@ -31,10 +31,14 @@ _LEAST_ECHO = 3  # characters of a short secret that is looked for within its ca
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """An exchange as it may be written, and the secrets that the program sent in it."""
+    """An exchange as it may be written, and the secrets that the program sent in it.
+
+    ``given`` are those of a response that were not in its request.
+    """
 
     recorded: RecordedExchange
     sent: tuple[str, ...]
+    given: tuple[str, ...] = ()
 
 
 class Redactor:
@@ -100,7 +104,8 @@ class Redactor:
         self._note_used(is_served, asking.used, answering.used)
         changed = replace(exchange, request=request, response=response)
         sent = answering if is_served else asking
-        return Redacted(replace(recorded, exchange=changed), tuple(sent.used))
+        given = [value for value in answering.used if value not in asking.used and is_served]
+        return Redacted(replace(recorded, exchange=changed), tuple(sent.used), tuple(given))
 
     def _note_used(
         self, is_served: bool, asked: Collection[str], answered: Collection[str]
@@ -183,9 +188,10 @@ class Redactor:
         return False
 
     def list_credentials(self, recorded: RecordedExchange) -> list[str]:
-        """What let a request in: the secrets of its target and its headers.
+        """What let a request in: the secrets of its target and its headers, and what is signed.
 
-        One that is there twice is compared with itself, as is done against forged requests.
+        One that is there twice is compared with itself, as is done against forged requests, unless
+        it is signed.
         """
         message = recorded.exchange.request
         if recorded.exchange.protocol != "http" or not message:
@@ -194,15 +200,30 @@ class Redactor:
         learner = Learner(lambda value, kind: found.append(value))
         self._walker.walk_http(message, learner)
         times = Counter(found)
+        signed = list(filter(self.is_signed, times))
         found.clear()
         head = {"target": message["target"], "headers": message["headers"]}
         self._walker.walk_http(head, learner)
-        return [value for value in dict.fromkeys(found) if times[value] == 1]
+        return list(dict.fromkeys([*(one for one in found if times[one] == 1), *signed]))
+
+    def is_signed(self, value: str) -> bool:
+        """Whether the program can check a value by itself, whomever it asks besides."""
+        return self._substitution.is_signed(value)
+
+    def was_asked(self, value: str) -> bool:
+        """Whether the program asked another for a value, or had it proved by what that said."""
+        known = self._vault.get(value)
+        return known is None or known.is_asked or known.is_proved
 
     def is_known_elsewhere(self, value: str) -> bool:
         """Whether the program made a credential itself, or asked another for it."""
         known = self._vault.get(value)
         return known is None or known.is_made or known.is_asked or known.is_proved
+
+    def was_made(self, value: str) -> bool:
+        """Whether the program sent a value before it came."""
+        known = self._vault.get(value)
+        return known is not None and known.is_made
 
     def _list(self, recorded: RecordedExchange, is_request: bool) -> list[tuple[str, str]]:
         """The secrets that tell by their place, with their kinds."""

@@ -65,6 +65,10 @@ class Substitution:
         kept, place = forms.card_places(value)
         return forms.correct_sum(self._permutation.permute(value, keep=kept), place)
 
+    def is_signed(self, value: str) -> bool:
+        """Whether a program can check a value by itself, with a key that nobody else has."""
+        return bool(_split_signed(value)[1])
+
     def list_parts(self, value: str) -> list[str]:
         """The parts of something signed that are secrets by themselves: the number of a session."""
         _, parts = _split_signed(value)
