@@ -313,6 +313,9 @@ class SetRun:
     async def _run_needed(self, scene: Scene, case: TestCase) -> None:
         """Runs what a case needs and what did not run yet; whose turn comes later is told then."""
         chosen = {one.name for one in self.selected.cases}
+        for name in case.needs:
+            if name not in self.selected.needed:
+                self._options.on_note(f"{case.name} needs {name} before it, which is not there")
         for needed in self.selected.list_needed(case):
             if needed.name in self._ran:
                 continue

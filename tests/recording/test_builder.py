@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from kebpf.recording.activity import Inbound, Outbound
 from kebpf.recording.builder import BEGAN_BEFORE, FEW_REQUESTS, OpenRequest, RecordingBuilder
-from kebpf.recording.casemaker import UNKNOWN_CREDENTIAL
+from kebpf.recording.casemaker import NOT_GIVEN, UNKNOWN_CREDENTIAL, UNPROVED
 from kebpf.recording.model import Losses, RecordedExchange, Role, Tier, Tls
 from kebpf.recording.redaction.redactor import Redactor
 from kebpf.recording.redaction.rules import Rules
@@ -135,6 +137,85 @@ def test_what_the_program_checks_by_itself_is_set_apart_when_it_was_redacted(
     assert builder.stats.set_apart == {UNKNOWN_CREDENTIAL: 1}
     written = b"".join(path.read_bytes() for path in (tmp_path / "set").rglob("*.*"))
     assert key[7:].encode() not in written
+
+
+def sign(subject: str) -> str:
+    """What has the form of a JSON Web Token (RFC 7519)."""
+    said = base64.urlsafe_b64encode(json.dumps({"sub": subject}).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJIUzI1NiJ9.{said}.{secrets.token_urlsafe(32)}"
+
+
+def ask(target: str, start: int, *tokens: str, status: int = 200) -> RecordedExchange:
+    request = make_request(target)
+    request["headers"] += [["Authorization", f"Bearer {token}"] for token in tokens]
+    return make_exchange(start, start + 10, request=request, response=make_response(status=status))
+
+
+def give(target: str, start: int, token: str, request: Any = None) -> RecordedExchange:
+    response = make_response(json.dumps({"access_token": token}).encode())
+    request = request or make_request(target)
+    return make_exchange(start, start + 10, request=request, response=response)
+
+
+def record_redacted(folder: Path, *exchanges: RecordedExchange) -> TestSet:
+    redactor = Redactor(Rules(), b"key")
+    builder = make_builder(TestSetWriter(folder), redactor=redactor)
+    for recorded in exchanges:
+        redactor.learn(recorded)
+        builder.add(recorded)
+    builder.finish()
+    return TestSet.open(folder)
+
+
+def test_a_case_needs_the_one_whose_response_signed_its_credential(tmp_path: Path) -> None:
+    first, second, old = sign("1"), sign("2"), sign("3")
+    test_set = record_redacted(
+        tmp_path / "set",
+        give("/login", 10, first),
+        ask("/me", 30, first),
+        call("SELECT token", 31, 32, args=[first]),
+        give("/refresh", 50, second, ask("/refresh", 50, first).exchange.request),
+        ask("/missing", 70, second, status=404),
+        ask("/plain", 90),
+        ask("/expired", 110, old, status=401),
+        ask("/old", 130, old, status=404),
+    )
+    cases = {case.request["target"]: case for case in test_set.cases()}
+    login, refresh = cases["/login"].name, cases["/refresh"].name
+    assert {target: case.needs for target, case in cases.items()} == {
+        "/login": [],
+        "/me": [login],
+        "/refresh": [login],
+        "/missing": [refresh],
+        "/plain": [],
+        "/expired": [],
+    }
+    (apart,) = test_set.apart()
+    assert (apart.request["target"], apart.set_apart) == ("/old", UNKNOWN_CREDENTIAL)
+
+
+@pytest.mark.parametrize("is_left_out", [True, False])
+def test_without_the_case_that_gave_it_a_credential_one_is_set_apart(
+    tmp_path: Path, is_left_out: bool
+) -> None:
+    """It was left out, or itself is set apart."""
+    token = sign("1")
+    problem = {"problem": "bytes were lost"} if is_left_out else {}
+    request = make_request("/login", b'{"password": "tr0ub4dor&3"}', "POST")
+    request["headers"] += [["Content-Type", "application/json"]]
+    response = make_response(json.dumps({"access_token": token}).encode())
+    hashed = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21l$" + secrets.token_hex(21)
+    columns, rows = [{"name": "password_hash"}], [[hashed]]
+    answer = {"results": [{"columns": columns, "rows": rows, "tag": "SELECT 1"}]}
+    test_set = record_redacted(
+        tmp_path / "set",
+        call("SELECT password_hash FROM people", 11, 12, response=answer),
+        make_exchange(10, 20, request=request, response=response, **problem),
+        ask("/me", 30, token),
+    )
+    assert list(test_set.cases()) == []
+    apart = {case.request["target"]: case.set_apart for case in test_set.apart()}
+    assert apart == {"/me": NOT_GIVEN} | ({} if is_left_out else {"/login": UNPROVED})
 
 
 def test_calls_of_the_thread_that_read_the_request_are_marked() -> None:

@@ -99,6 +99,13 @@ def test_what_is_known_of_tls_is_text() -> None:
         read_edited_case(TEXT + "tls: {version: 1.3}\n")
 
 
+def test_what_a_case_needs_is_a_list() -> None:
+    assert read_edited_case(TEXT + "needs: [post-login-1]\n").needs == ["post-login-1"]
+    assert read_edited_case(TEXT + "needs:\n").needs == read_edited_case(TEXT).needs == []
+    with pytest.raises(FieldError, match="needs: a list is expected"):
+        read_edited_case(TEXT + "needs: post-login-1\n")
+
+
 def test_a_kept_connection_is_true_or_false() -> None:
     assert read_edited_case(TEXT + "kept_open: true\n").is_kept_open
     assert not read_edited_case(TEXT + "kept_open: false\n").is_kept_open

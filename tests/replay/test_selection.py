@@ -40,6 +40,18 @@ class TestSelectCases:
         sets = [select_cases("set", make_set("a", "b"), ["a", "x*"])]
         assert find_idle_patterns(sets, ["a", "x*"]) == ["x*"]
 
+    def test_what_a_case_needs_comes_before_it_run_or_not(self) -> None:
+        recorded = make_set("a", "b", "c", "d")
+        for name, needs in (("b", ["a", "gone"]), ("d", ["b", "d"])):
+            next(case for case in recorded.cases() if case.name == name).needs = needs
+        selected = select_cases("set", recorded, ["d", "c"])
+        assert [case.name for case in selected.cases] == ["c", "d"]
+        needed = {case.name: selected.list_needed(case) for case in selected.cases}
+        assert {name: [one.name for one in found] for name, found in needed.items()} == {
+            "c": [],
+            "d": ["a", "b"],
+        }
+
 
 class TestOrder:
     def test_a_seed_is_one_order_of_all_cases(self) -> None:
