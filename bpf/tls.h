@@ -166,7 +166,7 @@ static inline void lose_event(void) {
 
 static inline int begin_call(struct tls_caller caller, u64 session, u64 buffer, u64 count_at,
                              u64 size, u32 direction) {
-    if (!is_tls_seen())
+    if (!is_known_target(caller.process)) /* its sockets are not seen either */
         return 0;
     struct tls_place place = {session, caller.process};
     struct tls_call call = {.session = session, .buffer = buffer, .count_at = count_at};

@@ -409,3 +409,43 @@ def test_a_program_that_is_started_and_soon_over_is_read(probes: Probes, tmp_pat
         watch.close()
     moved = [event.size for event in collected if isinstance(event, Plain)]
     assert moved == [256, 256] * 5
+
+
+STEADY = """
+import socket, ssl, sys
+print("up", flush=True)
+for line in sys.stdin:
+    exec(line)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.kernel
+def test_what_is_said_before_its_sockets_are_seen_is_not_read(
+    probes: Probes, tmp_path: Path
+) -> None:
+    """Probes are put before the process is watched: half of a conversation would be misread."""
+    notes: list[bytes] = []
+    watch = TlsWatch(probes, notes.append)
+    program = subprocess.Popen(
+        [sys.executable, "-c", STEADY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdin and program.stdout
+    try:
+        assert program.stdout.readline() == "up\n"
+        watch.prepare([program.pid])
+        for talks in range(2):
+            if talks:
+                probes.watch([program.pid])
+            peer = Peer(tmp_path, 256)
+            program.stdin.write(TALK.format(peer.port).replace("\n", "; e.close()\n"))
+            program.stdin.flush()
+            assert program.stdout.readline() == "done\n"
+            peer.close()
+            collected = read_events(probes, notes)
+            moved = [event.size for event in collected if isinstance(event, Plain)]
+            assert moved == [256, 256] * talks
+    finally:
+        program.kill()
+        program.communicate()
+        watch.close()
