@@ -93,7 +93,6 @@ TESTED_IN: dict[str, str] = {
     "kebpf/reassembly/connection.py": "tests/reassembly/test_tracker.py",
     "kebpf/recording/amendment.py": "tests/replay/test_acceptingcalls.py",
     "kebpf/recording/assembler.py": "tests/recording/test_recorder.py",
-    "kebpf/recording/unread.py": "tests/recording/test_watcher.py",
     "kebpf/recording/watched.py": "tests/recording/test_watcher.py",
     "kebpf/recording/assembly.py": "tests/recording/test_recorder.py",
     "kebpf/recording/body.py": "tests/recording/test_casefile.py",

@@ -26,6 +26,9 @@ TURN_IDLE_NS = 1_000_000_000
 #: a client sends so first on a connection of TLS 1.3 says nothing yet.
 _FINISHED_SIZES = frozenset(4 + hash_size + 1 + 16 for hash_size in (32, 48))
 _ALERT_SIZE = 2 + 1 + 16  # close_notify
+#: What a record is longer than its plaintext, by what protects it: TLS 1.3; TLS 1.2 with AES-GCM,
+#: with ChaCha20 (RFC 8446, 5.2; RFC 5288, 3; RFC 7905, 2).
+_OVERHEADS = (17, 24, 16)
 
 
 @dataclass(slots=True)
@@ -50,8 +53,8 @@ class TlsLane:
         self._hello = Hello()
         self._answer = Hello()
         self._since_ns = 0
-        # of a side that was not read yet: when its last records came
-        self._unread = {sender: deque[int](maxlen=_MOST_TIMES) for sender in Sender}
+        # of a side that was not read yet: when its last records came, and their sizes
+        self._unread = {sender: deque[tuple[int, int]](maxlen=_MOST_TIMES) for sender in Sender}
         self.turns = deque[Turn](maxlen=MOST_TURNS)
         self._has_answered = True
         self._is_greeting = bool(hello_ns)
@@ -82,17 +85,25 @@ class TlsLane:
         self.is_understood = True
         self.turns.clear()
 
-    def find_missed(self, sender: Sender, time_ns: int) -> Sender | None:
-        """To be asked when ``sender``'s plaintext came: the other, if some of its did not.
+    def find_missed(self, sender: Sender, time_ns: int, size: int) -> list[Sender]:
+        """To be asked when ``size`` bytes of ``sender``'s plaintext came: whose did not before.
 
-        A call that was under way when the probes were put there is not seen to end.
+        A call that was under way when the probes were put there is not seen to end.  Of an answer
+        that takes several, what is seen of it first is not its beginning.
         """
-        self._unread.pop(sender, None)
-        for other, times in self._unread.items():
-            if any(self._since_ns < record_ns < time_ns for record_ns in times):
-                del self._unread[other]
-                return other
-        return None
+        missed: list[Sender] = []
+        before = self._unread.pop(sender, None)
+        if sender is Sender.SERVER and before is not None:
+            sizes = [one for record_ns, one in before if self._since_ns < record_ns < time_ns]
+            missed += [sender] if sizes and not _may_hold(sizes, size) else []
+        for other, records in self._unread.items():
+            times = [record_ns for record_ns, _ in records]
+            is_full = len(times) == _MOST_TIMES and times[0] > self._since_ns
+            if is_full or any(self._since_ns < record_ns < time_ns for record_ns in times):
+                missed.append(other)
+                while records and records[0][0] < time_ns:
+                    records.popleft()
+        return missed
 
     def take_turns(self, until_ns: int | None) -> list[Turn]:
         """Those that are over by then, all without one; for a connection that is not read."""
@@ -114,25 +125,30 @@ class TlsLane:
             self.turns[-1].end_ns = piece.time_ns
             self._has_answered = self._has_answered or sender is Sender.SERVER
 
-    def take_piece(self, sender: Sender, piece: Piece) -> None:
-        """The next bytes of one direction, or a gap: it is read on from the next record."""
+    def take_piece(self, sender: Sender, piece: Piece) -> bool:
+        """The next bytes of one direction, or a gap: it is read on from the next record.
+
+        Whether something may have begun there that is said in secret.
+        """
         reader = self._readers[sender]
         if piece.data is None:
             self._is_lost[sender] = True
-            return
+            return True
         if self._is_lost[sender]:
             if not find_record(piece.data):
-                return
+                return True
             self._is_lost[sender] = False
             reader = self._readers[sender] = RecordReader()
         try:
             records = reader.receive_data(piece.data)
-            for record in records:
-                self._take_record(sender, record, piece.time_ns)
-            if not self.is_understood and self._holds_data(sender, records):
-                self._note_turn(sender, piece)
         except ProtocolError:
             self._is_lost[sender] = True
+            return True
+        for record in records:
+            self._take_record(sender, record, piece.time_ns)
+        if not self.is_understood and self._holds_data(sender, records):
+            self._note_turn(sender, piece)
+        return any(record.kind == APPLICATION_DATA for record in records)
 
     def _holds_data(self, sender: Sender, records: list[Record]) -> bool:
         found = [one for one in records if one.kind == APPLICATION_DATA]
@@ -146,7 +162,7 @@ class TlsLane:
 
     def _take_record(self, sender: Sender, record: Record, time_ns: int) -> None:
         if record.kind == APPLICATION_DATA and sender in self._unread:
-            self._unread[sender].append(time_ns)
+            self._unread[sender].append((time_ns, record.size))
         if record.kind == HANDSHAKE:
             self._read_greeting(sender, record.body)
         if record.mark is not None:
@@ -160,3 +176,11 @@ class TlsLane:
                 self._answer = read_hello(body, SERVER_HELLO) or self._answer
         except ProtocolError:
             return  # it goes on in another record, or is encrypted
+
+
+def _may_hold(sizes: list[int], plain_size: int) -> bool:
+    """Whether records of these sizes may hold just so much plaintext, by whatever cipher.
+
+    Which it is was said in a greeting that came before.
+    """
+    return any(sum(sizes) - overhead * len(sizes) == plain_size for overhead in _OVERHEADS)

@@ -1,4 +1,4 @@
-"""Says of encrypted connections that could not be read which they are, and why."""
+"""Says of connections that could not be read which they are, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from kebpf.capture.events import SocketRole
 from kebpf.capture.tlsevents import TlsCode
 from kebpf.protocols.base import Exchange, Mark
 from kebpf.reassembly.connection import Connection
+from kebpf.reassembly.stream import Piece
 from kebpf.recording.tlslane import TlsLane, Turn
 
 MOST_PEERS = 50
@@ -68,6 +69,13 @@ def make_unread(turn: Turn, offset_ns: int) -> Exchange:
     start = Mark(turn.start_ns + offset_ns, turn.tid)
     end = Mark(turn.end_ns + offset_ns, turn.tid)
     return Exchange("opaque", {"data": b""}, None, start, start, end, end, problem=UNREAD)
+
+
+def make_unparsed(piece: Piece, offset_ns: int, problem: str) -> Exchange:
+    """Something asked where nothing is parsed; ``offset_ns`` is that of the clock."""
+    task = piece.task + offset_ns if piece.task else 0
+    mark = Mark(piece.time_ns + offset_ns, piece.tid, piece.offset, task)
+    return Exchange("opaque", {"data": b""}, None, mark, mark, mark, mark, problem=problem)
 
 
 def _name_peer(connection: Connection, lane: TlsLane) -> str:

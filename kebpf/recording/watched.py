@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from kebpf.capture.events import Direction, SocketRole
-from kebpf.protocols.base import Pairer, ProtocolSpec, Sender
+from kebpf.protocols.base import Detection, Pairer, ProtocolSpec, Sender
 from kebpf.protocols.registry import load_protocols
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
@@ -16,6 +16,11 @@ from kebpf.recording.tlslane import TlsLane
 
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 _JVM_SOCKET = ".java_pid"  # by which tools speak with it
+
+#: Why nothing is parsed, where that leaves no call unknown, or it is told otherwise.
+GIVEN_UP = "given up"
+INTERNAL = "internal"
+REPORTS = "an agent's reports"
 
 
 #: Gives the database for the client's end and the server's, host and port; ``None``: not known.
@@ -78,6 +83,17 @@ class Watch:
         return self.lane is not None and not self.lane.has_plaintext and not self.lane.was_used
 
     @property
+    def has_unknown_calls(self) -> bool:
+        """Whether what the target asks on it, unparsed, may be calls that nothing else tells of."""
+        is_told = self.is_unread or self.is_given_up in (GIVEN_UP, INTERNAL, REPORTS)
+        return self.connection.role == SocketRole.CLIENT and not is_told
+
+    def forget_undecided(self) -> None:
+        """What of it is not known to be any protocol's is looked at no more."""
+        self.undecided = []
+        self.heads = dict.fromkeys(Sender, b"")
+
+    @property
     def stays_secret(self) -> bool:
         """Whether, at its end, what went over it encrypted is not known, or not from its start."""
         lane = self.lane
@@ -127,6 +143,18 @@ def candidates_for(connection: Connection) -> list[ProtocolSpec]:
     if connection.transport in ("udp", "unix-datagram"):
         return [protocols[name] for name in _DATAGRAM_PROTOCOLS]
     return list(protocols.values())
+
+
+def find_spoken(watch: Watch) -> ProtocolSpec | None:
+    """The first protocol that says yes after all before it said no."""
+    client, server = watch.heads[Sender.CLIENT], watch.heads[Sender.SERVER]
+    for spec in candidates_for(watch.connection):
+        verdict = spec.detect(client, server)
+        if verdict is Detection.YES:
+            return spec
+        if verdict is Detection.NEED_MORE:
+            return None
+    return None
 
 
 def find_joinable(watch: Watch) -> list[ProtocolSpec]:

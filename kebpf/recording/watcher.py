@@ -35,15 +35,18 @@ from kebpf.recording.model import RecordedExchange
 from kebpf.recording.served import Served, ServedConnection
 from kebpf.recording.sessions import Sessions
 from kebpf.recording.tlslane import TlsLane
-from kebpf.recording.unread import NO_START, UnreadTls, make_unread
+from kebpf.recording.unread import NO_START, UnreadTls, make_unparsed, make_unread
 from kebpf.recording.watched import (
+    GIVEN_UP,
+    INTERNAL,
+    REPORTS,
     FindDatabase,
     Unseen,
     Watch,
-    candidates_for,
     endpoint_of,
     find_ends,
     find_joinable,
+    find_spoken,
     is_internal,
     role_of,
     sender_of,
@@ -69,9 +72,6 @@ _TLS_DATA = b"\x17\x03\x03"
 HTTP2 = "HTTP/2 (as opaque bytes)"
 _H2_PREFACE = b"PRI * HTTP/2.0\r\n"
 _CLIENT_ROLE = SocketRole.CLIENT
-GIVEN_UP = "given up"
-INTERNAL = "internal"
-REPORTS = "an agent's reports"
 _DAMAGED = "a Java agent's report that could not be read"
 _UPGRADING = ("postgres", "opaque")  # protocols in whose middle TLS may begin
 
@@ -116,11 +116,15 @@ class Watcher:
     def take_piece(self, connection: Connection, direction: Direction, piece: Piece) -> None:
         watch = self._watches[connection.number]
         if watch.lane is not None:
-            watch.lane.take_piece(sender_of(connection, direction), piece)
+            sender = sender_of(connection, direction)
+            if watch.lane.take_piece(sender, piece) and watch.is_given_up:
+                self._note_unparsed(watch, sender, piece)
+            return
+        if watch.is_given_up == REPORTS:
+            self._take_report(connection, piece)
             return
         if watch.is_given_up:
-            if watch.is_given_up == REPORTS:
-                self._take_report(connection, piece)
+            self._note_unparsed(watch, sender_of(connection, direction), piece)
             return
         if watch.pairer is not None:
             if watch.may_upgrade and self._upgrade(watch, direction, piece):
@@ -166,7 +170,7 @@ class Watcher:
 
         watch.lane = lane = TlsLane(note_mark, hello_ns)
         watch.may_upgrade = False
-        self._forget_undecided(watch)
+        watch.forget_undecided()
         for sender, piece in pieces:
             lane.take_piece(sender, piece)
 
@@ -209,8 +213,7 @@ class Watcher:
             else:
                 lane.understand()
         sender = sender_of(watch.connection, direction)
-        missed = lane.find_missed(sender, piece.time_ns)
-        if missed is not None:
+        for missed in lane.find_missed(sender, piece.time_ns, piece.size):
             self._pass_plain(watch, missed, Piece(0, 0, piece.time_ns, piece.tid, None))
         self._pass_plain(watch, sender, piece)
 
@@ -269,7 +272,7 @@ class Watcher:
         if watch.pairer is not None and not watch.is_given_up:
             self._emit(watch, watch.pairer.finish(Mark(start_ns)))
         watch.is_given_up, watch.pairer = GIVEN_UP, None
-        self._forget_undecided(watch)
+        watch.forget_undecided()
         if self._unseen is not None:
             role, pid = role_of(connection), connection.pid
             self._unseen.give_up_connection(connection.number, role, start_ns, pid)
@@ -354,22 +357,11 @@ class Watcher:
             self._begin(watch, load_protocols()["opaque"])
             return
         is_open = watch.lane is None and head and _TLS_HANDSHAKE.startswith(head)
-        spec = None if is_open else self._ask(watch)
+        spec = None if is_open else find_spoken(watch)
         if spec is None and sum(map(len, watch.heads.values())) > MOST_HEAD_SIZE:
             spec = load_protocols()["opaque"]
         if spec is not None:
             self._begin(watch, spec)
-
-    def _ask(self, watch: Watch) -> ProtocolSpec | None:
-        """The first protocol that says yes after all before it said no."""
-        client, server = watch.heads[Sender.CLIENT], watch.heads[Sender.SERVER]
-        for spec in candidates_for(watch.connection):
-            verdict = spec.detect(client, server)
-            if verdict is Detection.YES:
-                return spec
-            if verdict is Detection.NEED_MORE:
-                return None
-        return None
 
     def _decide_without_more(self, watch: Watch) -> None:
         if not watch.is_joined:
@@ -384,7 +376,7 @@ class Watcher:
         watch.may_upgrade = watch.lane is None and spec.name in _UPGRADING
         watch.senders = tuple(sender_of(watch.connection, each) for each in Direction)
         pieces = watch.undecided
-        self._forget_undecided(watch)
+        watch.forget_undecided()
         for sender, piece in pieces:
             if not watch.is_given_up:
                 self._feed(watch, watch.pairer, sender, piece)
@@ -418,11 +410,12 @@ class Watcher:
         watch.is_joined = True
         if sender is Sender.SERVER or piece.data is None:
             watch.is_after_server = piece.data is not None
-            self._forget_undecided(watch)
-            if sender is Sender.SERVER:
-                self._note_unseen(watch, piece)
+            self._leave_undecided(watch)
+            self._note_unparsed(watch, sender, piece)
+            self._note_unseen(watch, sender, piece)
             return
         if not watch.is_after_server and not watch.undecided:
+            self._note_unparsed(watch, sender, piece)
             return
         watch.undecided.append((sender, piece))
         watch.heads[Sender.CLIENT] += piece.data
@@ -438,14 +431,15 @@ class Watcher:
         if len(head) > MOST_HEAD_SIZE or Detection.NEED_MORE not in verdicts.values():
             self._miss_boundary(watch)
 
-    def _note_unseen(self, watch: Watch, piece: Piece) -> None:
+    def _note_unseen(self, watch: Watch, sender: Sender, piece: Piece) -> None:
         """The target answers what was asked before: a request that may have made calls.
 
         A stream that never ends (server-sent events, a WebSocket) is believed for a while only.
         """
+        if sender is Sender.CLIENT or watch.connection.role is not SocketRole.SERVER:
+            return
         watch.unseen_ns = watch.unseen_ns or piece.time_ns
-        is_served = watch.connection.role == SocketRole.SERVER
-        if is_served and piece.time_ns - watch.unseen_ns <= LONGEST_UNSEEN_NS:
+        if piece.time_ns - watch.unseen_ns <= LONGEST_UNSEEN_NS:
             end = Mark(piece.time_ns + self._clock_offset_ns, piece.tid, piece.offset)
             start = Mark(0)
             unseen = Exchange(
@@ -456,13 +450,9 @@ class Watcher:
     def _miss_boundary(self, watch: Watch) -> None:
         watch.attempts += 1
         watch.is_after_server = False
-        self._forget_undecided(watch)
+        self._leave_undecided(watch)
         if watch.attempts >= MOST_RESYNC_ATTEMPTS:
             self._give_up(watch, NO_START)
-
-    def _forget_undecided(self, watch: Watch) -> None:
-        watch.undecided = []
-        watch.heads = dict.fromkeys(Sender, b"")
 
     def _feed(self, watch: Watch, pairer: Pairer, sender: Sender, piece: Piece) -> None:
         clock_ns, task = self._clock_offset_ns, piece.task
@@ -489,7 +479,18 @@ class Watcher:
         if not watch.is_given_up:
             self.unparsed[reason] += 1
         watch.is_given_up = reason
-        self._forget_undecided(watch)
+        self._leave_undecided(watch)
+
+    def _leave_undecided(self, watch: Watch) -> None:
+        for sender, piece in watch.undecided:
+            self._note_unparsed(watch, sender, piece)
+        watch.forget_undecided()
+
+    def _note_unparsed(self, watch: Watch, sender: Sender, piece: Piece) -> None:
+        """What the target asks where nothing is parsed keeps out the cases that may have asked."""
+        if sender is Sender.CLIENT and watch.has_unknown_calls:
+            reason = watch.is_given_up or NO_START
+            self._emit(watch, [make_unparsed(piece, self._clock_offset_ns, reason)])
 
     def _emit(self, watch: Watch, exchanges: Iterable[Exchange]) -> None:
         ends = watch.ends

@@ -85,3 +85,27 @@ def test_lost_events_keep_out_what_ran_at_the_time(tmp_path: Path) -> None:
     test_set, manifest = make_set(tmp_path, shop.serve().close().records)
     assert len(names_of(test_set)) == 2
     assert manifest.losses.left_out == {CALLS_LOST: 1}
+
+
+def test_a_call_on_a_connection_that_is_parsed_no_more_keeps_its_case_out(tmp_path: Path) -> None:
+    """Its responses can be told apart no more; what called nobody there is kept."""
+    shop = Shop().open(before=(500, 500))
+    shop.records += [shop.redis.send(REQUEST), shop.redis.send(REQUEST)]
+    shop.records += [shop.redis.receive(RESPONSE)]
+    shop.inbound.time_ns = shop.redis.time_ns
+    shop.serve(REQUEST).serve(REQUEST)
+    shop.records += [shop.inbound.receive(REQUEST), shop.inbound.send(RESPONSE)]
+    test_set, manifest = make_set(tmp_path, shop.close().records)
+    assert len(names_of(test_set)) == 1
+    (problem,) = (one for one in manifest.losses.left_out if one.startswith("a call it made"))
+    assert problem.endswith("so responses can no longer be paired")
+    assert manifest.losses.left_out[problem] == 2
+
+
+def test_a_call_in_a_protocol_that_is_not_known_keeps_its_case_out(tmp_path: Path) -> None:
+    """Of a connection that was open before: seen from its start, it would be opaque."""
+    shop = Shop().open(before=(500, 500)).serve(b"\0 question").serve(b"\0 another").serve()
+    test_set, manifest = make_set(tmp_path, shop.close().records)
+    assert (len(names_of(test_set)), calls_of(test_set)) == (1, ["redis"])
+    reason = "a call it made cannot be replayed: joined in the middle, no message start seen"
+    assert manifest.losses.left_out == {reason: 2}

@@ -19,9 +19,10 @@ SENDERS = (Sender.CLIENT, Sender.SERVER)
 class Watched(Conversation):
     """A conversation whose bytes a lane is given as they go over."""
 
-    def __init__(self, folder: Path, version: ssl.TLSVersion) -> None:
-        context = make_server_context(folder, [])
-        super().__init__(context, make_client_context(version, []), None)
+    def __init__(self, folder: Path, version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> None:
+        context, client = make_server_context(folder, []), make_client_context(version, [])
+        client.set_ciphers(ciphers)
+        super().__init__(context, client, None)
         self.lane = TlsLane(lambda _: None, hello_ns=1)
         self.seen = [0, 0]
         self.time_ns = 0
@@ -62,3 +63,64 @@ def test_what_is_asked_in_secret_is_a_turn(
     turns = talk.lane.take_turns(None)
     assert talk.lane.was_used
     assert [(one.tid, one.end_ns - one.start_ns) for one in turns] == [(7, 1)] * 3
+
+
+PROTECTIONS = [
+    (ssl.TLSVersion.TLSv1_3, "DEFAULT"),
+    (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+]
+
+
+def join(folder: Path, version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> Watched:
+    """A conversation that goes on for a while before a question in it is read."""
+    talk = Watched(folder, version, ciphers)
+    talk.shake_hands()
+    talk.say(0, b"a question")
+    talk.say(1, b"an answer")
+    talk.lane.begin_plaintext(talk.time_ns, is_whole=False)
+    assert talk.lane.find_missed(Sender.CLIENT, talk.time_ns, 10) == []
+    return talk
+
+
+@pytest.mark.parametrize(("version", "ciphers"), PROTECTIONS)
+@pytest.mark.parametrize("size", [1, 17, 4096, 16384, 40_000])
+def test_an_answer_that_is_read_from_its_beginning(
+    tmp_path: Path, version: ssl.TLSVersion, ciphers: str, size: int
+) -> None:
+    """All of it, or less: then something else took its beginning."""
+    for read in {size, size // 2, max(size - 25, size // 2)} - {0}:  # it may be any of the ciphers
+        talk = join(tmp_path, version, ciphers)
+        talk.say(1, bytes(size))
+        missed = talk.lane.find_missed(Sender.SERVER, talk.time_ns + 1, read)
+        assert missed == ([] if read == size else [Sender.SERVER])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("answers", [1, 200])
+def test_a_side_is_missed_until_it_is_read(
+    tmp_path: Path, version: ssl.TLSVersion, answers: int
+) -> None:
+    """Once for each question that was answered since the last, as it is told at the next."""
+    talk = join(tmp_path, version)
+    for _ in range(3):
+        for _ in range(answers):
+            talk.say(1, b"answer")
+        now_ns = talk.time_ns + 1
+        assert talk.lane.find_missed(Sender.CLIENT, now_ns, 1) == [Sender.SERVER]
+        assert talk.lane.find_missed(Sender.CLIENT, now_ns, 1) == []
+    talk.say(1, b"answer")
+    assert talk.lane.find_missed(Sender.SERVER, talk.time_ns + 1, 6) == []
+    talk.say(1, b"answer")
+    assert talk.lane.find_missed(Sender.CLIENT, talk.time_ns + 1, 1) == []
+
+
+def test_what_was_said_later_than_what_is_told_is_not_missed(tmp_path: Path) -> None:
+    """Plaintext is held until it is known where it belongs; of many records the last are known."""
+    talk = join(tmp_path, ssl.TLSVersion.TLSv1_3)
+    asked_ns = talk.time_ns
+    talk.say(1, b"answer")
+    assert talk.lane.find_missed(Sender.CLIENT, asked_ns, 1) == []
+    for _ in range(100):
+        talk.say(1, b"answer")
+    assert talk.lane.find_missed(Sender.CLIENT, asked_ns + 2, 1) == [Sender.SERVER]

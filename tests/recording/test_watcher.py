@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from unittest import mock
 
 import pytest
@@ -12,26 +11,20 @@ from hypothesis import strategies as st
 from kebpf.capture.events import (
     Direction,
     GapReason,
-    Kind,
     SocketRole,
     Transport,
     decode_run,
 )
-from kebpf.capture.tlsevents import Library
-from kebpf.capture.tlswatch import make_note
 from kebpf.reassembly.tracker import Tracker
 from kebpf.recording.builder import BEGAN_BEFORE, OpenRequest
-from kebpf.recording.model import Endpoint, RecordedExchange, Role, Tls
-from kebpf.recording.unread import UNREAD
+from kebpf.recording.model import Endpoint, RecordedExchange, Role
 from kebpf.recording.watcher import (
-    HTTP2,
-    LONGEST_UNREAD_NS,
     LONGEST_UNSEEN_NS,
     MOST_HEAD_SIZE,
     MOST_RESYNC_ATTEMPTS,
     Watcher,
 )
-from tests.capture.records import Socket, make_record
+from tests.capture.records import Socket
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 DAY_NS = 1_700_000_000_000_000_000
@@ -40,38 +33,11 @@ REQUEST = b"GET /carts/7 HTTP/1.1\r\nHost: shop\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ncart"
 REDIS_GET = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
 REDIS_VALUE = b"$5\r\nvalue\r\n"
-TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
-TLS_DATA = b"\x17\x03\x03\x00\x20" + bytes(32)
 # a query for example.org, type A (RFC 1035, section 4.1), and its answer
 QUERY = bytes.fromhex("123401000001000000000000076578616d706c65036f72670000010001")
 ANSWER = bytes.fromhex(
     "123481800001000100000000076578616d706c65036f72670000010001c00c00010001000000780004c0000207"
 )
-
-
-class PlainSession:
-    """A TLS session's events, as the probes give them."""
-
-    def __init__(self) -> None:
-        self.moved = [0, 0]
-
-    def code(self) -> bytes:
-        """From the beginning on its library's calls are seen."""
-        note = bytearray(make_note(100, Library.OPENSSL, True, "OpenSSL 9"))
-        struct.pack_into("<Q", note, 8, 1)
-        return bytes(note)
-
-    def send(self, data: bytes, on: Socket) -> bytes:
-        return self._move(OUT, data, on)
-
-    def receive(self, data: bytes, on: Socket) -> bytes:
-        return self._move(IN, data, on)
-
-    def _move(self, direction: Direction, data: bytes, on: Socket) -> bytes:
-        offset = self.moved[direction]
-        self.moved[direction] += len(data)
-        tail = struct.pack("<QQQIIIIQ", 0x1000, 5, offset, len(data), len(data), 0, 0, 0)
-        return make_record(on.head(Kind.PLAIN, direction) + tail + data)
 
 
 class Made:
@@ -182,112 +148,6 @@ def test_chunking_never_matters(data: st.DataObject) -> None:
     made.feed(*map(one.receive, cut(REQUEST)), *map(one.send, cut(RESPONSE)))
     assert made.only.exchange.request["target"] == "/carts/7"
     assert made.only.exchange.problem is None
-
-
-class TestEncrypted:
-    """TLS is counted, and nothing of it becomes an exchange."""
-
-    REASON = (
-        "encrypted (TLS) and not read: {} (no TLS library that can be watched was found in shop)"
-    )
-
-    @pytest.mark.parametrize("size", [1, 2, 3, 5, 500])
-    def test_from_its_start(self, size: int) -> None:
-        one = Socket()
-        made = Made().feed(one.open(), one.send(TLS_HELLO[:size]), one.send(TLS_HELLO[size:]))
-        made.feed(one.receive(TLS_DATA), one.send(TLS_DATA), one.close())
-        assert [one.exchange.problem for one in made.finish().exchanges] == [UNREAD]
-        assert made.unparsed == {self.REASON.format("10.0.0.2:80"): 1}
-
-    def test_that_the_target_serves(self) -> None:
-        one = Socket()
-        made = Made().feed(serve(one), one.receive(TLS_HELLO), one.send(TLS_DATA), one.close())
-        assert made.exchanges == []
-        assert made.unparsed == {self.REASON.format("clients of port 8080"): 1}
-
-    def test_from_its_middle(self) -> None:
-        one = Socket()
-        made = Made().feed(
-            one.open(before=(500, 500)), one.receive(TLS_DATA), one.send(TLS_DATA), one.close()
-        )
-        (unread,) = made.exchanges
-        assert (unread.exchange.problem, unread.exchange.request_start.tid) == (UNREAD, 101)
-        assert made.unparsed == {self.REASON.format("10.0.0.2:80"): 1}
-
-    def test_each_question_asked_in_secret_keeps_its_case_out(self) -> None:
-        """As soon as it is certain that its plaintext does not come."""
-        one = Socket()
-        made = Made().feed(one.open(), one.send(TLS_HELLO))
-        starts = []
-        for _ in range(2):
-            made.feed(one.send(TLS_DATA), one.send(TLS_DATA))
-            starts.append(one.time_ns - 1000)
-            made.feed(one.receive(TLS_DATA))
-        first_ns = DAY_NS + starts[0]
-        assert made.watcher.settle(first_ns + LONGEST_UNREAD_NS - 1) == first_ns
-        assert made.exchanges == []
-        made.watcher.settle(first_ns + LONGEST_UNREAD_NS)
-        found = [one.exchange.request_start.time_ns - DAY_NS for one in made.exchanges]
-        assert found == starts
-        made.feed(one.send(TLS_DATA), one.close()).finish()
-        assert [one.exchange.problem for one in made.exchanges] == [UNREAD] * 3
-
-    def test_whoever_wants_nothing_read_is_told_so(self) -> None:
-        one, made = Socket(), Made()
-        made.watcher.unread.is_off = True
-        made.feed(one.open(), one.send(TLS_HELLO), one.send(TLS_DATA), one.close()).finish()
-        assert made.unparsed == {"encrypted (TLS) and not read: 10.0.0.2:80 (--no-tls)": 1}
-
-    def test_nothing_is_said_of_greetings_alone(self) -> None:
-        one, made = Socket(), Made()
-        made.feed(one.open(), one.send(TLS_HELLO), one.close()).finish()
-        assert (made.unparsed, made.exchanges) == ({}, [])
-
-    def test_what_is_read_is_no_secret(self) -> None:
-        """Plaintext by its connection's socket; its protocol is found in it."""
-        one, session = Socket(), PlainSession()
-        made = Made().feed(session.code(), one.open(), one.send(TLS_HELLO), one.send(TLS_DATA))
-        made.feed(session.send(REQUEST, one), one.receive(TLS_DATA))
-        made.feed(session.receive(RESPONSE, one), one.close()).finish()
-        found = made.only
-        assert (found.exchange.request["target"], found.exchange.problem) == ("/carts/7", None)
-        assert found.tls == Tls("", "", "")
-        assert made.unparsed == {}
-
-    def test_an_answer_whose_read_began_before_is_a_gap(self) -> None:
-        """Such a call is not seen to end: the next answer is not taken for its."""
-        one, session = Socket(), PlainSession()
-        made = Made().feed(session.code(), one.open(before=(500, 500)))
-        for number in range(3):
-            made.feed(one.send(TLS_DATA), session.send(REQUEST, one), one.receive(TLS_DATA))
-            if number:
-                made.feed(session.receive(RESPONSE, one))
-        made.feed(one.close()).finish()
-        problems = [one.exchange.problem for one in made.exchanges]
-        assert problems[0] == "an unknown number of bytes of the response were lost"
-        assert problems[-1] is None
-
-    def test_a_brief_program_that_began_before_its_probes_keeps_its_case_out(self) -> None:
-        """Its question was not read, and its answer alone says nothing."""
-        one, session = Socket(), PlainSession()
-        made = Made().feed(one.open(), one.send(TLS_HELLO), one.send(TLS_DATA), one.send(TLS_DATA))
-        made.feed(make_note(100, Library.OPENSSL, True, "OpenSSL 9"), one.receive(TLS_DATA))
-        made.feed(session.receive(RESPONSE, one), one.close()).finish()
-        assert [one.exchange.problem for one in made.exchanges] == [UNREAD]
-        assert made.unparsed == {"joined in the middle, no message start seen": 1}
-
-    def test_http_2_is_opaque_and_said_to_be_so(self) -> None:
-        one, session = Socket(), PlainSession()
-        made = Made().feed(session.code(), serve(one), one.receive(TLS_HELLO))
-        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        made.feed(session.receive(preface, one), session.send(b"\0\0\0\4\0", one), one.close())
-        assert made.watcher.count_served() == {HTTP2: (1, len(preface) + 5)}
-
-    def test_a_first_byte_that_only_looks_like_it(self) -> None:
-        one = Socket()
-        made = Made().feed(one.open(), one.send(b"\x16"), one.receive(b"ok"), one.close())
-        assert made.only.exchange.protocol == "opaque"
-        assert made.unparsed == {}
 
 
 def test_a_pair_of_sockets_without_names_is_internal() -> None:
