@@ -6,13 +6,14 @@ from collections import OrderedDict
 
 from kebpf.capture.events import SocketRole
 from kebpf.capture.tlsevents import TlsCode
-from kebpf.protocols.base import Exchange, Mark
+from kebpf.protocols.base import Exchange, Mark, Sender
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
 from kebpf.recording.tlslane import TlsLane, Turn
 
 MOST_PEERS = 50
 MOST_FORMER = 1000  # processes
+MOST_ASKED = 64  # before the first answer
 NO_START = "joined in the middle, no message start seen"
 UNREAD = "encrypted (TLS) and not read"
 
@@ -71,8 +72,30 @@ def make_unread(turn: Turn, offset_ns: int) -> Exchange:
     return Exchange("opaque", {"data": b""}, None, start, start, end, end, problem=UNREAD)
 
 
-def make_unparsed(piece: Piece, offset_ns: int, problem: str) -> Exchange:
-    """Something asked where nothing is parsed; ``offset_ns`` is that of the clock."""
+class Unparsed:
+    """What is asked on a connection where nothing is parsed: that it was, and when.
+
+    On one that is never answered (a log is written to it) nothing is asked.
+    """
+
+    def __init__(self) -> None:
+        self._is_answered = False
+        self._asked: list[Exchange] = []
+
+    def take(self, sender: Sender, piece: Piece, offset_ns: int, problem: str) -> list[Exchange]:
+        """The next bytes, or a gap: gives what is known to be asked by now."""
+        if sender is Sender.CLIENT:
+            self._asked.append(_make_unparsed(piece, offset_ns, problem))
+            del self._asked[:-MOST_ASKED]
+        else:
+            self._is_answered = True
+        if not self._is_answered:
+            return []
+        asked, self._asked = self._asked, []
+        return asked
+
+
+def _make_unparsed(piece: Piece, offset_ns: int, problem: str) -> Exchange:
     task = piece.task + offset_ns if piece.task else 0
     mark = Mark(piece.time_ns + offset_ns, piece.tid, piece.offset, task)
     return Exchange("opaque", {"data": b""}, None, mark, mark, mark, mark, problem=problem)

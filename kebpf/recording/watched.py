@@ -13,6 +13,7 @@ from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.stream import Piece
 from kebpf.recording.model import Endpoint, Role, Tls
 from kebpf.recording.tlslane import TlsLane
+from kebpf.recording.unread import Unparsed
 
 _DATAGRAM_PROTOCOLS = ("dns", "opaque")
 _JVM_SOCKET = ".java_pid"  # by which tools speak with it
@@ -75,6 +76,7 @@ class Watch:
     lane: TlsLane | None = None  # once it is encrypted
     may_upgrade: bool = False  # TLS may begin in its middle
     alpn: str = ""
+    unparsed: Unparsed = field(default_factory=Unparsed)
     is_unread: bool = False  # it is encrypted, and its plaintext will not come
 
     @property

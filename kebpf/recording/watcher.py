@@ -35,7 +35,7 @@ from kebpf.recording.model import RecordedExchange
 from kebpf.recording.served import Served, ServedConnection
 from kebpf.recording.sessions import Sessions
 from kebpf.recording.tlslane import TlsLane
-from kebpf.recording.unread import NO_START, UnreadTls, make_unparsed, make_unread
+from kebpf.recording.unread import NO_START, UnreadTls, make_unread
 from kebpf.recording.watched import (
     GIVEN_UP,
     INTERNAL,
@@ -488,9 +488,9 @@ class Watcher:
 
     def _note_unparsed(self, watch: Watch, sender: Sender, piece: Piece) -> None:
         """What the target asks where nothing is parsed keeps out the cases that may have asked."""
-        if sender is Sender.CLIENT and watch.has_unknown_calls:
+        if watch.has_unknown_calls:
             reason = watch.is_given_up or NO_START
-            self._emit(watch, [make_unparsed(piece, self._clock_offset_ns, reason)])
+            self._emit(watch, watch.unparsed.take(sender, piece, self._clock_offset_ns, reason))
 
     def _emit(self, watch: Watch, exchanges: Iterable[Exchange]) -> None:
         ends = watch.ends

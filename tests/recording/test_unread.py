@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from kebpf.capture.events import Direction, Kind
+from kebpf.capture.events import Direction, Kind, Transport
 from kebpf.capture.tlsevents import Library
 from kebpf.capture.tlswatch import make_note
 from kebpf.recording.model import Role, Tls
@@ -243,6 +243,14 @@ class TestUnparsed:
         problem = "joined in the middle, no message start seen"
         assert self.problems(made.finish()) == [(when, problem) for when in asked]
         assert made.unparsed == {problem: 1}
+
+    def test_what_is_never_answered_is_no_question(self) -> None:
+        """A service's standard output may be a connection to the host's journal."""
+        one = Socket(transport=Transport.UNIX_STREAM)
+        journal = (b"", b"/run/systemd/journal/stdout")
+        made = Made().feed(one.open(remote=("0.0.0.0", 0), paths=journal, before=(0, 500)))
+        made.feed(*[one.send(b"a line\n") for _ in range(100)]).finish()
+        assert made.exchanges == []
 
     def test_what_may_have_been_a_start_when_the_answer_came(self) -> None:
         one = Socket()
