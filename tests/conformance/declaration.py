@@ -69,7 +69,8 @@ class Row:
     ``service`` is one of `SERVICES`.  ``forms`` are ways to make the same calls other than the
     recorded one, by name, each with a few words for the table; ``prints_otherwise`` are those in
     which the library itself shows the same answers differently.  ``raises`` is the class of error
-    that the library raises for a call that was not recorded.  ``limits`` are sentences.
+    that the library raises for a call that was not recorded.  ``limits`` are sentences.  CI takes
+    those that are ``in_ci``.
     """
 
     environment: Environment
@@ -83,6 +84,7 @@ class Row:
     prints_otherwise: Sequence[str] = ()
     needs: Sequence[str] = ()
     limits: Sequence[str] = ()
+    in_ci: bool = False
 
     def __post_init__(self) -> None:
         if self.service not in SERVICES:

@@ -23,7 +23,7 @@ from tests.e2e.agents import SERVICE, Agent, Unit, making_unit, running_agent
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 
 #: How often something is killed; ``make kills`` asks for more, and for later moments.
-KILLS = int(os.environ.get("KEBPF_KILLS", "3"))
+KILLS = int(os.environ.get("KEBPF_KILLS", "1"))
 LATEST_REQUEST = 2500 if "KEBPF_KILLS" in os.environ else 250
 VICTIMS = ("assembler", "recorder", "supervisor", "both")
 ALL = "unique: false\n"

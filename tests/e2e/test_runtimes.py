@@ -54,7 +54,7 @@ CHANGED_BY = {
 
 
 #: Left to `make runtimes` by default: what is of their kind is tested by another.
-NEAR_ANOTHER = {"python-gunicorn-threads", "python-uvloop"}
+NEAR_ANOTHER = {"python-asyncio", "python-gunicorn-threads", "python-uvloop"}
 
 
 def chosen_runtimes() -> list[Runtime]:
