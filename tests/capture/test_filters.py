@@ -15,6 +15,7 @@ import pytest
 
 from kebpf.capture.filters import FILTER_NAMES, FILTER_OPTIONS, NO_FILTERS, Filters
 from kebpf.capture.probes import Door, Probes
+from tests.capture.doors import DOORS
 from tests.capture.peers import Peer, datagram_peer, stream_peer
 from tests.capture.tap import Capture, Tap, tap_command
 
@@ -93,7 +94,7 @@ def make_filters(one: Crossing, ports: str, excluded: str, is_inbound_only: bool
     return Filters(find(ports), find(excluded), is_inbound_only)
 
 
-@pytest.mark.parametrize("door", list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     ("ports", "excluded", "is_inbound_only", "kept", "counts"),
     [
@@ -135,7 +136,7 @@ def test_what_is_left_out_is_counted_and_the_rest_is_whole(
     assert capture.totals.overlap_size == 0
 
 
-@pytest.mark.parametrize("door", list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.mark.parametrize("door", DOORS)
 def test_where_nobody_knows_who_connected_both_ports_count(tmp_path: Path, door: Door) -> None:
     """The listening socket was another's, and the connection is older than the recording."""
     with crossing(tmp_path) as one:
@@ -179,7 +180,7 @@ other.send(b"call")
 """
 
 
-@pytest.mark.parametrize("door", list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     "filters", [Filters(ports=(1,)), Filters(is_inbound_only=True)], ids=["port", "inbound"]
 )

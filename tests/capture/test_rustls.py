@@ -18,6 +18,7 @@ from kebpf.capture.rustls import find_points, find_version
 from kebpf.capture.tlsevents import Plain
 from kebpf.capture.tlswatch import TlsWatch
 from tests.capture.binaries import build, list_symbols, needs_compiler
+from tests.capture.doors import DOORS
 
 # as rustc 1.95 wrote them, by -C symbol-mangling-version=legacy and =v0
 LEGACY = (
@@ -147,7 +148,7 @@ def serve(listener: socket.socket, got: list[bytes]) -> None:
 
 @needs_compiler
 @pytest.mark.kernel
-@pytest.mark.parametrize("door", list(Door))
+@pytest.mark.parametrize("door", DOORS)
 def test_what_the_peer_saw(tmp_path: Path, door: Door) -> None:
     """Of three connections on end, which have their state at one address."""
     path = build(tmp_path, PROGRAM % (LEGACY[0], LEGACY[1]))

@@ -12,6 +12,7 @@ import pytest
 from kebpf.capture.events import Data, Direction, Event, Task, decode_run
 from kebpf.capture.probes import Door, Probes
 from kebpf.capture.tasks import TaskWatch
+from tests.capture.doors import DOORS, needs_door_a
 from tests.capture.interpreters import INTERPRETERS, Running, running
 
 # Each line has requests served at once, in tasks; what is sent tells what ran. After "done" all
@@ -47,7 +48,11 @@ asyncio.get_event_loop_policy().new_event_loop().run_until_complete(main())
 
 OWN = next(iter(INTERPRETERS))
 CASES = [
-    *((name, Door.A) for name in INTERPRETERS if not name.startswith("3.14")),
+    *(
+        pytest.param(name, Door.A, marks=needs_door_a)
+        for name in INTERPRETERS
+        if not name.startswith("3.14")
+    ),
     (OWN, Door.B),
 ]
 
@@ -147,7 +152,7 @@ def test_a_program_in_its_place_is_followed_anew() -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("probes", list(Door), indirect=True)
+@pytest.mark.parametrize("probes", DOORS, indirect=True)
 def test_asyncio_that_comes_late_and_to_children_is_followed(probes: Probes) -> None:
     """As in servers that fork, and programs recorded from their start."""
     first = "import os, sys\nprint('up', flush=True)\nsys.stdin.readline()\n"

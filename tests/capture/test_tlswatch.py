@@ -18,11 +18,12 @@ import pytest
 from kebpf.capture.events import Direction, Event, decode_run
 from kebpf.capture.memory import Mapping, read_mappings
 from kebpf.capture.points import Library, Place, Point
-from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Door, Probes, TlsMode
+from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Probes, TlsMode
 from kebpf.capture.tlscode import Known, TlsCode
 from kebpf.capture.tlsevents import Mark, Plain, SessionEnd
 from kebpf.capture.tlsevents import TlsCode as TlsCodeEvent
 from kebpf.capture.tlswatch import TlsWatch
+from tests.capture.doors import DOORS
 from tests.protocols.tls.greeting import make_server_context
 
 # Each line names how many bytes each side sends; over a socket, or through memory BIOs.
@@ -65,7 +66,7 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture(scope="module", params=list(Door), ids=["door_a", "door_b"])
+@pytest.fixture(scope="module", params=DOORS)
 def probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
     made = Probes(request.param, with_tls=True, ring_size=64 << 20)
     try:

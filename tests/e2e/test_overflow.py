@@ -32,6 +32,7 @@ from kebpf.recording.channel import Prepare
 from kebpf.recording.doubts import CALLS_GIVEN_UP
 from kebpf.recording.recorder import begin_recording
 from kebpf.recording.store import TestSet
+from tests.capture.doors import DOORS
 from tests.capture.peers import stream_peer
 from tests.capture.tap import Collector, Seen
 from tests.e2e.conftest import skip_unless_root
@@ -190,7 +191,7 @@ def held_probes(door: Door) -> Iterator[tuple[Probes, HeldRing]]:
         probes.close()
 
 
-@pytest.mark.parametrize("door", list(Door))
+@pytest.mark.parametrize("door", DOORS)
 def test_a_ring_that_overflows_is_found_to_the_byte(tmp_path: Path, door: Door) -> None:
     """Every gap in its stream at its offset; cases it touches are out, all others whole."""
     skip_unless_root()

@@ -26,6 +26,7 @@ from kebpf.recording.pipeline import rebuild
 from kebpf.recording.recorder import Recording, begin_recording
 from kebpf.recording.recovery import recover_all
 from kebpf.recording.store import TestSet, TestSetWriter
+from tests.capture.doors import needs_door_a
 from tests.capture.records import Socket
 from tests.recording.cutting import write_unfinished
 from tests.recording.running import run_service
@@ -91,6 +92,7 @@ def test_what_it_writes_is_what_one_that_is_free_writes(folder: Path) -> None:
     assert list(confined.iter_mocks()) == list(free.iter_mocks()) != []
 
 
+@needs_door_a
 def test_a_real_service(folder: Path) -> None:
     """Live through the sandbox, and from its log without one: the same, as its client saw it."""
     names = ["apple", "pear", "plum"]

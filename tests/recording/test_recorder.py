@@ -30,6 +30,7 @@ from kebpf.recording.pipeline import rebuild
 from kebpf.recording.progress import Progress
 from kebpf.recording.recorder import Ending, Recording, begin_recording
 from kebpf.recording.store import TestSet, TestSetWriter
+from tests.capture.doors import DOORS
 from tests.capture.records import Socket
 from tests.recording.running import run_service
 from tests.recording.shop import HEAD, REQUEST, RESPONSE, SECOND_NS, Shop
@@ -279,7 +280,7 @@ def real_probes(door: Door) -> Iterator[Probes]:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("door", list(Door))
+@pytest.mark.parametrize("door", DOORS)
 def test_a_real_service(tmp_path: Path, door: Door) -> None:
     """What is recorded of it live, and what its log gives, is what its client saw."""
     with (

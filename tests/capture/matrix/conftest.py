@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kebpf.capture.probes import Door, Probes
+from kebpf.capture.probes import Probes
+from tests.capture.doors import DOORS
 
 pytest.register_assert_rewrite("tests.capture.matrix.accounts")
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 RING_SIZE = 32 << 20
 
 
-@pytest.fixture(scope="package", params=list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.fixture(scope="package", params=DOORS)
 def probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
     """Attached, with nobody to watch yet."""
     made = Probes(request.param, ring_size=RING_SIZE)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Door, Probes
+from kebpf.capture.probes import DEFAULT_CALL_LIMIT, Probes
+from tests.capture.doors import DOORS
 from tests.capture.matrix.accounts import IN, OUT, assert_accounted, assert_whole
 from tests.capture.matrix.mover import Mover
 from tests.capture.programs import make_bytes
@@ -18,7 +19,7 @@ SIZE = 64 << 20
 MUCH = make_bytes(SIZE)
 
 
-@pytest.fixture(params=list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.fixture(params=DOORS)
 def wide_probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
     """They copy all of it, and the ring holds it."""
     made = Probes(request.param, ring_size=256 << 20, call_limit=SIZE)

@@ -11,7 +11,8 @@ import pytest
 
 from kebpf.capture.endings import EndWatch
 from kebpf.capture.events import Close
-from kebpf.capture.probes import Door, Probes
+from kebpf.capture.probes import Probes
+from tests.capture.doors import DOORS
 from tests.capture.matrix.accounts import assert_whole
 from tests.capture.peers import datagram_peer, read_all, stream_peer
 from tests.capture.tap import Tap, tap_command
@@ -22,7 +23,7 @@ SHORT_LIVES = Path(__file__).with_name("short_lives.py")
 ROOM = 16  # connections at a time
 
 
-@pytest.fixture(params=list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.fixture(params=DOORS)
 def narrow_probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
     """With room for few connections."""
     made = Probes(request.param, ring_size=8 << 20, connections=ROOM)

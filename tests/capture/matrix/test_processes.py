@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kebpf.capture.events import SocketRole
-from kebpf.capture.probes import Door, Probes
+from kebpf.capture.probes import Probes
+from tests.capture.doors import DOORS
 from tests.capture.matrix.accounts import IN, OUT, assert_pieces, assert_whole
 from tests.capture.peers import read_all, stream_peer
 from tests.capture.programs import make_bytes
@@ -126,7 +127,7 @@ def test_a_program_started_by_vfork(probes: Probes) -> None:
     assert [piece.tid for piece in seen.pieces[IN]] == [capture.report["child"]]
 
 
-@pytest.fixture(params=list(Door), ids=lambda door: f"door_{door.value}")
+@pytest.fixture(params=DOORS)
 def narrow_probes(request: pytest.FixtureRequest) -> Iterator[Probes]:
     """They can follow one connection at a time."""
     made = Probes(request.param, ring_size=8 << 20, connections=1)
