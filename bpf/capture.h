@@ -226,3 +226,17 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
     continuations.call(ctx, 0);
     return 0;
 }
+
+/* What the short way does not take: capture_long of the door, a program of its own. */
+static inline int go_long_way(void *ctx, u64 sk, s32 result, u32 direction, u32 flags) {
+    struct transfer *t = find_transfer();
+    if (!t)
+        return 0;
+    t->thread = bpf_get_current_pid_tgid();
+    t->connection = sk;
+    t->result = result;
+    t->flags = flags;
+    t->piece.head.direction = direction;
+    continuations.call(ctx, 1);
+    return 0;
+}

@@ -97,16 +97,7 @@ static inline int enter(void *ctx, u64 sk, s32 result, s32 flags, u32 direction)
     if (c && result > 0 && is_of_short_call(task, regs, sk, c, direction) &&
         capture_short(task, regs, sk, c, result, direction, flags))
         return 0;
-    struct transfer *t = find_transfer();
-    if (!t)
-        return 0;
-    t->thread = bpf_get_current_pid_tgid();
-    t->connection = sk;
-    t->result = result;
-    t->flags = flags;
-    t->piece.head.direction = direction;
-    continuations.call(ctx, 1);
-    return 0;
+    return go_long_way(ctx, sk, result, direction, flags);
 }
 
 int on_sock_send_length(struct bpf_raw_tracepoint_args *ctx) {

@@ -27,6 +27,28 @@ static inline u32 read_flags(u64 regs, int call) {
     return 0;
 }
 
+/* One program for all that the short way does not take: before Linux 6.3 the verifier would walk
+ * through sum_messages too often if it came behind the rest. */
+int capture_long(struct bpf_raw_tracepoint_args *ctx) {
+    struct transfer *t = find_transfer();
+    if (!t || t->thread != bpf_get_current_pid_tgid())
+        return 0;
+    u64 sk = t->connection, regs = find_registers(find_task(), ctx->args[0]);
+    u32 direction = t->piece.head.direction, flags = t->flags, size = t->result, messages = 0;
+    int call = read_call(regs);
+    /* these two report at their end: the sizes are in the messages themselves */
+    if (call == NR_sendmmsg || call == NR_recvmmsg) {
+        if (!size)
+            return 0;
+        size = sum_messages(t, read_register(regs, REG_2));
+        messages = *(volatile s32 *)&t->result;
+    }
+    u32 operation = call == NR_splice     ? KEBPF_SPLICE
+                    : call == NR_sendfile ? KEBPF_SENDFILE
+                                          : KEBPF_OTHER;
+    return capture(ctx, regs, sk, size, direction, flags, messages, operation);
+}
+
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     s64 result = ctx->args[1];
     u64 task = find_task();
@@ -50,16 +72,5 @@ int on_sys_exit(struct bpf_raw_tracepoint_args *ctx) {
     struct connection *c = connections.lookup(&sk);
     if (c && has_one_buffer(call) && capture_short(task, regs, sk, c, result, direction, flags))
         return 0;
-    /* these two report at their end: the sizes are in the messages themselves */
-    u32 messages = 0, size = result;
-    if (call == NR_sendmmsg || call == NR_recvmmsg) {
-        if (!result)
-            return 0;
-        messages = result;
-        read_user(&size, sizeof(size), (void *)(read_register(regs, REG_2) + MMSGHDR_LEN));
-    }
-    u32 operation = call == NR_splice     ? KEBPF_SPLICE
-                    : call == NR_sendfile ? KEBPF_SENDFILE
-                                          : KEBPF_OTHER;
-    return capture(ctx, regs, sk, size, direction, flags, messages, operation);
+    return go_long_way(ctx, sk, result, direction, flags);
 }

@@ -61,7 +61,7 @@ struct transfer {
     u64 message;  /* door B, sendmmsg and recvmmsg: the next message's header in user memory */
     u32 messages_left;
     u32 behind; /* bytes of the messages left */
-    s32 result; /* door A: as the kernel reported them, for the long way */
+    s32 result; /* as the kernel reported them, for the long way */
     u32 flags;
     struct kebpf_piece piece;
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
@@ -98,7 +98,7 @@ BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */
 BPF_ARRAY(counts, u64, COUNTS);
 BPF_PERCPU_ARRAY(emitted, struct emission, 1); /* written with each record, so by processor */
-/* 0: copies the current transfer, a share at a time; 1: door A's long way */
+/* 0: copies the current transfer, a share at a time; 1: the long way */
 BPF_PROG_ARRAY(continuations, 2);
 
 static inline void count(u32 which, u64 amount) {

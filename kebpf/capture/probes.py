@@ -102,7 +102,7 @@ _TLS_MAPS = [
 _TLS_CONTINUATIONS = ("copy_plain",)
 _TLS_ROUNDS = 16  # chunks that one program copies before it calls itself for the rest
 _KEPT = (_ENDING, _TASK_MADE, *TLS_PROGRAMS)
-_CONTINUATIONS = {Door.A: ("copy_transfer", "capture_long"), Door.B: ("copy_transfer",)}
+_CONTINUATIONS = ("copy_transfer", "capture_long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +213,9 @@ class Probes:
         self, btf: Btf, settings: list[str], maps: list[str], cache: ProgramCache | None
     ) -> Loaded:
         """The programs, kept from another run or compiled now."""
-        continuations = _CONTINUATIONS[self.door]
-        programs = (*self._tracepoints.values(), *continuations, _ENDING)
+        programs = (*self._tracepoints.values(), *_CONTINUATIONS, _ENDING)
         programs += (_TASK_MADE,) if "-DKEBPF_TASKS" in settings else ()
-        source, tail_calls = f"door_{self.door.value}.c", {"continuations": continuations}
+        source, tail_calls = f"door_{self.door.value}.c", {"continuations": _CONTINUATIONS}
         if "-DKEBPF_TLS" in settings:
             programs += (*TLS_PROGRAMS, *_TLS_CONTINUATIONS)
             tail_calls["tls_continuations"] = _TLS_CONTINUATIONS

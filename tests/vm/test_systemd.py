@@ -48,7 +48,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.check("ip link set lo up")
         settings = f"KEBPF_DEB=/root/{package.name} SHOP_PYTHON={PYTHON}"
         machine.check(f"{settings} /{SOURCE}/packaging/vagrant/provision")
-        machine.check("systemctl disable --now customers.timer")
+        machine.check("systemctl disable --now customers.timer && systemctl stop customers")
         yield machine
 
 
