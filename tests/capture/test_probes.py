@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.kernel
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 RING_SIZE = 32 << 20
 REPLY = make_bytes(REPLY_SIZE, 2)
+_WALKED = re.compile(r"^verified_insns:\s*(\d+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module", params=DOORS)
@@ -455,6 +457,19 @@ def list_programs() -> set[int]:
     """All programs in the kernel, by bpftool."""
     text = subprocess.run(["bpftool", "-j", "prog", "list"], capture_output=True, check=True).stdout
     return {program["id"] for program in json.loads(text)}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_older_verifiers_take_them_too(door: Door) -> None:
+    """They walk through up to five times as much as newer ones, and through a million at most."""
+    made = Probes(door, with_groups=True, with_tasks=True, with_tls=True)
+    entries = [path.read_text() for path in Path("/proc/self/fdinfo").iterdir() if path.exists()]
+    made.close()
+    walked = [int(number) for text in entries for number in _WALKED.findall(text)]
+    if not walked:
+        pytest.skip("this kernel does not tell (Linux 5.16)")
+    assert len(walked) >= 30
+    assert max(walked) < 200_000
 
 
 def test_the_probes_end_with_their_process() -> None:
