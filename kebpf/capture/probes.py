@@ -102,7 +102,7 @@ _TLS_MAPS = [
 _TLS_CONTINUATIONS = ("copy_plain",)
 _TLS_ROUNDS = 16  # chunks that one program copies before it calls itself for the rest
 _KEPT = (_ENDING, _TASK_MADE, *TLS_PROGRAMS)
-_CONTINUATIONS = ("copy_transfer", "capture_long")
+_CONTINUATIONS: tuple[str, ...] = ("copy_transfer", "capture_long")
 
 
 @dataclass(frozen=True, slots=True)
