@@ -17,13 +17,29 @@ static inline void fill_plain(struct kebpf_plain *plain, struct tls_call *call,
     plain->task = call->task;
 }
 
+/* As emit() does: the ring's lock may have given up on a holder whose processor does not run. */
+static inline __attribute__((always_inline)) struct kebpf_plain *reserve_plain(const u64 limit) {
+    struct kebpf_plain *plain = events.ringbuf_reserve(sizeof(struct kebpf_plain) + limit);
+    if (plain)
+        return plain;
+    u64 begun = bpf_ktime_get_ns();
+#pragma clang loop unroll(disable)
+    for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        count(COUNT_RETRIES, 1);
+        plain = events.ringbuf_reserve(sizeof(struct kebpf_plain) + limit);
+        if (plain)
+            return plain;
+        if (attempt == 3 && bpf_ktime_get_ns() - begun < LOCK_WAIT_NS)
+            break;
+    }
+    return 0;
+}
+
 /* Straight into the ring: a probe in user code may be pre-empted, so memory of a processor would
  * not be its own.  `limit` is a constant: the verifier wants to know the record's size. */
 static inline __attribute__((always_inline)) int
 send_sized(struct tls_call *call, struct tls_session *session, u64 size, const u64 limit) {
-    struct kebpf_plain *plain = events.ringbuf_reserve(sizeof(struct kebpf_plain) + limit);
-    if (!plain) /* its lock gives up now and then */
-        plain = events.ringbuf_reserve(sizeof(struct kebpf_plain) + limit);
+    struct kebpf_plain *plain = reserve_plain(limit);
     if (!plain)
         return 0;
     fill_plain(plain, call, session, size);
