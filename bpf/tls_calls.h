@@ -155,8 +155,8 @@ static inline int end_call(struct pt_regs *ctx, struct tls_caller caller, s32 re
  * it returns. */
 static inline int send_early(struct pt_regs *ctx, struct tls_caller caller) {
     struct tls_call *call = tls_calls.lookup(&caller);
-    if (!call || !call->size)
-        return 0;
+    if (!call || !call->size || call->direction != EGRESS || call->state != TLS_CALLED)
+        return 0; /* one from before the end, as this was not noted any more */
     struct tls_place place = {call->session, caller.process};
     struct tls_session *session = find_session(&place);
     if (!session)
