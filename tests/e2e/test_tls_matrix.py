@@ -36,7 +36,6 @@ pytestmark = [
 PARKED = (
     "(a call it (may have )?made cannot be replayed: )?"
     r"(an unknown number of|[\d,]+) bytes of (a request|the re(quest|sponse)) were lost"
-    "|a request is malformed: not a request line"
     "|something before its response could not be read, so the pairing is doubtful"
 )
 # A call of the thread's next request, of which nothing else was seen any more.
