@@ -21,11 +21,13 @@ from tests.vm.releases import RELEASES, ROOT, Kernel
 
 PAGE = ROOT / "docs" / "reference" / "kernels-tried.md"
 _OF_KERNEL = ("bpf", "ring", "programs", "compiled", "uprobe", "connected", "redirect", "cgroup")
-#: What is run on each kernel.
+_OF_LIVES = ("bulk", "endings", "processes", "threads")
+#: What is run on each kernel; calls and lives are the two halves of the capture matrix.
 SELECTIONS: dict[str, tuple[str, ...]] = {
     "maps and programs": tuple(f"tests/kernel/test_{name}.py" for name in _OF_KERNEL),
     "probes": ("tests/capture/test_probes.py",),
-    "capture matrix": ("tests/capture/matrix",),
+    "calls": tuple(f"tests/capture/matrix/test_{name}.py" for name in ("calls", "endpoints")),
+    "lives": tuple(f"tests/capture/matrix/test_{name}.py" for name in _OF_LIVES),
     "doors": ("tests/e2e/test_doors.py",),
     "the shop, recorded and replayed": ("tests/e2e/test_shop_replay.py",),
     "harmless": ("tests/e2e/test_harmless.py", "-k", "first_line or amid"),
@@ -133,7 +135,13 @@ door A, above all, which Linux has from 6.3 on.
 
 
 def main(words: list[str]) -> int:
-    """1 when a test failed on a kernel, 3 when the host lacks something."""
+    """1 when a test failed on a kernel, 2 for a name it does not know, 3 when the host lacks
+    something."""
+    unknown = [word for word in words if word not in KERNELS and word not in SELECTIONS]
+    if unknown:
+        known = ", ".join((*KERNELS, *SELECTIONS))
+        sys.stderr.write(f"unknown: {', '.join(unknown)}; there are: {known}\n")
+        return 2
     missing = list_missing()
     if missing:
         sys.stderr.write(f"not to be had here: apt-get install {' '.join(missing)}\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.vm.kernels import Counts, Trial, make_table, read_counts
+import pytest
+
+from tests.vm.kernels import SELECTIONS, Counts, Trial, main, make_table, read_counts
+from tests.vm.releases import ROOT
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="5">
@@ -27,3 +30,15 @@ def test_what_was_not_run_has_an_empty_cell() -> None:
         "| 6.1.0 | Debian 12 | 0.26.0 | b | 3 passed | 6 passed |",
         "| 5.10.0 | Debian 12 | 0.26.0 | b | 3 passed |  |",
     ]
+
+
+def test_the_whole_capture_matrix_is_in_a_selection() -> None:
+    named = {word for words in SELECTIONS.values() for word in words}
+    found = {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/capture/matrix/test_*.py")}
+    assert found <= named
+
+
+def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """And not taken for none at all, which runs everything."""
+    assert main(["bookworm", "prods"]) == 2
+    assert "unknown: prods; there are: bookworm, " in capsys.readouterr().err
