@@ -21,6 +21,7 @@ from kebpf.kernel.sandbox import Sandbox
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a recorder is started again
 _HEALTHY_SECONDS = 60.0
 _SILENT_SECONDS = 30.0  # without a word: it hangs
+_LOADING_SECONDS = 240.0  # the same until it records: loading the probes has a limit of its own
 _LATE_SECONDS = 1.0
 
 Spawn = Callable[[Setup, Order, str], Worker]
@@ -130,8 +131,8 @@ class TargetWatch:
     @property
     def is_alive(self) -> bool:
         """Whether no recorder process hangs that should have been ended for it."""
-        heard = min((one.heard for one in self.workers), default=time.monotonic())
-        return time.monotonic() - heard < 2 * _SILENT_SECONDS
+        now = time.monotonic()
+        return all(now - one.heard < 2 * _find_patience(one) for one in self.workers)
 
     @property
     def is_over(self) -> bool:
@@ -204,7 +205,7 @@ class TargetWatch:
         self._note_latencies(worker)
         if not worker.reap():
             silent = time.monotonic() - worker.heard
-            if silent > _SILENT_SECONDS and worker.stage is not Stage.FAILED:
+            if silent > _find_patience(worker) and worker.stage is not Stage.FAILED:
                 worker.error = f"the recorder process said nothing for {silent:.0f} s"
                 worker.kill()
             if worker.stage is Stage.RECORDING and self._is_healthy(worker):
@@ -275,3 +276,8 @@ class TargetWatch:
             f"{self.config.name}: follows process {one.pid} ({one.program.name}), version "
             f"{one.version.digest}{already}"
         )
+
+
+def _find_patience(worker: Worker) -> float:
+    """How many seconds it may say nothing."""
+    return _LOADING_SECONDS if worker.stage is Stage.STARTING else _SILENT_SECONDS

@@ -113,7 +113,8 @@ class Worker:
         if not self.has_ended:
             code = os.waitstatus_to_exitcode(status)
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-            self.stage, self.error = Stage.FAILED, f"the recorder process was ended by {how}"
+            self.stage = Stage.FAILED
+            self.error = self.error or f"the recorder process was ended by {how}"
         self.close()
         return True
 

@@ -21,6 +21,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -38,6 +39,7 @@ _SHAPE = {
     "max_entries": "entries",
     "map_flags": "flags",
 }
+_SET_PDEATHSIG = 1  # prctl(2)
 _ANY_KERNEL_VERSION = 0x061200  # bcc wants one; nothing loaded here depends on it
 
 
@@ -128,6 +130,8 @@ def list_compiler() -> list[list[str | int]]:
 
 
 def main() -> int:
+    # Compiling for nobody would only take the processor from others.
+    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     channel = socket.socket(fileno=int(sys.argv[1]))
     request = json.load(sys.stdin)
     try:

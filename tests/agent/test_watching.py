@@ -197,3 +197,37 @@ def test_what_is_recorded_of_it_is_as_the_configuration_says(tmp_path: Path) -> 
         assert bench.watch.setup.filters.ports == (80,)
         assert bench.watch.setup.filters.is_inbound_only
         assert bench.watch.setup.backlog == 1 << 22
+
+
+def load_for_ever(setup: Setup, link: Link) -> int:
+    link.receive(None)
+    signal.pause()
+    return 0
+
+
+def begin_and_hang(setup: Setup, link: Link) -> int:
+    link.receive(None)
+    link.send({"began": time.monotonic_ns()})
+    signal.pause()
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("run", "patience"),
+    [(load_for_ever, "_LOADING_SECONDS"), (begin_and_hang, "_SILENT_SECONDS")],
+)
+def test_a_recorder_that_says_nothing_is_ended_but_loading_may_take_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, patience: str
+) -> None:
+    """What the other stage is given has no part in it."""
+    for name in ("_LOADING_SECONDS", "_SILENT_SECONDS"):
+        monkeypatch.setattr(watching, name, 0.1 if name == patience else 1e6)
+    with running(*write_program(tmp_path / "app")) as one:
+        bench = Bench(tmp_path, run)
+        bench.chosen.pids = {one.pid}
+        bench.wait_until(lambda: "it is tried again" in bench.log.getvalue())
+        [killed] = [line for line in bench.log.getvalue().splitlines() if "tried again" in line]
+        assert "the recorder process said nothing for 0 s" in killed
+        for worker in bench.watch.workers:
+            worker.kill()
+        bench.close()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 from kebpf.kernel import loader
@@ -46,3 +50,42 @@ def test_it_needs_nothing_of_this_package() -> None:
         answer = json.loads(ours.recv(10_000))
     assert done.returncode == 0
     assert answer["error"] == "bcc"
+
+
+def test_it_ends_with_whom_it_works_for(tmp_path: Path) -> None:
+    """Killed in the middle: nobody is left to compile for."""
+    site = tmp_path / "bcc.py"
+    site.write_text("import signal\nprint('compiling', flush=True)\nsignal.pause()\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r});"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    words = ["/usr/bin/python3", "-I", "-c", code, loader.__file__, str(theirs.fileno())]
+    starting = (
+        "import subprocess, sys, signal;"
+        f"one = subprocess.Popen({words!r}, stdin=subprocess.PIPE, pass_fds=[{theirs.fileno()}]);"
+        "one.stdin.write(sys.argv[1].encode()); one.stdin.close();"
+        "print(one.pid, flush=True); signal.pause()"
+    )
+    request = {"shim": "", "source": __file__, "flags": [], "programs": {}}
+    with ours, theirs:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", starting, json.dumps(request)],
+            pass_fds=[theirs.fileno()],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert parent.stdout is not None
+        told = {parent.stdout.readline().strip() for _ in range(2)}
+        [pid] = map(int, told - {"compiling"})
+        handle = os.pidfd_open(pid)
+        try:
+            parent.kill()
+            assert select.select([handle], [], [], 60)[0], "it goes on"
+        except BaseException:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            raise
+        finally:
+            os.close(handle)
+            parent.communicate()

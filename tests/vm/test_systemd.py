@@ -103,7 +103,8 @@ def record_unit(machine: Machine, name: str, rounds: int) -> tuple[dict[str, Any
     output = "/var/tmp/recordings"
     machine.check(
         f"systemd-run --quiet --unit record-{name} --property KillSignal=SIGINT "
-        f"--property StandardOutput=file:/var/tmp/{name}.json --property TimeoutStopSec=200 "
+        f"--property StandardOutput=file:/var/tmp/{name}.json --property StandardError=journal "
+        f"--property TimeoutStopSec=200 "
         f"kebpf record --unit shop --json -o {output} --name {name}"
     )
     await_line(machine, f"record-{name}", "^recording ")
