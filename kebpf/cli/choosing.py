@@ -62,7 +62,7 @@ def choose_redaction(wanted: bool | None, keep_events: Path | None, config: Conf
     if rules is not None and keep_events is not None:
         raise CommandUsageError(
             "--keep-events keeps all that was sent as it was, secrets included",
-            hint="it does without --redact, or with --no-redact",
+            hint="it does with --no-redact",
         )
     return rules
 

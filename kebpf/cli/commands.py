@@ -140,7 +140,7 @@ def record(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Also keep the captured events, with all that was sent (not with --redact).",
+            help="Also keep the captured events, with all that was sent (needs --no-redact).",
         ),
     ] = None,
     user: UserOption = None,
@@ -188,7 +188,7 @@ def record(
         typer.Option(
             "--redact/--no-redact",
             help="Replace passwords, tokens, keys, cards and e-mail addresses before anything is"
-            " written.",
+            " written: done unless it is switched off.",
             show_default=False,
         ),
     ] = None,

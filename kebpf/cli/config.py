@@ -53,7 +53,7 @@ class Config:
     inbound_only: bool = False
     backlog: int | None = None
     trust: list[Path] = field(default_factory=list)
-    redact: Rules | None = None
+    redact: Rules | None = field(default_factory=Rules)
     unique: bool = False
     leave_out: list[LeaveOut] | None = None
 

@@ -46,18 +46,20 @@ def test_record_what_is_unique(calls: Calls, tmp_path: Path) -> None:
     (tmp_path / "kebpf.yml").write_text("unique: true\nleave_out: [/internal/*]\n")
     assert cli.main(["record", "--pid", "7"]) == 0
     by_option, by_file = (one[0] for one in calls.asked)
-    assert by_option == RecordOptions(pids=[7], is_unique=True, leave_out=list(DEFAULTS))
+    assert by_option == RecordOptions(
+        pids=[7], is_unique=True, leave_out=list(DEFAULTS), redact=Rules()
+    )
     rules = [LeaveOut(path="/internal/*")]
-    assert by_file == RecordOptions(pids=[7], is_unique=True, leave_out=rules)
+    assert by_file == RecordOptions(pids=[7], is_unique=True, leave_out=rules, redact=Rules())
 
 
 def test_record_by_what_runs_it(calls: Calls) -> None:
     for words in ("--cgroup a.slice/b", "--unit shop", "--container 5e5e"):
         assert cli.main(["record", *words.split()]) == 0
     assert [one[0] for one in calls.asked] == [
-        RecordOptions(cgroup=Path("a.slice/b")),
-        RecordOptions(unit="shop"),
-        RecordOptions(container="5e5e"),
+        RecordOptions(cgroup=Path("a.slice/b"), redact=Rules()),
+        RecordOptions(unit="shop", redact=Rules()),
+        RecordOptions(container="5e5e", redact=Rules()),
     ]
 
 
@@ -72,11 +74,21 @@ def test_record_with_what_redaction_is_to_find(calls: Calls) -> None:
     assert [one[0].redact for one in calls.asked] == [rules, None, None, Rules()]
 
 
+def test_record_redacts_unless_it_is_told_otherwise(calls: Calls) -> None:
+    for words in ((), ("--redact",), ("--no-redact",)):
+        assert cli.main(["record", "--pid", "7", *words]) == 0
+    Path("kebpf.yml").write_text("duration: 60\n")
+    assert cli.main(["record", "--pid", "7"]) == 0
+    assert [one[0].redact for one in calls.asked] == [Rules(), Rules(), None, Rules()]
+
+
 def test_what_was_sent_is_not_kept_as_it_was_while_it_is_redacted(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["record", "--pid", "7", "--redact", "--keep-events", "f"]) == 2
-    assert "secrets included" in capsys.readouterr().err
+    for words in ((), ("--redact",)):
+        assert cli.main(["record", "--pid", "7", *words, "--keep-events", "f"]) == 2
+        told = capsys.readouterr().err
+        assert "secrets included" in told and "--no-redact" in told
     assert calls.asked == []
 
 
@@ -84,7 +96,7 @@ def test_record_with_filters(calls: Calls) -> None:
     words = "record --pid 7 --port 80 --port 443 --port 80 --exclude-port 6379 --inbound-only"
     assert cli.main(words.split()) == 0
     assert calls.asked[0][0] == RecordOptions(
-        pids=[7], ports=[80, 443], excluded_ports=[6379], is_inbound_only=True
+        pids=[7], ports=[80, 443], excluded_ports=[6379], is_inbound_only=True, redact=Rules()
     )
 
 
@@ -113,7 +125,7 @@ def test_record_by_command(calls: Calls) -> None:
     words = ["record", "--user", "app", "--", "python", "--pid", "3", "--", "x"]
     assert cli.main(words) == 0
     assert calls.asked == [
-        (RecordOptions(command=["python", "--pid", "3", "--", "x"], user="app"),)
+        (RecordOptions(command=["python", "--pid", "3", "--", "x"], user="app", redact=Rules()),)
     ]
 
 

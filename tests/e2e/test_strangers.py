@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.conftest import skip_unless_root
 from tests.e2e.fix_services import why_not
 from tests.e2e.kebpf_runs import Entry, TestRun, read_set
+from tests.e2e.searching import find_in_files
 from tests.e2e.strangers.declaration import Stranger, copy_changed, find_strangers
 from tests.e2e.strangers.harness import Application, Services
 
@@ -108,6 +109,11 @@ def test_every_request_is_a_case(recorded: Recorded) -> None:
     left_out = sum(summary["left_out"].values())
     assert summary["test_cases"] + left_out == summary["requests"] > summary["sent"]
     assert left_out == 0, summary["left_out"]
+
+
+def test_no_credential_is_in_any_file(recorded: Recorded) -> None:
+    """What the customers sent to be let in; the shop's own test hides more."""
+    assert find_in_files(recorded.path, sorted(recorded.application.credentials)) == {}
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -98,7 +98,7 @@ class Learner:
     def __init__(self, learn: Learn) -> None:
         self._learn = learn
 
-    def edit(self, text: str, find: Finder | None = None) -> str:
+    def edit(self, text: str, find: Finder | None = None, only_known: bool = False) -> str:
         """The text itself."""
         if find is not None:
             for span in find(text):
@@ -145,11 +145,14 @@ class Writer:
         """Whether there is nothing to change in all of them, their places left aside."""
         return self._is_clean("\n".join(texts))
 
-    def edit(self, text: str, find: Finder | None = None) -> str:
-        """The text with what stands for its secrets; the same object if it has none."""
+    def edit(self, text: str, find: Finder | None = None, only_known: bool = False) -> str:
+        """The text with what stands for its secrets; the same object if it has none.
+
+        ``only_known``: what is a secret by its form is none here.
+        """
         if find is None and self._is_clean(text):
             return text
-        spans = list(self._find_spans(text, find))
+        spans = list(self._find_known(text) if only_known else self._find_spans(text, find))
         if not spans:
             return text
         return write_spans(text, choose_spans(spans), lambda span: self._replace(text, span))
@@ -168,8 +171,7 @@ class Writer:
             yield from find(text)
         if signs.has_forms:
             yield from forms.find_forms(text)
-        if self._vault.may_hold(signs.runs):
-            yield from self._vault.find(text, signs.runs)
+        yield from self._find_known(text)
         if self._echoes is not None:
             for found in self._echoes.finditer(text):
                 yield Span(*found.span(), found.group(), OTHER)
@@ -178,6 +180,11 @@ class Writer:
                 yield Span(*found.span(pattern.groups and 1), found[pattern.groups and 1], OTHER)
         if signs.encoded and self._depth < _MOST_DEPTH:
             yield from self._find_encoded(text, signs.encoded)
+
+    def _find_known(self, text: str) -> Iterator[Span]:
+        runs = read_signs(text).runs
+        if self._vault.may_hold(runs):
+            yield from self._vault.find(text, runs)
 
     def _find_encoded(self, text: str, encoded: Iterable[Encoded]) -> Iterator[Span]:
         """The texts in base64 and in hexadecimal in which there is something to change."""

@@ -6,6 +6,7 @@ A document is given back itself where nothing was changed, else a copy of what w
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -20,12 +21,20 @@ from kebpf.recording.redaction.assignments import Assignments
 from kebpf.recording.redaction.headers import Finder, Headers
 from kebpf.recording.redaction.names import Names
 
+# What is no text holds everything by chance; of characters in a row so many are none.
+_WORDS = re.compile(r"[\t\n\r -~]{8,}")
+_LEAST_TEXT = 16
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+
 
 class Editor(Protocol):
     """Takes a text, with what finds secrets by their place in it, and gives what it becomes."""
 
-    def edit(self, text: str, find: Finder | None = None) -> str:
-        """The text itself if nothing is to be changed."""
+    def edit(self, text: str, find: Finder | None = None, only_known: bool = False) -> str:
+        """The text itself if nothing is to be changed.
+
+        ``only_known``: its form says nothing.
+        """
 
     @property
     def needs_all(self) -> bool:
@@ -109,7 +118,11 @@ class Walker:
         find = self._choose_finder(headers, text)
         if find is None and not editor.needs_all:
             return body
-        written = editor.edit(text, find)
+        is_form = _media_type(headers).startswith("multipart/")  # texts beside files
+        if charset == "utf-8" or is_form or not _CONTROL.search(text):
+            written = editor.edit(text, find)
+        else:
+            written = edit_binary(text, editor, find)
         if written is text:
             return body
         for coding in codings:
@@ -119,8 +132,7 @@ class Walker:
     def _choose_finder(self, headers: Sequence[Sequence[str]], text: str) -> Finder | None:
         if not self._names.may_hold(text.lower()):
             return None
-        media_type = get_value(headers, "content-type").partition(";")[0].strip().lower()
-        if media_type == "application/x-www-form-urlencoded":
+        if _media_type(headers) == "application/x-www-form-urlencoded":
             return self.assignments.find_pairs
         return self.assignments.find
 
@@ -158,8 +170,29 @@ class Walker:
     def edit_bytes(self, data: bytes, editor: Editor, may_tell: bool) -> bytes:
         """What is not UTF-8 as if each byte were a character, if its length stays."""
         text, charset = _decode(data)
-        written = editor.edit(text, self.find_in_text(text) if may_tell else None)
+        find = self.find_in_text(text) if may_tell else None
+        if charset == "utf-8" or not _CONTROL.search(text):
+            written = editor.edit(text, find)
+        else:
+            written = edit_binary(text, editor, find)
         return data if written is text else written.encode(charset, "replace")
+
+
+def edit_binary(text: str, editor: Editor, find: Finder | None) -> str:
+    """What is no text, a character for each byte: only the texts within it are looked at."""
+    pieces, end = [], 0
+    for found in _WORDS.finditer(text):
+        words = found.group()
+        is_text = len(words) >= _LEAST_TEXT
+        written = editor.edit(words, find if is_text else None, only_known=not is_text)
+        if written is not words:
+            pieces += [text[end : found.start()], written]
+            end = found.end()
+    return "".join([*pieces, text[end:]]) if pieces else text
+
+
+def _media_type(headers: Sequence[Sequence[str]]) -> str:
+    return get_value(headers, "content-type").partition(";")[0].strip().lower()
 
 
 def _note(changed: Document, key: str, before: Any, after: Any) -> None:

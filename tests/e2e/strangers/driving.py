@@ -15,6 +15,9 @@ from urllib.parse import urlencode
 
 TIMEOUT_SECONDS = 30.0
 SHOWN_BYTES = 400
+# Fields, sent or answered, that hold credentials in these applications.
+CREDENTIALS = ("password", "csrf", "key", "access_token", "refresh_token")
+LEAST_CREDENTIAL = 8  # characters of one that can be looked for: "wrong" is a word of the pages
 
 
 class UnexpectedAnswerError(Exception):
@@ -46,6 +49,7 @@ class Client:
         self.random = random.Random(f"{seed}/{number}")
         self.headers: dict[str, str] = {}
         self.cookies: dict[str, str] = {}
+        self.credentials: set[str] = set()  # that were sent
         self.sent = 0
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
 
@@ -57,14 +61,17 @@ class Client:
 
     def post(self, path: str, body: Any = None, expect: int = 200, **headers: str) -> Reply:
         """``body`` goes as JSON."""
+        self._note(body)
         return self.send("POST", path, _as_json(body), expect, {**_JSON, **headers})
 
     def put(self, path: str, body: Any = None, expect: int = 200, **headers: str) -> Reply:
         """``body`` goes as JSON."""
+        self._note(body)
         return self.send("PUT", path, _as_json(body), expect, {**_JSON, **headers})
 
     def submit(self, path: str, fields: Mapping[str, Any], expect: int = 303) -> Reply:
         """Fields go as a browser's form."""
+        self._note(fields)
         return self.send("POST", path, urlencode(fields).encode(), expect, _FORM)
 
     def send(
@@ -79,7 +86,10 @@ class Client:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookies:
             fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        self._connection.request(method, path, body, {**self.headers, **fields})
+        fields = {**self.headers, **fields}
+        for token in (*self.cookies.values(), fields.get("Authorization", "").partition(" ")[2]):
+            self._note_credential(token.rpartition(".")[2])  # of a signed one the signature
+        self._connection.request(method, path, body, fields)
         response = self._connection.getresponse()
         reply = Reply(response.status, response.headers, response.read())
         self.sent += 1
@@ -90,6 +100,14 @@ class Client:
             shown = reply.body[:SHOWN_BYTES]
             raise UnexpectedAnswerError(f"{method} {path}: {reply.status}, not {expect}: {shown!r}")
         return reply
+
+    def _note(self, fields: Mapping[str, Any] | None) -> None:
+        for name in CREDENTIALS:
+            self._note_credential(str((fields or {}).get(name, "")))
+
+    def _note_credential(self, value: str) -> None:
+        if len(value) >= LEAST_CREDENTIAL:
+            self.credentials.add(value)
 
 
 _JSON = {"Content-Type": "application/json"}
@@ -112,23 +130,35 @@ def load_driver(path: Path) -> Customer:
     return customer
 
 
-def drive(port: int, customer: Customer, *, clients: int = 8, seed: int = 1, first: int = 0) -> int:
+def drive(
+    port: int,
+    customer: Customer,
+    *,
+    clients: int = 8,
+    seed: int = 1,
+    first: int = 0,
+    credentials: set[str] | None = None,
+) -> int:
     """All customers at once; gives the number of requests.  Raises what any of them raised.
 
-    Their numbers begin at ``first``, so that later customers are others.
+    Their numbers begin at ``first``, so that later customers are others.  ``credentials`` is
+    added what they sent to be let in.
     """
     with ThreadPoolExecutor(clients) as pool:
         visits = [
             pool.submit(_visit, port, customer, number, seed)
             for number in range(first, first + clients)
         ]
-        return sum(visit.result() for visit in visits)
+        done = [visit.result() for visit in visits]
+    if credentials is not None:
+        credentials.update(*(client.credentials for client in done))
+    return sum(client.sent for client in done)
 
 
-def _visit(port: int, customer: Customer, number: int, seed: int) -> int:
+def _visit(port: int, customer: Customer, number: int, seed: int) -> Client:
     client = Client(port, number, seed)
     try:
         customer(client)
     finally:
         client.close()
-    return client.sent
+    return client

@@ -114,6 +114,7 @@ class Application:
     def __init__(self, stranger: Stranger, services: Services) -> None:
         self.stranger = stranger
         self.folder = install_stranger(stranger)
+        self.credentials: set[str] = set()  # what customers sent to be let in
         self._services = services
 
     def command(self, folder: Path) -> list[str]:
@@ -128,7 +129,13 @@ class Application:
     def drive(self, first: int = 0) -> int:
         """All customers at once; gives the number of requests."""
         stranger = self.stranger
-        return drive(self._services.port, stranger.customer, clients=stranger.clients, first=first)
+        return drive(
+            self._services.port,
+            stranger.customer,
+            clients=stranger.clients,
+            first=first,
+            credentials=self.credentials,
+        )
 
     def record(self, path: Path, *options: str) -> Entry:
         """From the start: kebpf starts it, customers come and go, kebpf ends it."""

@@ -152,6 +152,32 @@ def test_keys_and_fields_of_redis() -> None:
     assert request["command"] == ["SET", "product:7", "lamp"]
 
 
+@pytest.mark.parametrize("answered", [{}, {"Content-Type": "image/png"}])
+def test_what_is_no_text_holds_no_secrets_by_chance(answered: dict[str, str]) -> None:
+    """But those that are known, and those in the texts within it."""
+    address = f"jane.{secrets.token_hex(6)}@acme-mail.com"
+    noise = b"\xff\x00a@b.de\x01\xe9x@y.org\x02pin=77\x00"
+    redactor = make_redactor()
+    login = serve(headers={"Authorization": f"Bearer {TOKEN}"})
+    body = noise + b"\x00" + TOKEN.encode() + b"\x80\x12" + address.encode() + b"\x1a" + noise
+    _, response = redact(redactor, serve(answer=body, answered=answered), login)
+    written = response["body"]
+    assert written.startswith(noise + b"\x00") and written.endswith(b"\x1a" + noise)
+    assert TOKEN.encode() not in written and address.encode() not in written
+    assert len(written) == len(body)
+
+
+def test_a_form_with_a_file_is_looked_at_whole() -> None:
+    password = "wörd-" + secrets.token_hex(6)
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n'
+    body = part.format("password").encode() + password.encode() + b"\r\n"
+    body += part.format("file").encode() + b"\xff\x00\x01\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    request, _ = redact(make_redactor(), serve(body=body, headers=headers))
+    assert password.encode()[-12:] not in request["body"]
+    assert request["body"].endswith(body[body.index(b"\r\n--x\r\nContent", 60) :])
+
+
 @pytest.mark.parametrize("coding", ["", "gzip", "br", "zstd", "deflate"])
 def test_compressed_bodies(coding: str) -> None:
     import zlib
