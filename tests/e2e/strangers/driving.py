@@ -17,6 +17,7 @@ TIMEOUT_SECONDS = 30.0
 SHOWN_BYTES = 400
 # Fields, sent or answered, that hold credentials in these applications.
 CREDENTIALS = ("password", "csrf", "key", "access_token", "refresh_token")
+COOKIES = ("sid", "remember")  # likewise; "visitor" lets nobody in
 LEAST_CREDENTIAL = 8  # characters of one that can be looked for: "wrong" is a word of the pages
 
 
@@ -87,7 +88,8 @@ class Client:
         if self.cookies:
             fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         fields = {**self.headers, **fields}
-        for token in (*self.cookies.values(), fields.get("Authorization", "").partition(" ")[2]):
+        known = (self.cookies.get(name, "") for name in COOKIES)
+        for token in (*known, fields.get("Authorization", "").partition(" ")[2]):
             self._note_credential(token.rpartition(".")[2])  # of a signed one the signature
         self._connection.request(method, path, body, fields)
         response = self._connection.getresponse()
