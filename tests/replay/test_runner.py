@@ -455,29 +455,6 @@ class TestOrder:
         assert (finished.passed, finished.skipped) == (2, 0)
         assert finished.ledger.unused == ["rate-start"]
 
-    def test_what_a_case_needs_runs_once_and_is_told_in_its_turn(self, stand: Stand) -> None:
-        recorded = stand.make_set("a", "b", "c")
-        for case in recorded.cases():
-            case.needs = {"a": [], "b": ["a"], "c": ["b"]}[case.name]
-        events = stand.run("same", recorded, shuffle=4)
-        assert [case.case for case in pick(events, CaseFinished)] == ["c", "b", "a"]
-        assert verdicts(events) == "ppp" and finish(events).ledger.used == 3
-
-    def test_what_a_case_needs_runs_where_it_is_alone(self, stand: Stand) -> None:
-        recorded = stand.make_set("a", "b", "c")
-        recorded.cases()[2].needs = ["b", "gone"]
-        events = stand.run("same", recorded, is_alone=True)
-        assert len(pick(events, ApplicationReady)) == 3
-        assert verdicts(events) == "ppp" and finish(events).ledger.used == 4
-        assert stand.notes == ["c needs gone before it, which is not there"]
-
-    def test_that_what_a_case_needs_failed_is_told(self, stand: Stand) -> None:
-        recorded = stand.make_set("a", "b", "c")
-        recorded.cases()[2].needs = ["b"]
-        events = stand.run("drop", recorded, cases=["c"])
-        assert verdicts(events) == "p"
-        assert stand.notes == ["c needs b before it, which did not pass"]
-
     def test_alone_a_missing_call_is_unused(self, stand: Stand) -> None:
         events = stand.run("uncalled", stand.make_set("a", "b"), is_alone=True, calls_wait_s=0.01)
         assert verdicts(events) == "ff"
