@@ -89,11 +89,12 @@ class TlsLane:
         """To be asked when ``size`` bytes of ``sender``'s plaintext came: whose did not before.
 
         A call that was under way when the probes were put there is not seen to end.  Of an answer
-        that takes several, what is seen of it first is not its beginning.
+        that takes several, what is seen of it first is not its beginning; where the greetings were
+        seen there may be tickets among its records, of any size, so nothing is told by that.
         """
         missed: list[Sender] = []
         before = self._unread.pop(sender, None)
-        if sender is Sender.SERVER and before is not None:
+        if sender is Sender.SERVER and before is not None and not self.hello_ns:
             sizes = [one for record_ns, one in before if self._since_ns < record_ns < time_ns]
             missed += [sender] if sizes and not _may_hold(sizes, size) else []
         for other, records in self._unread.items():

@@ -77,6 +77,7 @@ def join(folder: Path, version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> Wat
     talk = Watched(folder, version, ciphers)
     talk.shake_hands()
     talk.say(0, b"a question")
+    talk.lane = TlsLane(lambda _: None)
     talk.say(1, b"an answer")
     talk.lane.begin_plaintext(talk.time_ns, is_whole=False)
     assert talk.lane.find_missed(Sender.CLIENT, talk.time_ns, 10) == []
@@ -94,6 +95,15 @@ def test_an_answer_that_is_read_from_its_beginning(
         talk.say(1, bytes(size))
         missed = talk.lane.find_missed(Sender.SERVER, talk.time_ns + 1, read)
         assert missed == ([] if read == size else [Sender.SERVER])
+
+
+def test_tickets_are_no_beginning_of_an_answer(tmp_path: Path) -> None:
+    """OpenSSL sends two behind its greeting, which look like any other record."""
+    talk = Watched(tmp_path, ssl.TLSVersion.TLSv1_3)
+    talk.lane.begin_plaintext(talk.time_ns, is_whole=False)
+    talk.shake_hands()
+    talk.say(1, b"answer")
+    assert Sender.SERVER not in talk.lane.find_missed(Sender.SERVER, talk.time_ns + 1, 6)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
