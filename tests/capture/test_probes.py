@@ -127,7 +127,7 @@ def test_the_buffers_of_another_call_are_not_looked_into(
     is_complete = threading.Event()
 
     def serve(sock: socket.socket, into: bytearray) -> None:
-        sock.recv(min(size, 100_000), socket.MSG_PEEK | socket.MSG_WAITALL)
+        sock.recv(min(size, 1), socket.MSG_PEEK)
         sock.sendall(b"by io_uring")
         sock.shutdown(socket.SHUT_WR)
         assert is_complete.wait(20)
@@ -461,7 +461,7 @@ def list_programs() -> set[int]:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_older_verifiers_take_them_too(door: Door) -> None:
-    """They walk through up to five times as much as newer ones, and through a million at most."""
+    """They walk through up to three times as much as newer ones, and through a million at most."""
     made = Probes(door, with_groups=True, with_tasks=True, with_tls=True)
     entries = [path.read_text() for path in Path("/proc/self/fdinfo").iterdir() if path.exists()]
     made.close()
@@ -469,7 +469,7 @@ def test_older_verifiers_take_them_too(door: Door) -> None:
     if not walked:
         pytest.skip("this kernel does not tell (Linux 5.16)")
     assert len(walked) >= 30
-    assert max(walked) < 200_000
+    assert max(walked) < 300_000
 
 
 def test_the_probes_end_with_their_process() -> None:
