@@ -12,7 +12,8 @@ static inline void send_data(struct transfer *t, struct connection *c) {
         __sync_fetch_and_add(&c->lost[direction], t->fill);
         count(COUNT_LOST_BYTES, t->fill);
     }
-    t->piece.head.sequence += t->fill;
+    if (c->transport == KEBPF_TCP)
+        t->piece.head.sequence += t->fill;
     t->piece.offset += t->fill;
     t->piece.call_offset += t->fill;
     t->fill = 0;
@@ -87,6 +88,9 @@ static inline void set_size(struct transfer *t, struct connection *c, u32 size) 
                                                        : read_egress_sequence(t->connection)) -
                                  t->behind - size;
     __sync_fetch_and_add(&c->moved[direction], (u64)size);
+    note_overlap(&t->piece.head, find_task(), 0, c, t->piece.offset + size);
+    if (t->behind)
+        t->piece.head.overlaps = KEBPF_OVERLAP_MANY;
 }
 
 /* One buffer, or a chunk of it.  Gives 0 at the transfer's end. */
@@ -220,6 +224,8 @@ static inline int capture(void *ctx, u64 regs, u64 sk, s64 result, u32 direction
         return 0;
     }
     if (destination == NO_BUFFER) {
+        if (operation == KEBPF_IO_URING) /* which holds files as it likes */
+            t->piece.head.overlaps = KEBPF_OVERLAP_MANY;
         t->piece.reason = operation << 16;
         t->failure = KEBPF_GAP_NO_BUFFER;
     }

@@ -40,7 +40,7 @@ static inline void fill_head(struct kebpf_head *head, u32 kind, u64 sk, struct c
     head->kind = kind;
     head->direction = 0;
     head->transport = c ? c->transport : 0;
-    head->reserved = 0;
+    head->overlaps = 0;
     head->sequence = 0;
 }
 
@@ -214,16 +214,19 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
     c->has_peers |= c->is_announced;
 }
 
-static inline struct connection *begin_life(u64 sk, u32 transport, u32 role) {
+/* Instead of the `last` one.  Where threads use it first at the same time, one begins its life. */
+static inline struct connection *begin_life(u64 sk, struct connection *last, u32 transport,
+                                            u32 role) {
     struct connection fresh = {};
     fresh.generation = bpf_ktime_get_ns();
     fresh.transport = transport;
     fresh.role = role;
-    if (transport != KEBPF_TCP) {
+    if (transport != KEBPF_TCP)
         fresh.inode = read_inode(sk);
+    if (last)
+        connections.delete(&sk);
+    if (connections.insert(&sk, &fresh) == 0 && transport != KEBPF_TCP)
         count(COUNT_UNTOLD_LIVES, 1);
-    }
-    connections.update(&sk, &fresh);
     return connections.lookup(&sk);
 }
 
@@ -247,7 +250,7 @@ static inline struct connection *find_connection(u64 sk, u64 size) {
         return 0;
     if (c && c->is_announced) /* the address is another socket's now */
         send_close(sk, c, 0, 0);
-    c = begin_life(sk, transport, KEBPF_ROLE_UNKNOWN);
+    c = begin_life(sk, c, transport, KEBPF_ROLE_UNKNOWN);
     if (!c)
         count(COUNT_UNFOLLOWED_BYTES, size);
     return c;

@@ -7,6 +7,8 @@
 #include "descriptor.h"
 #include "filters.h"
 #include "connection.h"
+#define KEBPF_WITHIN_CALL /* its probes see a call while it holds its file */
+#include "overlap.h"
 #include "tasks.h"
 #include "tls.h"
 #include "buffers.h"

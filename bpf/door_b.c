@@ -7,6 +7,7 @@
 #include "descriptor.h"
 #include "filters.h"
 #include "connection.h"
+#include "overlap.h"
 #include "tasks.h"
 #include "tls.h"
 #include "buffers.h"

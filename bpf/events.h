@@ -63,6 +63,13 @@ enum kebpf_process_change {
     KEBPF_THREAD_EXIT = 6 /* of `head.tid`, others of the process go on */
 };
 
+/* kebpf_head.overlaps, KEBPF_EGRESS on a Unix stream: how many other calls on the socket were under
+ * way as this one ended, which may have written some of what was before that. */
+enum kebpf_overlap {
+    KEBPF_OVERLAP_MANY = 127, /* or more, or nobody knows */
+    KEBPF_OVERLAP_LATE = 128, /* besides: a call that was over may not have been counted yet */
+};
+
 #define KEBPF_CHUNK 16384
 
 struct kebpf_head {
@@ -74,9 +81,10 @@ struct kebpf_head {
     __u8 kind;
     __u8 direction;
     __u8 transport;
-    __u8 reserved;
+    __u8 overlaps;  /* enum kebpf_overlap, or 0 */
     __u32 sequence; /* TCP: number of the first byte; KEBPF_END: of the one behind the last, where
-                     * the transport has none the low bits of its offset */
+                     * the transport has none the low bits of its offset; KEBPF_EGRESS on a Unix
+                     * stream: the thread that slept in the only other call, or 0 */
 };
 
 struct kebpf_piece {

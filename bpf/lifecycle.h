@@ -107,7 +107,7 @@ static inline void begin_client(u64 sk) {
     struct connection *last = connections.lookup(&sk);
     if (last && last->is_announced)
         send_close(sk, last, 0, 0);
-    begin_life(sk, KEBPF_TCP, KEBPF_ROLE_CLIENT);
+    begin_life(sk, last, KEBPF_TCP, KEBPF_ROLE_CLIENT);
 }
 
 int on_inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx) {

@@ -36,7 +36,7 @@ struct connection {
     u64 file; /* struct file of a descriptor it was seen under, or 0 */
     u64 moved[2];
     u64 lost[2];
-    u64 remote;  /* UDP: tells the last peer from others; 0 for none */
+    u64 remote;  /* UDP: tells the last peer from others; 0 for none. */
     u32 base[2]; /* TCP: sequence numbers of offset 0 */
     u32 transport;
     u32 role;

@@ -24,7 +24,7 @@ static inline void fill_piece(struct transfer *t, u64 sk, struct connection *c, 
     piece->head.kind = KEBPF_DATA;
     piece->head.direction = direction;
     piece->head.transport = c->transport;
-    piece->head.reserved = 0;
+    piece->head.overlaps = 0;
     piece->head.sequence = 0;
     if (c->transport == KEBPF_TCP)
         piece->head.sequence = (direction == INGRESS ? read_ingress_sequence_behind(sk, c, size)
@@ -53,6 +53,7 @@ static inline int capture_short(u64 task, u64 regs, u64 sk, struct connection *c
     note_tls_socket(regs, t->thread, sk, c);
     fill_piece(t, sk, c, size, direction);
     __sync_fetch_and_add(&c->moved[direction & 1], size);
+    note_overlap(&t->piece.head, task, c->file, c, t->piece.offset + size);
     t->fill = size;
     send_data(t, c);
     return 1;

@@ -94,6 +94,13 @@ class GapReason(enum.IntEnum):
     FAULT = 3
 
 
+class Overlap(enum.IntEnum):
+    """enum kebpf_overlap: a number up to the first, the last besides."""
+
+    MANY = 127
+    LATE = 128
+
+
 class Operation(enum.IntEnum):
     """enum kebpf_operation."""
 
@@ -383,13 +390,13 @@ _DECODERS: dict[Kind, tuple[int, Callable[[int, Head, bytes, int, int], Event]]]
 def decode_event(data: bytes, at: int, end: int) -> Event:
     """The record whose payload is ``data[at:end]``.  Raises `EventError`."""
     try:
-        (time_ns, sk, generation, pid, tid, kind, direction, transport, _, sequence) = (
+        (time_ns, sk, generation, pid, tid, kind, direction, transport, overlaps, sequence) = (
             HEAD.unpack_from(data, at)
         )
         if kind not in _WITHOUT_TRANSPORT:
             Transport(transport)
         Direction(direction)
-        head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence)
+        head = Head(time_ns, sk, generation, pid, tid, direction, transport, sequence, overlaps)
         size, decode = _DECODERS[Kind(kind)]
         tail = at + HEAD.size
         if tail + size > end:

@@ -10,7 +10,10 @@ HEAD = struct.Struct("=QQQIIBBBBI")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What every record begins with; times are CLOCK_MONOTONIC nanoseconds."""
+    """What every record begins with; times are CLOCK_MONOTONIC nanoseconds.
+
+    ``overlaps`` is `kebpf.capture.events.Overlap` or 0.
+    """
 
     time_ns: int
     socket: int
@@ -20,6 +23,7 @@ class Head:
     direction: int
     transport: int
     sequence: int
+    overlaps: int = 0
 
     @property
     def connection(self) -> tuple[int, int]:

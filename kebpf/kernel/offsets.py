@@ -34,12 +34,20 @@ _OFFSETS: dict[str, tuple[tuple[str, str], ...]] = {
     "TASK_FILES": (("task_struct", "files"),),
     "SIGNAL_LIVE": (("signal_struct", "live"),),
     "FILES_FDT": (("files_struct", "fdt"),),
+    "FILES_COUNT": (("files_struct", "count"),),
     "FDTABLE_FD": (("fdtable", "fd"),),
     "FDTABLE_MAX": (("fdtable", "max_fds"),),
     "FILE_INODE": (("file", "f_inode"),),
+    "FILE_FLAGS": (("file", "f_flags"),),
+    "FILE_COUNT": (("file", "f_ref"), ("file", "f_count")),
     "FILE_PRIVATE": (("file", "private_data"),),
     "INODE_MODE": (("inode", "i_mode"),),
     "SOCKET_SK": (("socket", "sk"),),
+    "SOCKET_FILE": (("socket", "file"),),
+    "SOCKET_FLAGS": (("socket", "flags"),),
+    "SOCKET_WAITERS": (("socket", "wq.wait.head"),),
+    "WAITER_TASK": (("wait_queue_entry", "private"),),
+    "WAITER_ENTRY": (("wait_queue_entry", "entry"),),
 }
 
 # what following control groups needs besides
@@ -80,7 +88,9 @@ def offset_flags(btf: Btf) -> list[str]:
     """The offsets as ``-DOFF_…`` flags for the compiler, and what this kernel can do besides."""
     # Linux 5.15 and newer: the registers of a task, as a pointer of known type
     can = ["-DKEBPF_HAS_TASK_REGS"] if btf.has_name("BPF_FUNC_task_pt_regs") else []
-    return can + _make_flags(find_offsets(btf))
+    # Linux 6.13 and newer: how often a file is held begins at 0 (include/linux/file_ref.h)
+    base = int(btf.has("file", "f_ref"))
+    return [*can, f"-DKEBPF_FILE_COUNT_BASE={base}", *_make_flags(find_offsets(btf))]
 
 
 def group_offset_flags(btf: Btf) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kebpf.capture.events import Direction, Open, SocketRole, Transport
 from kebpf.reassembly.order import TimeOrder
 from kebpf.reassembly.stream import Stream
+from kebpf.reassembly.unixstream import UnixStream
 
 _TRANSPORT_NAMES = {
     Transport.TCP: "tcp",
@@ -34,7 +35,8 @@ class Connection:
     opened: Open
     role: SocketRole
     is_joined: bool = False
-    streams: tuple[Stream, Stream] = field(default_factory=lambda: (Stream(), Stream()))
+    streams: tuple[Stream, Stream] = field(init=False)
+    writes: UnixStream | None = field(init=False)  # the second stream of a Unix socket
     is_closed: bool = False
     is_gone: bool = False
     missing_payload: dict[str, int] = field(default_factory=dict)
@@ -46,6 +48,9 @@ class Connection:
     bases: tuple[int, int] = field(init=False)  # TCP sequence numbers of offset 0, by direction
 
     def __post_init__(self) -> None:
+        is_unix = self.opened.head.transport == Transport.UNIX_STREAM
+        self.writes = UnixStream() if is_unix else None
+        self.streams = (Stream(), self.writes or Stream())
         self.bases = (self.opened.ingress_sequence, self.opened.egress_sequence)
 
     @property

@@ -29,6 +29,7 @@ from kebpf.capture.events import (
     Transport,
     take_event,
 )
+from kebpf.capture.head import Head
 from kebpf.capture.tlsevents import SessionEvent
 from kebpf.reassembly.connection import Connection
 from kebpf.reassembly.proof import KernelCount, Proof
@@ -51,6 +52,7 @@ Key = tuple[int, int]
 _DIRECTIONS = (Direction.INGRESS, Direction.EGRESS)
 _DATA = Kind.DATA.value
 _TCP = Transport.TCP.value
+_STREAMS = (Transport.TCP.value, Transport.UNIX_STREAM.value)
 _UNKNOWN = SocketRole.UNKNOWN
 _SEQUENCES = (1 << 32) - 1
 
@@ -253,6 +255,8 @@ class Tracker:
 
     def _open(self, event: Open) -> None:
         key = event.head.connection
+        if key in self._connections and event.head.transport in _STREAMS:
+            return  # two threads moved its first bytes at one time
         self._end_earlier(key, event)
         self._closed.connections += 1
         role, is_joined = self._choose_role(event), self._is_joined(event)
@@ -343,7 +347,24 @@ class Tracker:
             is_first_out = direction == Direction.EGRESS
             connection.role = SocketRole.CLIENT if is_first_out else SocketRole.SERVER
         piece = Piece(offset, event.size, head.time_ns, head.tid, data, event.task)
-        self._pass_on(connection, direction, stream.add(piece))
+        writes = connection.writes
+        if writes is None or not (writes.is_shared or head.overlaps or head.sequence):
+            given = stream.add(piece)
+        elif stream is writes:
+            # a call's gap is its last record
+            behind = 0 if isinstance(event, Lost) else event.call_size - event.call_offset
+            end = offset + max(event.size, behind)
+            given = writes.take(piece, end, head.overlaps, head.sequence)
+        else:
+            self._settle_by_answer(connection, head)
+            given = stream.add(piece)
+        self._pass_on(connection, direction, given)
+
+    def _settle_by_answer(self, connection: Connection, head: Head) -> None:
+        writes = connection.writes
+        if writes is not None:
+            given = writes.answer(head.tid, head.time_ns)
+            self._pass_on(connection, Direction.EGRESS, given)
 
     def _find(self, event: Data | Lost | End) -> Connection | None:
         key = event.head.connection
@@ -362,6 +383,7 @@ class Tracker:
         stream = connection.streams[direction]
         base = connection.bases[direction] if head.transport == Transport.TCP else 0
         end = unwrap(head.sequence, base, stream.position)
+        self._settle_by_answer(connection, head)
         connection.ends[direction] = (end, head.time_ns)
         self._give(connection)
 

@@ -34,6 +34,7 @@ class Socket:
     time_ns: int = 1_000_000
     first_sequence: tuple[int, int] = (5000, 7000)
     task: int = 0
+    overlaps: int = 0
 
     def __post_init__(self) -> None:
         self.moved = [0, 0]
@@ -51,7 +52,7 @@ class Socket:
             kind,
             direction,
             self.transport,
-            0,
+            self.overlaps,
             sequence & 0xFFFFFFFF,
         )
 
@@ -114,7 +115,7 @@ class Socket:
         self, kind: int, direction: int, size: int, reason: int = 0, data: bytes = b""
     ) -> bytes:
         offset = self.moved[direction]
-        sequence = self.first_sequence[direction] + offset
+        sequence = self.first_sequence[direction] + offset if self.transport == Transport.TCP else 0
         tail = struct.pack("<QIIIIQ", offset, size, size, 0, reason, self.task)
         return make_record(self.head(kind, direction, sequence) + tail + data)
 

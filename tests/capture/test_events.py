@@ -34,6 +34,7 @@ from kebpf.capture.events import (
     Lost,
     Open,
     Operation,
+    Overlap,
     Process,
     ProcessChange,
     SocketRole,
@@ -55,7 +56,7 @@ LAYOUTS = {
     "kebpf_head": (
         HEAD,
         0,
-        "time_ns socket generation pid tid kind direction transport reserved sequence",
+        "time_ns socket generation pid tid kind direction transport overlaps sequence",
     ),
     "kebpf_piece": (PIECE_TAIL, HEAD.size, "offset size call_size call_offset reason task"),
     "kebpf_open": (
@@ -89,6 +90,7 @@ ENUMS: dict[str, dict[str, int]] = {
         **{member.name: member.value for member in Library},
     },
     "KEBPF_GAP_": {member.name: member.value for member in GapReason},
+    "KEBPF_OVERLAP_": {member.name: member.value for member in Overlap},
     "KEBPF_ROLE_": {member.name: member.value for member in SocketRole},
 }
 CONSTANTS = {

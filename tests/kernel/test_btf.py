@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -19,6 +21,7 @@ from kebpf.kernel.offsets import (
     offset_flags,
 )
 
+KERNEL = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
 INT, STRUCT, UNION, TYPEDEF, CONST = 1, 4, 5, 8, 10
 
 
@@ -167,12 +170,22 @@ PLACES = {
     "TASK_FILES": ("struct task_struct", "files"),
     "SIGNAL_LIVE": ("struct signal_struct", "live"),
     "FILES_FDT": ("struct files_struct", "fdt"),
+    "FILES_COUNT": ("struct files_struct", "count"),
     "FDTABLE_FD": ("struct fdtable", "fd"),
     "FDTABLE_MAX": ("struct fdtable", "max_fds"),
     "FILE_INODE": ("struct file", "f_inode"),
+    "FILE_FLAGS": ("struct file", "f_flags"),
     "FILE_PRIVATE": ("struct file", "private_data"),
     "INODE_MODE": ("struct inode", "i_mode"),
     "SOCKET_SK": ("struct socket", "sk"),
+    "SOCKET_FILE": ("struct socket", "file"),
+    "SOCKET_FLAGS": ("struct socket", "flags"),
+    "SOCKET_WAITERS": ("struct socket", "wq.wait.head"),
+    "WAITER_TASK": ("struct wait_queue_entry", "private"),
+    "WAITER_ENTRY": ("struct wait_queue_entry", "entry"),
+}
+FILE_COUNT = {
+    "FILE_COUNT": ("struct file", "f_ref" if KERNEL >= (6, 13) else "f_count"),
 }
 GROUP_PLACES = {
     "TASK_GROUPS": ("struct task_struct", "cgroups"),
@@ -200,7 +213,7 @@ def test_every_offset_is_what_a_compiler_says(tmp_path: Path) -> None:
     expressions = {
         **{
             name: f"__builtin_offsetof({kind}, {path})"
-            for name, (kind, path) in (PLACES | GROUP_PLACES).items()
+            for name, (kind, path) in (PLACES | FILE_COUNT | GROUP_PLACES).items()
         },
         "SOCKET_INODE": SOCKET_INODE.replace("offsetof", "__builtin_offsetof"),
     }
@@ -226,8 +239,8 @@ def test_the_running_kernel_has_what_is_needed() -> None:
     btf = Btf.load()
     assert btf.has_name("btf_trace_sys_exit")
     assert not btf.has_name("btf_trace_no_such_tracepoint")
-    features = ("-DKEBPF_HAS_TASK_REGS",)
+    features = ("-DKEBPF_HAS_TASK_REGS", "-DKEBPF_FILE_COUNT_BASE")
     assert all(
-        flag.startswith("-DOFF_") or flag in features
+        flag.startswith("-DOFF_") or flag.partition("=")[0] in features
         for flag in [*offset_flags(btf), *group_offset_flags(btf)]
     )

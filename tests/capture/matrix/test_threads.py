@@ -32,7 +32,7 @@ def run_threads(
         tap_command(probes, [str(program), f"4:{peer.port}", str(file), *words]) as held,
     ):
         held.start()
-        capture = held.finish()
+        capture = held.finish(closed=1)
     assert capture.report == {"received": len(REPLY)}
     return capture, peer
 
@@ -84,20 +84,46 @@ def test_several_write_at_once(probes: Probes, programs: Path, tmp_path: Path, p
     assert_only_contested(capture.only)
 
 
-@pytest.mark.xfail(strict=True, reason="Unix sockets have no sequence numbers: the order is lost")
-def test_several_write_at_once_to_a_unix_socket(
-    probes: Probes, programs: Path, tmp_path: Path
-) -> None:
-    file, place = tmp_path / "body", str(tmp_path / "s")
+def run_on_unix(
+    probes: Probes, program: Path, folder: Path, words: tuple[str, ...]
+) -> tuple[Capture, Peer]:
+    """The same to a Unix socket, whose other side answers at the end."""
+    file, place = folder / "body", str(folder / "s")
     file.write_bytes(BODY)
-    words = ("writers", "4", "100000")
     with (
         stream_peer(reply_with(REPLY), path=place) as peer,
-        tap_command(probes, [str(programs / "threads"), f"u:{place}", str(file), *words]) as held,
+        tap_command(probes, [str(program), f"u:{place}", str(file), *words]) as held,
     ):
         held.start()
         capture = held.finish()
+    assert capture.report == {"received": len(REPLY)}
+    return capture, peer
+
+
+@pytest.mark.parametrize("part", [1_000, 100_000])
+def test_several_write_at_once_to_a_unix_socket(
+    probes: Probes, programs: Path, tmp_path: Path, part: int
+) -> None:
+    words = ("writers", "4", str(part))
+    capture, peer = run_on_unix(probes, programs / "threads", tmp_path, words)
+    assert len(peer.only) == 4 * len(BODY)
     assert_accounted(capture, capture.only, peer.only, REPLY)
+    assert capture.only.gaps(IN) == []
+    assert_only_contested(capture.only)
+
+
+@pytest.mark.parametrize("how", ["turns", "heard"])
+@pytest.mark.parametrize("part", [1_000, 50_000])
+def test_several_write_to_a_unix_socket_in_turn(
+    probes: Probes, programs: Path, tmp_path: Path, part: int, how: str
+) -> None:
+    """What threads hand on in order is whole, also while another sleeps in a read."""
+    words = (how, "3", str(part))
+    capture, peer = run_on_unix(probes, programs / "threads", tmp_path, words)
+    assert peer.only == BODY
+    movers = {event.head.tid for event in capture.events if isinstance(event, Data)}
+    assert len(movers) >= 3
+    assert_whole(capture, capture.only, BODY, REPLY)
 
 
 @pytest.mark.parametrize("part", [100, 16_000])
