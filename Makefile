@@ -50,7 +50,7 @@ conformance: setup ## Run client libraries on real servers and on mocks (CONFORM
 fidelity: setup ## Record every application in a crowd, replay it in all orders (FIDELITY="name … --runs N")
 	$(SUDO) $(BIN)/python -m tests.e2e.fidelity $(FIDELITY)
 
-soak: setup ## Soak the agent with a busy service restarted every minute (SOAK_MINUTES=30 SOAK_QUOTA=200)
+soak: setup ## Soak the agent with a busy service restarted every minute (SOAK_MINUTES=30 SOAK_QUOTA=16 MiB)
 	$(SUDO) $(BIN)/python -m tests.e2e.soak --minutes $(or $(SOAK_MINUTES),30) --quota $(or $(SOAK_QUOTA),0)
 
 forms: setup ## Replay every application in every form, compare the verdicts (FORMS="name … --runs N")

@@ -32,6 +32,7 @@ OUTPUT_FOLDER = Path("/var/lib/kebpf")
 RUN_FOLDER = Path("/run/kebpf")
 DEFAULT_BACKLOG = 64 << 20  # bytes
 LEAST_BACKLOG = 4 << 20
+LEAST_DISK = 16 << 20
 #: How a target may be said, each with the key's meaning.
 KINDS = ("unit", "cgroup", "executable", "listen", "container-label")
 _EMPTY_TAG = "tag:yaml.org,2002:null"
@@ -185,6 +186,8 @@ class _Parser:
         read = {key: self._read(key, _LIMITS[key], value) for key, value in entries.items()}
         if read.get("backlog", DEFAULT_BACKLOG) < LEAST_BACKLOG:
             raise self._error(entries["backlog"], f"backlog must be {LEAST_BACKLOG >> 20}M or more")
+        if read.get("disk", LEAST_DISK) < LEAST_DISK:
+            raise self._error(entries["disk"], f"disk must be {LEAST_DISK >> 20}M or more")
         return Limits(**read)
 
     def _read_targets(self, node: yaml.Node) -> tuple[TargetConfig, ...]:

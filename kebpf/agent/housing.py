@@ -11,11 +11,11 @@ from kebpf.agent.journal import Journal
 from kebpf.agent.watching import TargetWatch
 from kebpf.kernel.errors import KernelError
 from kebpf.kernel.sandbox import Sandbox
-from kebpf.recording.quota import QuotaKeeper
+from kebpf.recording.quota import QuotaKeeper, choose_headroom
 
 DEFAULT_USER = "kebpf"
-_LOOK_SECONDS = 2.0
-_LEAST_SET_SECONDS = 30.0  # a set is not ended oftener than that to make room
+_LOOK_SECONDS = 0.5
+_LEAST_SET_SECONDS = 10.0  # a set is not ended oftener than that to make room
 
 
 class HousingError(Exception):
@@ -50,7 +50,7 @@ class Disk:
 
     def __init__(self, output: Path, quota: int | None, journal: Journal) -> None:
         self._output = output
-        self._keeper = None if quota is None else QuotaKeeper(quota)
+        self._keeper = None if quota is None else QuotaKeeper(quota, choose_headroom(quota))
         self._journal = journal
         self._next_look = self._next_end = 0.0
         self._said: set[str] = set()

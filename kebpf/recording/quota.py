@@ -12,11 +12,16 @@ from pathlib import Path
 from kebpf.recording.keeping import REMOVED_MARK, UNFINISHED_MARK, remove_folder
 from kebpf.recording.writer import MANIFEST_NAME
 
-#: The part of a quota that is kept free, for what is written between two looks and at a set's end.
-HEADROOM = 0.1
+_HEADROOM = 0.1  # of a quota
+_LEAST_HEADROOM = 4 << 20  # bytes, but no more than a quarter of the quota
 _CREATED = re.compile(rb"^created_ns: (\d{1,20})$", re.MULTILINE)
 _MOST_HEAD = 64 << 10  # bytes of a manifest in which that stands
 _BLOCK_SIZE = 512  # of `st_blocks`; stat(2)
+
+
+def choose_headroom(quota: int) -> int:
+    """Bytes to keep free, for what is written between two looks and at a set's end."""
+    return max(int(quota * _HEADROOM), min(_LEAST_HEADROOM, quota // 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +65,17 @@ class Usage:
 
 
 class QuotaKeeper:
-    """Looks at folders of sets, and drops; to be asked every second or so while one grows.
+    """Looks at folders of sets, and drops; to be asked twice a second or so while one grows.
+
+    ``headroom`` bytes of the quota are kept free.
 
     Which set is older is told by when it was recorded, and among those that came while this
     looked, by when they came: so a clock that is set back makes no new set an old one.
     """
 
-    def __init__(self, quota: int, headroom: float = HEADROOM) -> None:
+    def __init__(self, quota: int, headroom: int) -> None:
         self.quota = quota
-        self._allowed = int(quota * (1 - headroom))
+        self._allowed = quota - headroom
         self._known: dict[Path, tuple[tuple[int, int], HeldSet]] = {}  # by when they were changed
         self._looks = 0
 

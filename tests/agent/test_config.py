@@ -87,6 +87,7 @@ def test_all_that_can_be_said() -> None:
         (f"{ONE}limits: {{memory: much}}\n", 3, "memory must be a size"),
         (f"{ONE}limits: {{cpu: 0.5}}\n", 3, "cpu must be a share of one processor"),
         (f"{ONE}limits: {{backlog: 1M}}\n", 3, "backlog must be 4M or more"),
+        (f"{ONE}limits: {{disk: 8M}}\n", 3, "disk must be 16M or more"),
         (f"{ONE}limits: {{rate: 20M}}\n", 3, "rate must be bytes a second"),
         (f"{ONE}redact: {{patterns: '('}}\n", 3, "a pattern is wrong"),
         (f"{ONE}unique: 1\n", 3, "unique must be true or false"),

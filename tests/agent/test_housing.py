@@ -49,7 +49,7 @@ def test_a_target_has_a_folder_of_that_users(tmp_path: Path) -> None:
 def test_the_oldest_sets_go_first(tmp_path: Path) -> None:
     log = io.StringIO()
     sets = [make_set(tmp_path / "shop", f"set-{n}", n) for n in (1, 2, 3)]
-    size = QuotaKeeper(1 << 30).look([tmp_path / "shop"]).used
+    size = QuotaKeeper(1 << 30, headroom=0).look([tmp_path / "shop"]).used
     disk = Disk(tmp_path, int(size * 0.9), Journal(log, {}))
     assert not disk.look([])
     assert [path.exists() for path in sets] == [False, True, True]

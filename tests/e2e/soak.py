@@ -32,6 +32,7 @@ ROUTES = 12
 # Answers at once, and as cheaply as Python can: what is measured is not this.
 SERVICE = """
 import asyncio, sys
+MORE = b"some words " * 1000
 class Service(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport, self.unread = transport, b""
@@ -40,7 +41,7 @@ class Service(asyncio.Protocol):
         while b"\\r\\n\\r\\n" in self.unread:
             head, _, self.unread = self.unread.partition(b"\\r\\n\\r\\n")
             path = head.split(b" ", 2)[1]
-            body = b'{"version": "{version}", "path": "' + path + b'"}'
+            body = b'{"version": "{version}", "path": "' + path + b'", "more": "' + MORE + b'"}'
             self.transport.write(
                 b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n"
                 b"Content-Length: %d\\r\\n\\r\\n" % len(body) + body
@@ -146,10 +147,11 @@ class Sample:
 class Soak:
     """One run; `judge` says what was not as it has to be."""
 
-    def __init__(self, agent: Agent, unit: Unit, quota: int, out: TextIO) -> None:
+    def __init__(self, agent: Agent, unit: Unit, quota: int, deployments: int, out: TextIO) -> None:
         self._agent = agent
         self._unit = unit
         self._quota = quota
+        self._deployments = deployments
         self._out = out
         self._begun = time.monotonic()
         self.samples: list[Sample] = []
@@ -171,6 +173,8 @@ class Soak:
     def _restart(self, load: Load) -> None:
         load.rest()
         self._unit.stop()
+        if self._deployments and not len(self.followed) % self._deployments:
+            self._unit.deploy(f"{1 + len(self.followed) // self._deployments}")
         pid = self._unit.start()
         begun = time.monotonic()
         self._agent.wait_watched("shop", pid)
@@ -189,7 +193,8 @@ class Soak:
         self.samples.append(one)
         self._out.write(
             f"{seconds:6.0f} s: {load.sent:,} sent, {target['requests']:,} recorded, "
-            f"{target['test_cases']:,} kept, {len(load.failed)} failed, "
+            f"{target['test_cases']:,} kept in {len(self._agent.sets('shop'))} sets, "
+            f"{len(load.failed)} failed, "
             f"{one.memory / 2**20:.0f} MiB, {one.disk / 2**20:.1f} MiB on disk, "
             f"followed in {self.followed[-1] * 1000:.0f} ms, "
             f"{target['lost_events']} events and {target['lost_bytes']} bytes lost\n"
@@ -237,8 +242,12 @@ def soak(folder: Path, options: argparse.Namespace, out: TextIO) -> int:
     with making_unit("shop", folder) as unit:
         unit.source = SERVICE
         unit.deploy("1")
-        with running_agent(folder, "unit: shop") as agent, loading(unit.port, options.rate) as load:
-            run = Soak(agent, unit, options.quota << 20, out)
+        limits = f"limits:\n  disk: {options.quota}M\n" if options.quota else ""
+        with (
+            running_agent(folder, "unit: shop", more=limits) as agent,
+            loading(unit.port, options.rate) as load,
+        ):
+            run = Soak(agent, unit, options.quota << 20, options.deployments, out)
             run.run(load, options.minutes, options.every)
             with suppress(AssertionError):  # then `judge` says what is missing
                 agent.wait_until("shop", lambda one: one["requests"] >= load.sent, PARSED_SECONDS)
@@ -258,6 +267,12 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two restarts")
     parser.add_argument("--quota", type=int, default=0, help="MiB of disk; 0 for none")
+    parser.add_argument(
+        "--deployments",
+        type=int,
+        default=1,
+        help="a new version with every so many restarts; 0 for none",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kebpf-soak-") as name:
         return soak(Path(name), options, sys.stdout)

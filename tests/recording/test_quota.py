@@ -96,10 +96,10 @@ def test_what_is_being_written_stays_and_is_told_to_end(tmp_path: Path) -> None:
     usage = QuotaKeeper(measure(growing), headroom=0).look([tmp_path])
     assert [path.name for path in usage.dropped] == ["set-1"]
     assert (usage.used, usage.must_end) == (measure(growing), False)
-    usage = QuotaKeeper(measure(growing), headroom=0.1).look([tmp_path])
+    usage = QuotaKeeper(measure(growing), headroom=measure(growing) // 10).look([tmp_path])
     assert (usage.dropped, usage.must_end) == ([], True)
     writer.commit(make_manifest())
-    usage = QuotaKeeper(1).look([tmp_path])
+    usage = QuotaKeeper(1, headroom=0).look([tmp_path])
     assert [path.name for path in usage.dropped] == ["set-2"]
 
 
@@ -111,7 +111,7 @@ def test_what_only_looks_like_a_set_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "link" / "test-set.yaml").symlink_to(tmp_path / "set" / "test-set.yaml")
     os.mkfifo(tmp_path / "pipe" / "test-set.yaml")
     (tmp_path / "folder" / "test-set.yaml").mkdir()
-    usage = QuotaKeeper(1).look([tmp_path])
+    usage = QuotaKeeper(1, headroom=0).look([tmp_path])
     assert [path.name for path in usage.dropped] == ["set"]
     assert usage.must_end
 
@@ -131,7 +131,7 @@ def test_a_set_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
     path = make_set(tmp_path, "set", 1)
     subprocess.run(["mount", "--bind", path, path], check=True)
     try:
-        usage = QuotaKeeper(1).look([tmp_path])
+        usage = QuotaKeeper(1, headroom=0).look([tmp_path])
         assert usage.problems == [f"{path} cannot be removed: Device or resource busy"]
         assert usage.dropped == [] and usage.used > 1
     finally:
