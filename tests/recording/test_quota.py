@@ -121,7 +121,7 @@ def test_what_is_half_removed_goes(tmp_path: Path) -> None:
     path = make_set(tmp_path, "set", 1)
     path.rename(tmp_path / f".set{REMOVED_MARK}00")
     (tmp_path / "notes.txt").write_text("a person's own")
-    usage = QuotaKeeper(1 << 30).look([tmp_path])
+    usage = QuotaKeeper(1 << 30, headroom=0).look([tmp_path])
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert usage.used == measure(tmp_path / "notes.txt")
 
