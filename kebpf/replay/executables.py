@@ -1,12 +1,16 @@
-"""Says of a program's file whether a library that is preloaded can act on it (ELF, elf(5))."""
+"""Says of a program's file whether it is another than recorded, and whether a library that is
+
+preloaded can act on it (ELF, elf(5)).
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +20,7 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _INTERPRETER = 3  # PT_INTERP
 _MOST_NAMES_SIZE = 1 << 20
 _GO = b".go.buildinfo"
+_INTERPRETERS = re.compile("python|pypy|node|java|ruby|php|perl|deno|bun")
 
 
 def find_executable(command: str | Sequence[str], environment: Mapping[str, str]) -> Path | None:
@@ -24,6 +29,22 @@ def find_executable(command: str | Sequence[str], environment: Mapping[str, str]
         return None
     found = shutil.which(command[0], path=environment.get("PATH", os.defpath))
     return Path(found).resolve() if found else None
+
+
+def describe_other_interpreter(recorded: str, pids: Iterable[int]) -> str | None:
+    """Where processes run an interpreter from another file than was recorded: a sentence on that.
+
+    A program of one's own is another with every version; an interpreter that is another is often
+    an accident, of ``PATH`` say, and its libraries' answers differ.
+    """
+    kind = _INTERPRETERS.match(Path(recorded).name)
+    if kind is None:
+        return None
+    running = [Path(os.path.realpath(f"/proc/{pid}/exe")) for pid in pids]
+    alike = [path for path in running if path.name.startswith(kind[0])]
+    if not alike or Path(os.path.realpath(recorded)) in alike:
+        return None
+    return f"it was recorded with {recorded} and runs with {alike[0]} now"
 
 
 def why_no_library(path: Path) -> str | None:

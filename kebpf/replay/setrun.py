@@ -35,7 +35,7 @@ from kebpf.replay.events import (
     RunFailed,
     Verdict,
 )
-from kebpf.replay.executables import find_executable
+from kebpf.replay.executables import describe_other_interpreter, find_executable
 from kebpf.replay.invoker import Invoker
 from kebpf.replay.launch import DEFAULT_GRACE_S, Application, LaunchError, launch_application
 from kebpf.replay.localready import check_free, wait_local
@@ -253,8 +253,10 @@ class SetRun:
             self._options.ready_timeout_s,
         )
         await wait_local(application, selected.needed_paths, self._options.ready_timeout_s)
-        if readiness.note is not None:
-            self._options.on_note(readiness.note)
+        recorded = selected.recorded.manifest.executable
+        for note in (readiness.note, describe_other_interpreter(recorded, readiness.pids)):
+            if note is not None:
+                self._options.on_note(note)
         if self._options.delay_s > 0:
             await self._delay(application)
         return readiness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kebpf.replay.executables import find_executable, why_no_library
+from kebpf.replay.executables import (
+    describe_other_interpreter,
+    find_executable,
+    why_no_library,
+)
 
 C_PROGRAM = "int main(void) { return 0; }\n"
 GO_PROGRAM = "package main\nfunc main() {}\n"
@@ -70,3 +75,13 @@ def test_the_file_of_a_command_is_found_as_the_application_would(tmp_path: Path)
     assert find_executable([str(program)], {}) == program
     assert find_executable(["nowhere"], environment) is None
     assert find_executable("link x", environment) is None
+
+
+def test_an_interpreter_from_another_file_is_told(tmp_path: Path) -> None:
+    own = str(Path(sys.executable).resolve())
+    (tmp_path / "python3").symlink_to(own)
+    for recorded in (own, str(tmp_path / "python3"), "/srv/shop-1/shop", "/usr/bin/node", ""):
+        assert describe_other_interpreter(recorded, [os.getpid()]) is None
+    sentence = describe_other_interpreter("/opt/python3.9", [os.getpid()])
+    assert sentence == f"it was recorded with /opt/python3.9 and runs with {own} now"
+    assert describe_other_interpreter(own, [1 << 22]) is None  # it is over
