@@ -41,8 +41,11 @@ SCANNED_TEXT_SIZE = 4 << 20  # longer text is not searched for tokens: it is com
 SHORTEST_TOKEN = 8
 _CACHED_SIZE = 64  # characters of a text of which the answer is worth remembering
 
-_SPECIFIC = re.compile(
-    r"(?<![0-9A-Za-z])(?:"
+_BOUNDARY = r"(?<![0-9A-Za-z])"
+# With what each form begins, at the least: where prose does not, the forms are not tried.
+_START = r"(?=\d\d[\d./]|[\w.:%+/=$-]{12}|[MTWFS][a-z]{2}[, ]|\\x|\$2|[x\x1f])"
+_FORMS = (
+    r"(?:"
     r"(?P<packed>\A(?:\x1f\x8b\x08|x[\x01\x5e\x9c\xda])[\s\S]{8,}\Z)"
     r"|(?P<payload>\.?(?:ey|eJ|W)[\w-]{6,}={0,2}(?=[.:][\w-]{6}[.:][\w-]{27,86}(?![\w.:-])))"
     r"|(?P<signed>(?<=[\w=-][.:])[\w-]{6}[.:][\w-]{27,86}(?![\w.:-]))"
@@ -58,15 +61,16 @@ _SPECIFIC = re.compile(
     r"|(?P<ulid>[0-7][0-9A-HJKMNP-TV-Z]{25})"
     r"|(?P<hex>[0-9a-f]{16,}|[0-9A-F]{16,})"
     r"|(?P<number>\d{10}\.\d{1,9}|\d{10}|\d{13}|\d{16,19})"
-    r")(?![0-9A-Za-z])",
-    re.ASCII,
+    r")(?![0-9A-Za-z])"
 )
-_GENERIC = re.compile(
-    r"[A-Za-z0-9+/]{18,}={1,2}(?![\w=])"
+_SPECIFIC = re.compile(_BOUNDARY + _START + _FORMS, re.ASCII)
+_RUN = r"(?=[A-Za-z0-9+/_-]{18})"  # as _START
+_DRAWN = (
+    r"(?:[A-Za-z0-9+/]{18,}={1,2}(?![\w=])"
     r"|[A-Za-z0-9_-]{20,}(?![+])"
-    r"|(?=[A-Za-z0-9/]*\+)[A-Za-z0-9+/]{20,}",
-    re.ASCII,
+    r"|(?=[A-Za-z0-9/]*\+)[A-Za-z0-9+/]{20,})"
 )
+_GENERIC = re.compile(_RUN + _DRAWN, re.ASCII)
 _WHOLE_BASE64 = re.compile(r"[A-Za-z0-9][A-Za-z0-9+/]{19,}", re.ASCII)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kebpf.recording import times, values
 from kebpf.recording.templates import match_template, matches_class, write_template
 from kebpf.recording.times import Window, parse_time, write_like
 from kebpf.recording.values import (
@@ -329,3 +331,24 @@ def test_templates_double_literal_braces() -> None:
     assert match_template("{{{uuid4}}}", one) is None
     with pytest.raises(ValueError, match="unknown value class"):
         match_template("{nonsense}", "x")
+
+
+PIECES = st.one_of(
+    st.text(max_size=12),
+    st.text("abeyJWx0123459.:+/=$%_- ,TZ\\", max_size=40),
+    st.from_regex(re.compile(values._FORMS, re.ASCII)),
+    st.from_regex(re.compile(values._DRAWN, re.ASCII)),
+    st.from_regex(re.compile(times.SCAN_PATTERN, re.ASCII), fullmatch=True),
+    st.sampled_from((" ", "-", "/", ".", "\n", "Monday, ", "s%3A", "$2b$", "scrypt:")),
+)
+
+
+@given(st.lists(PIECES, max_size=6).map("".join))
+def test_what_a_form_begins_with_hides_none(text: str) -> None:
+    """The scans with the look ahead that spares prose, and without it."""
+    for quick, forms in (
+        (values._SPECIFIC, values._BOUNDARY + values._FORMS),
+        (values._GENERIC, values._DRAWN),
+    ):
+        every = re.compile(forms, re.ASCII).finditer(text)
+        assert [one.span() for one in quick.finditer(text)] == [one.span() for one in every]
