@@ -24,6 +24,7 @@ from benchmarks.matching_speed import measure_matching
 from benchmarks.overhead_speed import measure_overhead
 from benchmarks.postgres_speed import measure_postgres
 from benchmarks.probe_speed import measure_probes
+from benchmarks.reader_speed import measure_reader
 from benchmarks.redis_speed import measure_redis
 from benchmarks.responder_speed import measure_responder
 from benchmarks.results import write_results
@@ -39,6 +40,7 @@ SUBJECTS = (
     "tls",
     "probes",
     "redis",
+    "reader",
     "postgres",
     "bystander",
     "bulk",
@@ -60,6 +62,7 @@ def measure(subjects: Sequence[str], rounds: int, folder: Path) -> Iterator[Figu
         "tls": lambda: measure_tls(doors, rounds, folder),
         "probes": lambda: measure_probes(rounds),
         "redis": lambda: measure_redis(doors, rounds, folder),
+        "reader": lambda: measure_reader(doors, rounds, folder),
         "postgres": lambda: measure_postgres(doors, rounds, folder),
         "bystander": lambda: measure_bystander(doors, rounds, folder),
         "bulk": lambda: measure_bulk(doors, folder),

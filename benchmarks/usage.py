@@ -58,6 +58,11 @@ def read_processor_time(pids: Iterable[int]) -> ProcessorTime:
     return total
 
 
+def read_thread_time(thread: int) -> float:
+    """Seconds of a processor that one thread has had so far, to the nanosecond."""
+    return int(Path(f"/proc/{thread}/schedstat").read_text().split()[0]) / 1e9
+
+
 def read_proportional_memory(pids: Iterable[int]) -> float:
     """Memory of processes in MB, with what they share counted once (PSS)."""
     total = 0

@@ -67,11 +67,15 @@ struct transfer {
     char data[3 * KEBPF_CHUNK]; /* a third is used: the verifier wants room for any masked size */
 };
 
-/* What a processor tried to send. */
+/* What a processor tried to send, in a cache line of its own. */
 struct emission {
     u64 events;
     u64 unannounced; /* bytes written since it last woke the reader */
+    u64 written;     /* bytes of the ring's records that are whole, heads included */
+    u64 rest[5];
 };
+
+enum { MAPPABLE = 1 << 10 }; /* BPF_F_MMAPABLE */
 
 #define MOST_ATTEMPTS 8
 #define LOCK_WAIT_NS 500000 /* four attempts that take less failed for want of room */
@@ -97,7 +101,8 @@ BPF_HASH(connections, u64, struct connection, KEBPF_CONNECTIONS);
 BPF_ARRAY(transfers, struct transfer, KEBPF_PROCESSORS);
 BPF_PERCPU_ARRAY(opens, struct kebpf_open, 1); /* too large for the stack */
 BPF_ARRAY(counts, u64, COUNTS);
-BPF_PERCPU_ARRAY(emitted, struct emission, 1); /* written with each record, so by processor */
+/* By processor, for it is written with each record; the reader maps it into its memory. */
+BPF_F_TABLE("array", u32, struct emission, emitted, KEBPF_PROCESSORS, MAPPABLE);
 /* 0: copies the current transfer, a share at a time; 1: the long way */
 BPF_PROG_ARRAY(continuations, 2);
 
@@ -107,11 +112,15 @@ static inline void count(u32 which, u64 amount) {
         __sync_fetch_and_add(value, amount);
 }
 
+static inline struct emission *find_emission(void) {
+    u32 slot = bpf_get_smp_processor_id();
+    return emitted.lookup(&slot);
+}
+
 /* Counts a record; wakes the reader once a processor's share of a quarter of the ring was written,
  * never for each record: the reader looks by itself every few milliseconds. */
 static inline u64 choose_wakeup(u64 size) {
-    u32 slot = 0;
-    struct emission *own = emitted.lookup(&slot);
+    struct emission *own = find_emission();
     if (!own)
         return BPF_RB_NO_WAKEUP;
     __sync_fetch_and_add(&own->events, 1); /* an interrupt may come in between */
@@ -120,6 +129,14 @@ static inline u64 choose_wakeup(u64 size) {
         return BPF_RB_NO_WAKEUP;
     own->unannounced = 0;
     return BPF_RB_FORCE_WAKEUP;
+}
+
+/* A record is whole.  The reader, which looks at the sum of all processors and then at how much of
+ * the ring was given out, knows by that that none is being written, and need not look at each. */
+static inline void note_written(u64 size) {
+    struct emission *own = find_emission();
+    if (own)
+        __sync_fetch_and_add(&own->written, (size + 15) & ~7ULL); /* as the ring rounds it */
 }
 
 /* After a first refusal.  The ring's lock may have given up (rqspinlock, Linux 6.15) on a holder
@@ -140,9 +157,10 @@ static inline int emit_again(void *record, u64 size) {
 
 /* Sends one record; not 0 when it found no room. */
 static inline int emit(void *record, u64 size) {
-    if (events.ringbuf_output(record, size, choose_wakeup(size)) == 0)
-        return 0;
-    return emit_again(record, size);
+    if (events.ringbuf_output(record, size, choose_wakeup(size)) && emit_again(record, size))
+        return -1;
+    note_written(size);
+    return 0;
 }
 
 static inline struct transfer *find_transfer(void) {

@@ -49,6 +49,7 @@ send_sized(struct tls_call *call, struct tls_session *session, u64 size, const u
     if (read_user(plain + 1, size, (void *)(call->buffer + call->done)))
         plain->reason = KEBPF_GAP_FAULT;
     events.ringbuf_submit(plain, choose_wakeup(sizeof(*plain) + limit));
+    note_written(sizeof(*plain) + limit);
     return 1;
 }
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ from benchmarks.usage import (
     list_family,
     read_processor_time,
     read_proportional_memory,
+    read_thread_time,
 )
 from examples.processes import ProcessError
 
@@ -119,6 +123,24 @@ def test_process_that_is_gone_has_nothing() -> None:
     free = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
     assert read_proportional_memory([free]) == 0.0
     assert read_processor_time([free]) == ProcessorTime()
+
+
+def test_a_threads_time_is_what_it_says_itself() -> None:
+    said, is_seen = queue.SimpleQueue[tuple[int, float]](), threading.Event()
+
+    def work() -> None:
+        sum(range(1_000_000))
+        said.put((threading.get_native_id(), time.thread_time()))
+        is_seen.wait()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    thread, told = said.get()
+    while Path(f"/proc/self/task/{thread}/syscall").read_text() == "running\n":
+        os.sched_yield()  # its time is complete once it waits
+    assert told <= read_thread_time(thread) < time.process_time()
+    is_seen.set()
+    worker.join()
 
 
 def test_processor_time_is_what_the_interpreter_says() -> None:

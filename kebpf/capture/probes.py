@@ -16,6 +16,7 @@ from kebpf.kernel.bpf import (
     KPROBE,
     RAW_TRACEPOINT,
     UPROBE_MULTI,
+    CounterMap,
     Map,
     attach_raw_tracepoint,
     run_raw_tracepoint,
@@ -42,7 +43,8 @@ _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 _CONNECTION = struct.Struct("=QQQQQQQQIIIIIIII")  # struct connection of bpf/maps.h
 _INODE, _TRANSPORT, _LEFT_OUT = 1, 10, 14  # their places there
-_EMISSION = struct.Struct("=QQ")  # struct emission, for each processor
+_EMISSION_SIZE = 64  # struct emission
+_TRIED, _WRITTEN = 0, 2  # in it: how many records, and bytes of those that are whole
 _COUNTS = (
     *("lost_events", "lost_bytes", "retries", "unfollowed_bytes", "vector_reads"),
     *("untold_lives", "lost_places"),
@@ -190,7 +192,7 @@ class Probes:
         self._is_over = Map(maps["is_over"], 4, 4)
         self._connections = Map(maps["connections"], 8, _CONNECTION.size)
         self._counts = Map(maps["counts"], 4, 8)
-        self._emitted = Map(maps["emitted"], 4, _EMISSION.size * processors)
+        self._emitted = CounterMap(maps["emitted"], processors, _EMISSION_SIZE)
         self._listening = Map(maps["listening"], 4, 4) if filters.has_any else None
         if with_groups:
             self._groups = Map(maps["groups"], GROUP_KEY.size, 4)
@@ -206,7 +208,7 @@ class Probes:
             self._news = RingBuffer(maps["tls_news"], PAGE)
         if filters.has_any:
             filters.write(Map(maps["ports"], 4, 4))
-        self.ring = RingBuffer(maps["events"], ring_size)
+        self.ring = RingBuffer(maps["events"], ring_size, self._emitted.counters(_WRITTEN))
         self._links: list[int] = []
 
     def _load(
@@ -243,6 +245,7 @@ class Probes:
         for pid in pids:
             self._targets[_U32.pack(pid)] = _U32.pack(1)
             self._slots[_U32.pack(pid % _TARGET_SLOTS)] = _U64.pack(pid)
+        self.wake()
 
     def unwatch(self, pids: Iterable[int]) -> None:
         """Takes processes off the targets; those that are none already do not matter."""
@@ -313,6 +316,11 @@ class Probes:
         run = self._news.drain(PAGE)
         return [_U32.unpack_from(run, at + 8)[0] for at in range(0, len(run), 16)]
 
+    def wake(self) -> None:
+        """Has `await_news` return: there may be other processes, or an end to it."""
+        if self.with_tls:
+            self._news.wake()
+
     def has_memory_sessions(self, pid: int) -> bool | None:
         """Whether a process has had TLS sessions on memory BIOs; ``None``: none on sockets yet."""
         try:
@@ -365,8 +373,8 @@ class Probes:
             name: _U64.unpack(self._counts[_U32.pack(index)])[0]
             for index, name in enumerate(_COUNTS)
         }
-        tried = sum(events for events, _ in _EMISSION.iter_unpack(self._emitted[_U32.pack(0)]))
-        return {"events": tried - counts["lost_events"], **counts}
+        with self._emitted.counters(_TRIED) as tried:
+            return {"events": sum(tried) - counts["lost_events"], **counts}
 
     def open_connections(self) -> list[Moved]:
         """What each connection still open has moved, but for those left out by filters."""
@@ -398,6 +406,7 @@ class Probes:
         """Detaches and frees everything."""
         self.detach()
         self.ring.close()
+        self._emitted.close()
         if self.with_tls:
             self._news.close()
         self._loaded.close()

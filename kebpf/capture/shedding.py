@@ -11,7 +11,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from kebpf.capture.events import GIVEN_UP_TAIL, Kind, make_record, split_records
+from kebpf.capture.events import (
+    GIVEN_UP_TAIL,
+    MOST_RECORD_SIZE,
+    Kind,
+    make_record,
+    measure_record,
+)
 from kebpf.capture.head import HEAD
 
 WATCH_SHARE = 1 / 2  # of the quota
@@ -26,6 +32,9 @@ PIECE_SIZE = struct.Struct("=I")
 PIECE_SIZE_AT = HEAD.size + 8
 RECORD_HEAD_SIZE = 8
 PIECES = (Kind.DATA, Kind.GAP)
+_START = struct.Struct("=I12x16s8xBB")  # of a record: its length, and of its head what is needed
+_LAST_PIECE, _CLOSE = Kind.GAP.value, Kind.CLOSE.value
+_OTHER = 1 << 31  # in the place of a length: there is not even a head
 
 
 @dataclass(slots=True)
@@ -84,31 +93,45 @@ class Shedder:
             self._shares.clear()
 
     def _keep(self, run: bytes, is_filling: bool) -> Iterator[bytes]:
-        """The run without the pieces of connections that were given up."""
-        begin = 0
-        for at, end in split_records(run):
-            kind = run[at + KIND_AT]
-            key = run[at + KEY_AT : at + KEY_AT + KEY.size]
-            dropped = self._given_up.get(key)
-            if kind in PIECES:
-                if dropped is not None:
-                    yield run[begin : at - RECORD_HEAD_SIZE]
-                    begin = (end + 7) & ~7
-                    size = PIECE_SIZE.unpack_from(run, at + PIECE_SIZE_AT)[0]
-                    dropped.sizes[run[at + DIRECTION_AT]] += size
-                elif is_filling:
-                    self._count(key, run, at, end)
-            elif kind == Kind.CLOSE and dropped is not None:
-                yield run[begin : at - RECORD_HEAD_SIZE]
-                begin = at - RECORD_HEAD_SIZE
-                yield self._given_up.pop(key).make_record()
-        yield run[begin:]
+        """The run without the pieces of connections that were given up.
 
-    def _count(self, key: bytes, run: bytes, at: int, end: int) -> None:
+        It is gone through record by record for as long as too much comes: what it does for each
+        is all that the reader does for each.
+        """
+        given_up, begin, at, end = self._given_up, 0, 0, len(run)
+        sizes: dict[bytes, int] = {}
+        places: dict[bytes, int] = {}
+        while at < end:
+            try:
+                size, key, kind, direction = _START.unpack_from(run, at)
+            except struct.error:
+                size = _OTHER
+            following = at + ((size + 15) & ~7)
+            if size > MOST_RECORD_SIZE or following > end:  # discarded, or damaged
+                following = at + ((measure_record(run, at)[0] + 15) & ~7)
+            elif kind <= _LAST_PIECE:
+                if key in given_up:
+                    yield run[begin:at]
+                    begin = following
+                    piece_at = at + RECORD_HEAD_SIZE + PIECE_SIZE_AT
+                    given_up[key].sizes[direction] += PIECE_SIZE.unpack_from(run, piece_at)[0]
+                elif is_filling:
+                    sizes[key] = sizes.get(key, 0) + size
+                    places[key] = at
+            elif kind == _CLOSE and key in given_up:
+                yield run[begin:at]
+                begin = at
+                yield given_up.pop(key).make_record()
+            at = following
+        yield run[begin:]
+        for key, size in sizes.items():
+            self._count(key, size, run, places[key] + RECORD_HEAD_SIZE)
+
+    def _count(self, key: bytes, size: int, run: bytes, at: int) -> None:
         share = self._shares.get(key)
         if share is None:
             share = self._shares[key] = Share()
-        share.size += end - at
+        share.size += size
         share.head = run[at : at + HEAD.size]
 
     def _give_up(self, backlog_size: int) -> bytes:

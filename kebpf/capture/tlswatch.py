@@ -30,6 +30,7 @@ from kebpf.capture.tlsevents import TLS_CODE_TAIL, Library
 MOST_PROCESSES = 256  # each takes some ten descriptors
 _STARTING = 3.0  # seconds: in which a program loads its libraries
 _SHORTEST_PAUSE, _STARTING_PAUSE, _LONGEST_PAUSE = 0.001, 0.02, 0.25
+_SLACK = 0.25  # of a pause: processes that are due soon are looked at together
 _YOUNG, _YOUNG_PAUSE = 0.08, 0.004  # a program such as curl is over by then
 _URGENCY = -10  # nice
 
@@ -106,6 +107,8 @@ class TlsProbes(Protocol):
 
     def await_news(self, seconds: float) -> list[int]: ...
 
+    def wake(self) -> None: ...
+
 
 FindCode = Callable[[int, Sequence[Mapping], Known], list[TlsCode]]
 
@@ -181,7 +184,7 @@ class TlsWatch:
                 if len(self._followed) >= MOST_PROCESSES:
                     continue
                 one = self._followed[pid] = _Followed(since=now)
-            if now >= one.next_look:
+            if now >= one.next_look - one.pause * _SLACK:
                 one.pause = min(2 * one.pause, _find_longest(now - one.since))
                 one.next_look = now + one.pause
                 with contextlib.suppress(OSError):  # it ends, or may not be looked into
@@ -190,6 +193,7 @@ class TlsWatch:
     def close(self) -> None:
         """Takes all probes away."""
         self._is_stopping.set()
+        self._probes.wake()
         if self._thread.is_alive():
             self._thread.join()
         for one in self._followed.values():
@@ -207,8 +211,9 @@ class TlsWatch:
         self._has_started.set()
         while not self._is_stopping.is_set():
             self.look()
-            due = min((one.next_look for one in self._followed.values()), default=0.0)
-            rest = min(max(due - self._clock(), _SHORTEST_PAUSE), _STARTING_PAUSE)
+            now = self._clock()
+            due = min((one.next_look for one in self._followed.values()), default=now + 1)
+            rest = min(max(due - now, _SHORTEST_PAUSE), _LONGEST_PAUSE)
             for pid in self._probes.await_news(rest):
                 one = self._followed.get(pid)
                 if one is not None:

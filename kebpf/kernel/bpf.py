@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import struct
@@ -121,6 +122,30 @@ def run_raw_tracepoint(program: int, arguments: Sequence[int]) -> None:
     buffer = ctypes.create_string_buffer(context, len(context))
     attr = struct.pack("=II8xQQIIII", program, 0, 0, 0, 0, 0, len(context), 0)
     _bpf(_PROG_TEST_RUN, attr + struct.pack("=Q", ctypes.addressof(buffer)))
+
+
+class CounterMap:
+    """An array made with BPF_F_MMAPABLE, whose values are read in memory, without a call.
+
+    A value of ``value_size`` bytes holds 64-bit counters.
+    """
+
+    def __init__(self, descriptor: int, entries: int, value_size: int) -> None:
+        size = -(-entries * value_size // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._map = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._view = memoryview(self._map)
+        self._counters = self._view[: entries * value_size].cast("Q")
+        self._step = value_size // self._counters.itemsize
+
+    def counters(self, at: int) -> memoryview[int]:
+        """The counter at that place in each value, as it is whenever one looks."""
+        return self._counters[at :: self._step]
+
+    def close(self) -> None:
+        """What `counters` gave was released before."""
+        self._counters.release()
+        self._view.release()
+        self._map.close()
 
 
 class Map:

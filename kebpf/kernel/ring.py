@@ -9,11 +9,13 @@ would tell it of room that is not there, or hide room that is.
 from __future__ import annotations
 
 import mmap
+import os
 import select
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _SIZE_MASK = _DISCARDED - 1
+_LOOKS = 4  # until each record is looked at: one is being written at a hundredth of them
 RECORD_HEAD_SIZE = 8  # struct bpf_ringbuf_hdr
 
 
@@ -23,9 +25,14 @@ def record_span(length_word: int) -> int:
 
 
 class RingBuffer:
-    """The consumer of one ring of ``size`` bytes (a power of two)."""
+    """The consumer of one ring of ``size`` bytes (a power of two).
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    ``written`` are counters of the bytes of whole records, heads included, which add up to no more
+    than what the ring has given out.  While they are as much, no record is being written, and a
+    run is taken without a look at each.  It is released with the ring.
+    """
+
+    def __init__(self, descriptor: int, size: int, written: memoryview[int] | None = None) -> None:
         self._descriptor = descriptor
         self._size = size
         self._page = mmap.PAGESIZE
@@ -43,8 +50,11 @@ class RingBuffer:
         self._produced = pages[:8].cast("Q")
         self._consumed = memoryview(self._consumer)[:8].cast("Q")
         self._views = (pages, self._bytes, self._words, self._produced, self._consumed)
+        self._written = written
         self._poll = select.epoll()
         self._poll.register(descriptor, select.EPOLLIN)
+        self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._woken, select.EPOLLIN)
         self._position = self._consumed[0]
 
     def fileno(self) -> int:
@@ -52,14 +62,26 @@ class RingBuffer:
         return self._descriptor
 
     def wait(self, seconds: float) -> None:
-        """Returns when the kernel forces a wakeup, or after ``seconds``."""
-        self._poll.poll(seconds)
+        """Returns when the kernel forces a wakeup or `wake` does, or after ``seconds``."""
+        for descriptor, _ in self._poll.poll(seconds):
+            if descriptor == self._woken:
+                os.eventfd_read(self._woken)
+
+    def wake(self) -> None:
+        """Has `wait` return, or the next one at once; any thread may call it."""
+        os.eventfd_write(self._woken, 1)
 
     def drain(self, most: int = 1 << 20) -> bytes:
         """All finished records up to about ``most`` bytes, heads included; may be empty."""
         start = self._position
         first = start & (self._size - 1)  # a run may go on in the second mapping
-        available = min(self._produced[0] - start, most)
+        whole = self._count_whole() - start
+        if whole and whole <= most:
+            return self._take(first, first + whole)
+        return self._take(first, self._walk(first, min(self._produced[0] - start, most)))
+
+    def _walk(self, first: int, available: int) -> int:
+        """Where the last finished record ends of those that begin within ``available`` bytes."""
         words, word, end = self._words, first >> 2, (first + available) >> 2
         while word < end:
             size = words[word]
@@ -68,7 +90,18 @@ class RingBuffer:
                     break
                 size ^= _DISCARDED
             word += (size + RECORD_HEAD_SIZE + 7) >> 3 << 1
-        return self._take(first, word << 2)
+        return word << 2
+
+    def _count_whole(self) -> int:
+        """Up to where all records are whole: all that was given out, or what was taken already."""
+        written = self._written
+        if written is None:
+            return self._position
+        for _ in range(_LOOKS):
+            size = sum(written)  # before the other: what is being written is in neither then
+            if size == self._produced[0]:
+                return size
+        return self._position
 
     def _take(self, first: int, behind: int) -> bytes:
         if first == behind:
@@ -85,6 +118,9 @@ class RingBuffer:
 
     def close(self) -> None:
         self._poll.close()
+        os.close(self._woken)
+        if self._written is not None:
+            self._written.release()
         for view in reversed(self._views):
             view.release()
         self._data.close()

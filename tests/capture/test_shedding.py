@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from kebpf.capture.events import Close, Data, Event, GivenUp, SocketRole, decode_run
+import pytest
+
+from kebpf.capture.events import (
+    Close,
+    Data,
+    Event,
+    EventError,
+    GivenUp,
+    SocketRole,
+    decode_run,
+)
 from kebpf.capture.shedding import Shedder
-from tests.capture.records import Socket
+from tests.capture.records import Socket, make_record
 
 QUOTA = 1 << 20
+DISCARDED = 1 << 30
 CALM, FILLING, FULL = QUOTA // 4, QUOTA * 5 // 8, QUOTA * 7 // 8
 
 
@@ -94,3 +105,21 @@ def test_a_backlog_that_was_parsed_lifts_the_mark() -> None:
     fill(shedder, large, one, two)
     shedder.sift(one.send(b"."), CALM)
     assert given_up_in(shedder.sift(one.send(b"."), FILLING)) == {}
+
+
+def test_what_was_discarded_is_passed_over() -> None:
+    large, one, two = make_sockets()
+    shedder = Shedder(QUOTA)
+    fill(shedder, large, one, two)
+    for discarded in (make_record(b"", DISCARDED), make_record(b"x" * 60, DISCARDED)):
+        run = one.send(b"kept") + discarded + large.send(b"gone") + discarded
+        kept = shedder.sift(run, CALM)
+        assert (data_of(kept, one), data_of(kept, large)) == (b"kept", b"")
+
+
+def test_a_damaged_record_is_an_error() -> None:
+    one = Socket()
+    shedder = Shedder(QUOTA)
+    for run in (one.send(b"cut off")[:-8], one.send(b"x")[:20], make_record(b"busy", 1 << 31)):
+        with pytest.raises(EventError):
+            shedder.sift(run, FILLING)

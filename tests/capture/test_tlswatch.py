@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -212,6 +213,9 @@ class FakeProbes:
     def has_memory_sessions(self, pid: int) -> bool | None:
         return self.has_memory
 
+    def wake(self) -> None:
+        pass
+
     def await_news(self, seconds: float) -> list[int]:
         return []
 
@@ -238,6 +242,47 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class NoNews(FakeProbes):
+    """For ten seconds, which pass at once; then it waits to be woken."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.rests: list[float] = []
+        self.is_over, self.is_woken = threading.Event(), threading.Event()
+
+    def await_news(self, seconds: float) -> list[int]:
+        self.rests.append(seconds)
+        self.clock.now += seconds
+        if self.clock.now > 10.0:
+            self.is_over.set()
+            assert self.is_woken.wait(60.0)
+        return []
+
+    def wake(self) -> None:
+        self.is_woken.set()
+
+
+def test_it_rests_until_there_is_news_or_an_end_to_it() -> None:
+    clock = Clock()
+    probes = NoNews(clock)
+    watch = TlsWatch(probes, lambda _: None, lambda *_: [], clock)
+    watch.start()
+    assert probes.is_over.wait(60.0)
+    watch.close()
+    assert min(probes.rests[-20:]) > 0.18  # what three quarters of the longest pause are
+
+
+def test_processes_that_are_due_soon_are_looked_at_together() -> None:
+    clock, probes = Clock(), FakeProbes()
+    watch = TlsWatch(probes, lambda _: None, clock=clock)
+    with mock.patch("kebpf.capture.tlswatch.read_mappings", return_value=[]) as look:
+        for clock.now, probes.pids in ((1.0, [1]), (1.0005, [1, 2]), (1.0021, [1, 2])):
+            watch.look()
+    watch.close()
+    assert [call.args[0] for call in look.call_args_list] == [1, 2, 1, 2]
 
 
 def test_a_library_is_given_its_probes_once() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
@@ -56,11 +58,16 @@ class FakeRing:
 class FileRing(RingBuffer):
     """Cannot wait for a file."""
 
-    def __init__(self, fake: FakeRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        fake: FakeRing,
+        monkeypatch: pytest.MonkeyPatch,
+        written: memoryview[int] | None = None,
+    ) -> None:
         with monkeypatch.context() as patch:
             patch.setattr("select.epoll", lambda: socket.socket())
             patch.setattr(socket.socket, "register", lambda *_: None, raising=False)
-            super().__init__(fake.descriptor, fake.size)
+            super().__init__(fake.descriptor, fake.size, written)
 
 
 @pytest.fixture
@@ -148,6 +155,98 @@ def test_it_goes_on_where_the_last_reader_stopped(
     other = FileRing(fake, monkeypatch)
     assert split(other.drain()) == [b"second"]
     other.close()
+
+
+class Counted:
+    """A ring with counters of two processors, of records that are whole."""
+
+    def __init__(self, fake: FakeRing, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fake = fake
+        self.counters = memoryview(bytearray(16)).cast("Q")
+        self.ring = FileRing(fake, monkeypatch, self.counters)
+
+    def write(self, payload: bytes, processor: int = 0) -> None:
+        start = self.fake.write(payload)
+        self.counters[processor] += self.fake.position - start
+
+
+@pytest.fixture
+def counted(fake: FakeRing, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    made = Counted(fake, monkeypatch)
+    yield made
+    made.ring.close()
+
+
+def test_records_that_are_all_whole_are_not_looked_at(counted: Counted) -> None:
+    """It takes what it would stop at."""
+    counted.write(b"one")
+    counted.fake.set_flags(0, 3 | BUSY)
+    counted.write(b"two", processor=1)
+    assert len(counted.ring.drain()) == counted.fake.consumed == counted.fake.position
+    assert counted.ring.drain() == b""
+
+
+def test_while_one_is_being_written_each_is_looked_at(counted: Counted) -> None:
+    counted.write(b"done")
+    busy = counted.fake.write(b"busy", BUSY)
+    counted.write(b"behind it", processor=1)
+    assert split(counted.ring.drain()) == [b"done"]
+    counted.fake.set_flags(busy, 4)  # and is not counted yet
+    assert split(counted.ring.drain()) == [b"busy", b"behind it"]
+    counted.counters[0] += 16
+    assert counted.ring.drain() == b""
+    counted.write(b"next")
+    assert split(counted.ring.drain()) == [b"next"]
+
+
+def test_whole_records_are_no_longer_than_asked(counted: Counted) -> None:
+    for _ in range(10):
+        counted.write(b"x" * 56)
+    assert len(split(counted.ring.drain(most=100))) == 2
+    assert len(split(counted.ring.drain())) == 8
+
+
+@pytest.mark.kernel
+def test_the_kernels_counters_are_what_the_ring_gave_out() -> None:
+    """Whatever way records come: short, long, of processes."""
+    probes = Probes(ring_size=1 << 20)
+    try:
+        probes.watch([os.getpid()])
+        probes.attach()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for size in (1, 7, 8, 9, 20_000, 100_000):
+                ours.setblocking(False)
+                ours.send(bytes(size))
+                theirs.recv(size)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        with mock.patch.object(RingBuffer, "_walk", side_effect=AssertionError):
+            run = probes.ring.drain()
+        sent = sum(
+            event.size
+            for event in decode_run(run)
+            if isinstance(event, Data) and event.head.direction == 1
+        )
+        assert sent == 1 + 7 + 8 + 9 + 20_000 + 100_000
+        assert probes.ring.fill == 0
+    finally:
+        probes.close()
+
+
+@pytest.mark.kernel
+def test_who_waits_can_be_woken() -> None:
+    probes = Probes(ring_size=1 << 18)
+    try:
+        waiting = threading.Thread(target=probes.ring.wait, args=(600.0,))
+        waiting.start()
+        probes.ring.wake()
+        waiting.join(60.0)
+        assert not waiting.is_alive()
+    finally:
+        probes.close()
 
 
 @pytest.mark.kernel
