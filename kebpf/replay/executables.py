@@ -1,6 +1,6 @@
-"""Says of a program's file whether it is another than recorded, and whether a library that is
+"""Says of a program's file whether a preloaded library can act on it (ELF, elf(5)), and whether
 
-preloaded can act on it (ELF, elf(5)).
+it is another interpreter than was recorded.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kebpf.recording.keeping import REMOVED_MARK
-from kebpf.recording.quota import HeldSet, QuotaKeeper, decide, measure
+from kebpf.recording.quota import HeldSet, QuotaKeeper, choose_headroom, decide, measure
 from kebpf.recording.store import TestSet
 from kebpf.recording.writer import TestSetWriter
 from tests.recording.builders import make_manifest
@@ -136,3 +136,9 @@ def test_a_set_that_cannot_be_removed_is_said(tmp_path: Path) -> None:
         assert usage.dropped == [] and usage.used > 1
     finally:
         subprocess.run(["umount", path], check=True)
+
+
+def test_there_is_room_for_what_is_written_between_two_looks() -> None:
+    assert choose_headroom(16 << 20) == choose_headroom(40 << 20) == 4 << 20
+    assert choose_headroom(5000 << 20) == 500 << 20
+    assert choose_headroom(1 << 20) == 256 << 10
