@@ -130,14 +130,33 @@ static inline u32 read_egress_sequence(u64 sk) {
     return sequence;
 }
 
+enum { MOST_READS = 4 };
+
+/* What came to the socket, and the sequence number behind it, as they stood at one moment: another
+ * processor may be receiving. */
+static inline u32 read_received(u64 sk, u64 *received) {
+    u32 next = 0, again = 0;
+    u64 before = 0;
+    READ(next, sk, OFF_TCP_RCV_NXT);
+    READ(before, sk, OFF_TCP_BYTES_RECEIVED);
+    for (int i = 0; i < MOST_READS; i++) {
+        READ(again, sk, OFF_TCP_RCV_NXT);
+        READ(*received, sk, OFF_TCP_BYTES_RECEIVED);
+        if (again == next && *received == before)
+            break;
+        next = again;
+        before = *received;
+    }
+    return next;
+}
+
 /* Where the streams stand: sequence numbers, and bytes moved since the socket was connected. */
 static inline void read_tcp_position(struct kebpf_open *open, u64 sk) {
     u32 copied = 0, received_next = 0, unacknowledged = 0;
     u32 own_fin = (read_shutdown(sk) & SHUTDOWN_SEND) != 0;
     READ(copied, sk, OFF_TCP_COPIED_SEQ);
-    READ(received_next, sk, OFF_TCP_RCV_NXT);
+    received_next = read_received(sk, &open->ingress_before);
     READ(unacknowledged, sk, OFF_TCP_SND_UNA);
-    READ(open->ingress_before, sk, OFF_TCP_BYTES_RECEIVED);
     READ(open->egress_before, sk, OFF_TCP_BYTES_ACKED);
     open->ingress_sequence = copied - count_read_fin(sk, copied);
     open->egress_sequence = read_egress_sequence(sk) - own_fin;
@@ -214,6 +233,14 @@ static inline void announce(u64 sk, struct connection *c, struct transfer *t, u6
     c->has_peers |= c->is_announced;
 }
 
+/* A socket has none of its predecessor's life: should its entry have to stay, for a lock that is
+ * not to be had, it is no connection's. */
+static inline void forget_connection(u64 sk, struct connection *c) {
+    c->is_announced = 0;
+    c->transport = 0;
+    connections.delete(&sk);
+}
+
 /* Instead of the `last` one.  Where threads use it first at the same time, one begins its life. */
 static inline struct connection *begin_life(u64 sk, struct connection *last, u32 transport,
                                             u32 role) {
@@ -224,10 +251,11 @@ static inline struct connection *begin_life(u64 sk, struct connection *last, u32
     if (transport != KEBPF_TCP)
         fresh.inode = read_inode(sk);
     if (last)
-        connections.delete(&sk);
+        forget_connection(sk, last);
     if (connections.insert(&sk, &fresh) == 0 && transport != KEBPF_TCP)
         count(COUNT_UNTOLD_LIVES, 1);
-    return connections.lookup(&sk);
+    struct connection *c = connections.lookup(&sk);
+    return c && c->transport ? c : 0;
 }
 
 static inline void send_close(u64 sk, struct connection *c, u32 unseen_in, u32 unseen_out) {

@@ -85,14 +85,24 @@ static inline void send_listen(u64 sk) {
     emit(open, sizeof(*open));
 }
 
+/* Whether the stream of this life began where all that the socket ever received began, or within
+ * it.  The entry of another socket, whose memory this one has, does not. */
+static inline int has_received_since(u64 sk, struct connection *c, u64 received) {
+    u32 next = 0;
+    READ(next, sk, OFF_TCP_RCV_NXT);
+    return next - c->base[INGRESS] <= received;
+}
+
 /* Bytes that no probe saw, by the sequence numbers of a socket that is not in use any more: door A
  * does not see splice out of a socket, door B nothing of io_uring. */
 static inline u32 count_unseen(u64 sk, struct connection *c, u32 direction) {
     u64 received = 0, acked = 0;
+    if (!c->is_announced || c->transport != KEBPF_TCP)
+        return 0;
     READ(received, sk, OFF_TCP_BYTES_RECEIVED);
     READ(acked, sk, OFF_TCP_BYTES_ACKED);
     /* both are 0 also once it was disconnected: no sequence then */
-    if (!c->is_announced || (!received && (direction == INGRESS || !acked)))
+    if ((!received && (direction == INGRESS || !acked)) || !has_received_since(sk, c, received))
         return 0;
     if (direction == INGRESS)
         return read_ingress_sequence(sk) - c->base[INGRESS] - (u32)c->moved[INGRESS];
@@ -138,7 +148,7 @@ int on_tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx) {
         return 0;
     if (!c->left_out)
         send_close(sk, c, count_unseen(sk, c, INGRESS), count_unseen(sk, c, EGRESS));
-    connections.delete(&sk);
+    forget_connection(sk, c);
     return 0;
 }
 
@@ -151,7 +161,7 @@ int end_life(struct bpf_raw_tracepoint_args *ctx) {
     if (!c || c->generation != ctx->args[1])
         return 0;
     struct connection last = *c;
-    if (connections.delete(&sk) == 0 && !last.left_out)
+    if (connections.delete(&sk) == 0 && last.transport && !last.left_out)
         send_close(sk, &last, 0, 0);
     return 0;
 }

@@ -30,6 +30,7 @@ STOP_S = 30.0  # for what a worker that was interrupted has to undo
 _HEAD = struct.Struct("=I")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _READ_SIZE = 1 << 18
+_AGAIN_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,9 @@ def _prepare(maker: int) -> None:
     """A key that is pressed interrupts the maker, which then interrupts its workers: once each."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _keep_interrupt
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != maker:
         os._exit(1)
@@ -183,6 +185,14 @@ def _prepare(maker: int) -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+def _keep_interrupt(lost: sys.UnraisableHookArgs) -> None:
+    """An interrupt in a ``__del__`` or a callback of a weak reference would be printed and gone."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _send(pipe: int, message: Any) -> None:

@@ -142,3 +142,31 @@ def test_workers_undo_what_they_did_when_their_maker_is_killed() -> None:
     for pid in pids:
         while Path(f"/proc/{pid}").exists():  # until whoever took them over has reaped them
             time.sleep(0.01)
+
+
+class Slow:
+    """Interrupted while it is collected, as an event loop may be."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def __del__(self) -> None:
+        self._send("collecting")
+        signal.pause()
+
+
+def test_an_interrupt_of_a_destructor_is_neither_printed_nor_lost(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    told: list[Any] = []
+
+    def work(send: Send) -> None:
+        slow = Slow(send)
+        del slow
+        stand_until_interrupted(send)
+
+    crew = Crew([work])
+    told.append(next(crew.messages())[1])
+    assert crew.stop(wait_s=10) == []
+    assert told == ["collecting"]
+    assert capfd.readouterr() == ("", "")
