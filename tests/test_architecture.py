@@ -146,6 +146,7 @@ WIDER_TESTS: dict[str, str] = {
     "tests/recording/test_confined.py": "the recorder's two processes, one of them confined",
     "tests/recording/test_java_reports.py": "the watcher, with what a Java agent reports",
     "tests/capture/test_following.py": "the probes, and how targets and groups come and go",
+    "tests/capture/test_stale.py": "the same, with the entry of a socket that is gone",
     "tests/capture/matrix/test_endings.py": "the same, with sockets whose end nobody tells",
     "tests/capture/matrix/test_endpoints.py": "the same, over every kind of address and ending",
     "tests/capture/matrix/test_processes.py": "the same, with sockets that change hands",
