@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.postgres, pytest.
 
 TARGET = Path(__file__).with_name("tasks_target.py")
 REQUESTS, AT_ONCE = 160, 16
+EARLIER = 100  # one by one: what the first of them show is needed to tell tasks apart
 NAME = re.compile(r"req-\d+")
 
 
@@ -44,8 +46,8 @@ def service(shop_services: Services) -> Iterator[Service]:
         process.stop()
 
 
-async def ask_many(url: str, count: int) -> dict[str, int]:
-    """Requests, many at once; how often each of them asked for the same key."""
+async def ask_many(url: str, count: int) -> tuple[dict[str, int], int]:
+    """Requests, many at once: how often each asked for the same key, and when they began (ns)."""
     times = {f"req-{number}": 1 + number % 4 for number in range(count)}
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -59,8 +61,11 @@ async def ask_many(url: str, count: int) -> dict[str, int]:
 
     limits = httpx.Limits(max_connections=AT_ONCE)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+        for number in range(EARLIER):
+            await client.get(f"{url}/write/1", headers={"X-Request-Id": f"early-{number}"})
+        began_ns = time.time_ns()
         await asyncio.gather(*(ask(client, name) for name in times))
-    return times
+    return times, began_ns
 
 
 def name_of_case(case: Entry) -> str:
@@ -71,8 +76,9 @@ def name_of_case(case: Entry) -> str:
 @pytest.mark.parametrize("door", ["a", "b"])
 def test_each_call_is_its_requests(service: Service, tmp_path: Path, door: str) -> None:
     with recording(tmp_path / "set", "--pid", str(service.process.pid), "--door", door) as summary:
-        times = asyncio.run(ask_many(service.url, REQUESTS))
+        times, began_ns = asyncio.run(ask_many(service.url, REQUESTS))
     entries = read_set(tmp_path / "set")
+    entries = [one for one in entries if "timing" in one and one["timing"]["start_ns"] >= began_ns]
     names = {one["name"]: name_of_case(one) for one in entries if one["kind"] == "test"}
     mocks = [one for one in entries if one["kind"] == "mock"]
     assert summary["asyncio_processes"] == 1
