@@ -158,6 +158,11 @@ def _commands(name: str) -> Row:
     return replace(row, customers=2, requests=40, min_cases=30)
 
 
+# A thread that waits for its customer within a read of the library got there before the probe did,
+# so of that read nothing is seen: the first request of such a connection is none to the recorder.
+_WITHIN_A_READ = "it began before the recording"
+
+
 def _echo(name: str, project: Project, start: Command, **more: Any) -> Row:
     """What serves TLS and calls nobody."""
     return Row(name, project, start, serves=True, bugs=("field",), **more)
@@ -189,7 +194,12 @@ ROWS = (
     _echo("python-uvicorn-asyncio", PYTHON, [*_uvicorn("echo_asgi:app", "asyncio"), *_TLS]),
     _echo("python-uvicorn-uvloop", PYTHON, [*_uvicorn("echo_asgi:app", "uvloop"), *_TLS]),
     _echo("python-gunicorn", PYTHON, [*_GUNICORN, "--certfile", "{cert}", "--keyfile", "{key}"]),
-    _echo("python-threads", PYTHON, [".venv/bin/python", "echo_threads.py"]),
+    _echo(
+        "python-threads",
+        PYTHON,
+        [".venv/bin/python", "echo_threads.py"],
+        left_out=[_WITHIN_A_READ],
+    ),
     _node("https", _VENDOR, trusts=_NODE),
     _node("fetch", _VENDOR, trusts=_NODE),
     _node("undici", _VENDOR, trusts=_NODE),
